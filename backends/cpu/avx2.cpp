@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+// Built for avx2 alone: includes no header that leaves inline functions behind (see simd.hpp).
+#define SEQKV_ISA avx2
+
+#include "backends/cpu/activation.hpp"
+#include "backends/cpu/attention.hpp"
+#include "backends/cpu/gemm.hpp"
+#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/norm.hpp"
+#include "backends/cpu/rope.hpp"
+
+namespace seqkv::cpu::SEQKV_ISA {
+
+extern const Kernels table;
+const Kernels table = {"avx2", gemm_panel, norm_rows, gated_rows, rope_rows, attention_block};
+
+}  // namespace seqkv::cpu::SEQKV_ISA

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Register-blocked matrix product: MR rows times 16 NV columns stay in registers while the inner index runs in
+/// order, so that each output is one chain of fused multiply-adds like in the portable kernel.
+#pragma once
+
+#include "backends/cpu/simd.hpp"
+#include "model/kernels.hpp"
+
+namespace seqkv::cpu::SEQKV_ISA {
+
+#if defined(__AVX512F__)
+inline constexpr int most_rows = 12;  // 12 x 2 sums, 2 columns, 1 broadcast: 27 of 32 registers
+inline constexpr int most_vectors = 2;
+#else
+inline constexpr int most_rows = 6;  // 6 x 2 sums, 2 columns, 1 broadcast: 15 of 16 registers
+inline constexpr int most_vectors = 1;
+#endif
+
+/// c[MR][16 NV] (+)= a[MR][depth] * b[depth][16 NV].
+template <int MR, int NV, class B>
+SEQKV_INLINE void multiply_tile(std::int64_t depth, const float* a, std::int64_t lda, const B* b, std::int64_t ldb,
+                                float* c, std::int64_t ldc, bool accumulate) {
+  f32x16 sum[MR][NV];
+#pragma GCC unroll 12
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) sum[m][v] = accumulate ? load(c + m * ldc + v * lanes) : splat(0.0F);
+  }
+  for (std::int64_t k = 0; k < depth; ++k) {
+    f32x16 column[NV];
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) column[v] = load(b + k * ldb + v * lanes);
+#pragma GCC unroll 12
+    for (int m = 0; m < MR; ++m) {
+      const f32x16 factor = splat(a[m * lda + k]);
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) sum[m][v] = fma(factor, column[v], sum[m][v]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) store(c + m * ldc + v * lanes, sum[m][v]);
+  }
+}
+
+/// The tile function for `rows` = 1 .. most_rows.
+template <int NV, class B, int MR = most_rows>
+SEQKV_INLINE void multiply_rows_of(std::int64_t rows, std::int64_t depth, const float* a, std::int64_t lda, const B* b,
+                                   std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate) {
+  if constexpr (MR == 1) {
+    multiply_tile<1, NV>(depth, a, lda, b, ldb, c, ldc, accumulate);
+  } else {
+    if (rows == MR) {
+      multiply_tile<MR, NV>(depth, a, lda, b, ldb, c, ldc, accumulate);
+    } else {
+      multiply_rows_of<NV, B, MR - 1>(rows, depth, a, lda, b, ldb, c, ldc, accumulate);
+    }
+  }
+}
+
+/// c[rows][columns] (+)= a[rows][depth] * b[depth][columns]; columns a multiple of 16.
+template <class B>
+inline void multiply(std::int64_t rows, std::int64_t columns, std::int64_t depth, const float* a, std::int64_t lda,
+                     const B* b, std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate) {
+  for (std::int64_t m = 0; m < rows; m += most_rows) {
+    const std::int64_t some = rows - m < most_rows ? rows - m : most_rows;
+    std::int64_t n = 0;
+    for (; n + lanes * most_vectors <= columns; n += lanes * most_vectors) {
+      multiply_rows_of<most_vectors>(some, depth, a + m * lda, lda, b + n, ldb, c + m * ldc + n, ldc, accumulate);
+    }
+    for (; n < columns; n += lanes) {
+      multiply_rows_of<1>(some, depth, a + m * lda, lda, b + n, ldb, c + m * ldc + n, ldc, accumulate);
+    }
+  }
+}
+
+/// One panel of kernels::Gemm, rows [first, last). The inner index goes in pieces that keep the panel in the
+/// first-level cache; sums wait in c meanwhile, exact, so the chain is not broken.
+inline void gemm_panel(const kernels::Gemm& args, std::int64_t panel, std::int64_t first, std::int64_t last) {
+  constexpr std::int64_t piece = 384;
+  const std::int64_t depth = args.b.inputs;
+  float* c = args.c + first * args.ldc + panel * kernels::panel_width;
+  for (std::int64_t k = 0; k < depth; k += piece) {
+    const std::int64_t some = depth - k < piece ? depth - k : piece;
+    const float* a = args.a + first * args.lda + k;
+    const std::int64_t at = (panel * depth + k) * kernels::panel_width;
+    if (args.b.is_bf16) {
+      multiply(last - first, kernels::panel_width, some, a, args.lda, static_cast<const std::uint16_t*>(args.b.data) + at,
+               kernels::panel_width, c, args.ldc, k > 0);
+    } else {
+      multiply(last - first, kernels::panel_width, some, a, args.lda, static_cast<const float*>(args.b.data) + at,
+               kernels::panel_width, c, args.ldc, k > 0);
+    }
+  }
+}
+
+}  // namespace seqkv::cpu::SEQKV_ISA

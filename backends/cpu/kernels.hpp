@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Kernels of the forward pass for particular CPU instruction sets, chosen at run time.
+#pragma once
+
+#include <cstdint>
+
+#include "model/kernels.hpp"
+
+namespace seqkv::cpu {
+
+inline constexpr std::int64_t attention_block_rows = 24;
+
+/// Queries of one sequence whose heads share a KV head: at most attention_block_rows (row, head) pairs.
+struct AttentionBlock {
+  std::int64_t first_row, last_row;
+  std::int64_t first_head, last_head;  ///< query heads
+};
+
+struct Kernels {
+  const char* name;
+  void (*gemm_panel)(const kernels::Gemm&, std::int64_t panel, std::int64_t first_row, std::int64_t last_row);
+  void (*norm_rows)(const kernels::Norm&, std::int64_t first, std::int64_t last);
+  void (*gated_rows)(const kernels::GatedActivation&, std::int64_t first, std::int64_t last);
+  void (*rope_rows)(const kernels::Rope&, std::int64_t first, std::int64_t last);
+  void (*attention_block)(const kernels::Attention&, const AttentionBlock&);
+};
+
+/// The best kernels this machine can run, or null where only the portable ones fit. The environment variable
+/// SEQKV_CPU (portable, avx2, avx512), read once, asks for lesser ones.
+const Kernels* kernels();
+
+/// By name, for tests and benchmarks; null if not built or not supported by this machine.
+const Kernels* kernels(const char* name);
+
+}  // namespace seqkv::cpu

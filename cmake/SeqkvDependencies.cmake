@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 the seqkv authors
+#
+# Everything seqkv is built on. Read by the build and, but for Kokkos' device checks, by seqkvConfig.cmake.
+
+# The version is named on purpose: Debian's Trilinos installs a Kokkos 3.4 that must not be picked up.
+find_package(Kokkos 4.4...<6 REQUIRED CONFIG)
+foreach(backend IN ITEMS CUDA HIP)
+  if(SEQKV_ENABLE_${backend})
+    kokkos_check(DEVICES ${backend})
+  endif()
+endforeach()
+
+find_package(Threads REQUIRED)
+find_package(nlohmann_json 3.9 REQUIRED)
+find_package(fmt 8 REQUIRED)
+find_package(OpenSSL 1.1.1 REQUIRED COMPONENTS Crypto)
+find_package(SQLite3 3.24 REQUIRED)
+find_package(LibLZMA REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(seqkv_zstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(seqkv_pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(seqkv_utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+# XXH3 is taken from the header alone, from 0.8.0 on, where its output became final.
+pkg_check_modules(seqkv_xxhash REQUIRED IMPORTED_TARGET libxxhash>=0.8.0)

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Every bound on a size that comes from outside, in one place. Sizes are checked against these before
+/// anything is allocated. "Format" says whether raising the bound lets older readers refuse the file.
+#pragma once
+
+#include <cstdint>
+
+namespace seqkv::limits {
+
+// Shapes.
+inline constexpr std::int64_t max_layers = 1024;           ///< format
+inline constexpr std::int64_t max_kv_heads = 1024;         ///< format
+inline constexpr std::int64_t max_head_dim = 512;          ///< format; kernels keep one vector on the stack
+inline constexpr std::int64_t max_block_tokens = 4096;     ///< format
+inline constexpr std::int64_t min_block_tokens = 16;       ///< format
+inline constexpr std::int64_t max_tokens = 1LL << 31;      ///< of one session; format
+inline constexpr std::int64_t max_vocabulary = 1LL << 24;  ///< of a model; not in the format
+
+// Models.
+inline constexpr std::int64_t max_hidden = 1 << 17;     ///< width of the residual stream; not in the format
+inline constexpr std::int64_t max_query_heads = 4096;   ///< not in the format
+
+// Files.
+inline constexpr std::int64_t max_safetensors_header = 100'000'000;    ///< as the reference implementation
+inline constexpr std::int64_t max_json_bytes = 256LL << 20;            ///< config, tokenizer, index, manifest line
+inline constexpr std::int64_t max_text_bytes = 16LL << 30;             ///< a text file after decompression
+inline constexpr std::int64_t max_codec_spec = 255;                    ///< bytes of a codec string; format
+inline constexpr std::int64_t max_session_name = 1024;                 ///< bytes; format of packs
+inline constexpr std::int64_t max_coded_block = 1LL << 32;             ///< bytes of one coded block; format
+
+}  // namespace seqkv::limits

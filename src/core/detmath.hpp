@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Deterministic arithmetic (DESIGN 4.1): the same bits on every machine that rounds +, -, *, /, sqrt and fma
+/// as IEEE 754 says. Nothing here calls a maths library but for fma and sqrt, which are exactly rounded, and
+/// the build forbids contraction (-ffp-contract=off, --fmad=false), so each operation below is one rounding.
+///
+/// The functions are templates on the number type so that scalars, AVX2 and AVX-512 vectors (backends/cpu)
+/// run the very same sequence of operations. They are always inlined: translation units built for newer
+/// instruction sets must not leave copies that older machines could be linked to.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#if defined(KOKKOS_FORCEINLINE_FUNCTION)
+#define SEQKV_INLINE KOKKOS_FORCEINLINE_FUNCTION
+#elif defined(__CUDACC__) || defined(__HIPCC__)
+#define SEQKV_INLINE __host__ __device__ inline __attribute__((always_inline))
+#else
+#define SEQKV_INLINE inline __attribute__((always_inline))
+#endif
+
+namespace seqkv::detmath {
+
+// ---- what a number type has to offer, for float -----------------------------------------------------------
+
+SEQKV_INLINE float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
+SEQKV_INLINE float broadcast(float, float value) { return value; }
+SEQKV_INLINE float sqrt(float x) { return ::sqrtf(x); }
+SEQKV_INLINE std::uint32_t bits(float x) { return __builtin_bit_cast(std::uint32_t, x); }
+SEQKV_INLINE float from_bits(std::uint32_t x) { return __builtin_bit_cast(float, x); }
+/// x * 2^n where n stands in the low bits of `rounded` = 1.5 * 2^23 + n; x in [1/2, 2], n in [-126, 126].
+SEQKV_INLINE float scale_by_rounded(float x, float rounded) { return from_bits(bits(x) + (bits(rounded) << 23U)); }
+/// a where x < limit, else b. False for NaN.
+SEQKV_INLINE float select_less(float x, float limit, float a, float b) { return x < limit ? a : b; }
+
+// ---- float functions --------------------------------------------------------------------------------------
+
+/// 2^x for x <= 126; 0 below -126 (no subnormals, minus infinity included); NaN gives NaN.
+/// Relative error below 2e-7. Minimax-like polynomial of degree 6 on [-1/2, 1/2].
+template <class F>
+SEQKV_INLINE F exp2(F x) {
+  const auto c = [&x](float value) { return broadcast(x, value); };
+  const F clamped = select_less(x, c(-126.0F), c(-126.0F), x);
+  const F rounded = clamped + c(12582912.0F);  // 1.5 * 2^23: the integer nearest to x in the low bits
+  const F r = clamped - (rounded - c(12582912.0F));
+  F p = c(1.5403530393381609954e-4F);  // ln(2)^k / k!, k = 6 .. 0
+  p = fma(p, r, c(1.3333558146428443423e-3F));
+  p = fma(p, r, c(9.6181291076284771619e-3F));
+  p = fma(p, r, c(5.5504108664821579953e-2F));
+  p = fma(p, r, c(2.4022650695910071233e-1F));
+  p = fma(p, r, c(6.9314718055994530942e-1F));
+  p = fma(p, r, c(1.0F));
+  return select_less(x, c(-126.0F), c(0.0F), scale_by_rounded(p, rounded));
+}
+
+/// e^x with the domain of exp2, scaled.
+template <class F>
+SEQKV_INLINE F exp(F x) {
+  return exp2(x * broadcast(x, 1.44269504088896340736F));
+}
+
+/// x * sigmoid(x), the SiLU activation. For x below -87 the sigmoid is 0 in float.
+template <class F>
+SEQKV_INLINE F silu(F x) {
+  const F zero = broadcast(x, 0.0F);
+  const F one = broadcast(x, 1.0F);
+  // sigmoid(x) = 1 / (1 + e^-|x|) for x >= 0 and e^-|x| / (1 + e^-|x|) below: the exponent is never positive.
+  const F e = exp(select_less(x, zero, x, zero - x));
+  return x * (select_less(x, zero, e, one) / (one + e));
+}
+
+// ---- double functions, for tables made on the host --------------------------------------------------------
+
+/// log2(x) for normal positive x, to about 1e-15.
+double log2(double x);
+/// 2^x for |x| <= 1000, to about 1e-15.
+double exp2(double x);
+/// sine and cosine for |x| <= 2^30, to about 1e-15.
+struct SinCos {
+  double sin, cos;
+};
+SinCos sincos(double x);
+/// base^exponent for base > 0.
+inline double pow(double base, double exponent) { return exp2(exponent * log2(base)); }
+inline double log(double x) { return log2(x) * 0.69314718055994530942; }
+
+}  // namespace seqkv::detmath

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "seqkv/kv.hpp"
+
+#include <Kokkos_Core.hpp>
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "core/bytes.hpp"
+#include "core/float16.hpp"
+#include "core/try.hpp"
+#include "seqkv/limits.hpp"
+
+namespace seqkv {
+namespace {
+
+Result<void> check_range(const char* name, std::int64_t value, std::int64_t limit) {
+  if (value >= 1 && value <= limit) return {};
+  return Error(value < 1 ? ErrorCode::invalid_argument : ErrorCode::limit_exceeded,
+               fmt::format("{} is {}, expected 1 to {}", name, value, limit));
+}
+
+}  // namespace
+
+Result<void> KvShape::check() const {
+  SEQKV_TRY(check_range("layers", layers, limits::max_layers));
+  SEQKV_TRY(check_range("kv_heads", kv_heads, limits::max_kv_heads));
+  SEQKV_TRY(check_range("head_dim", head_dim, limits::max_head_dim));
+  if (rope.dim < 0 || rope.dim > head_dim || rope.dim % 2 != 0) {
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("rope dim is {}, expected an even number up to head_dim {}", rope.dim, head_dim));
+  }
+  return {};
+}
+
+std::string KvShape::describe() const {
+  return fmt::format("{} layers x {} KV heads x {} ({})", layers, kv_heads, head_dim, to_string(dtype));
+}
+
+ConstKvView as_const(const KvView& view) {
+  return {view.shape, view.tokens, {view.tensors.begin(), view.tensors.end()}, view.strides, view.memory};
+}
+
+Result<void> copy(const ConstKvView& from, const KvView& to) {
+  if (from.shape.layers != to.shape.layers || from.shape.kv_heads != to.shape.kv_heads ||
+      from.shape.head_dim != to.shape.head_dim || from.tokens != to.tokens) {
+    return Error(ErrorCode::shape_mismatch, fmt::format("{} tokens of {} do not fit {} tokens of {}", from.tokens,
+                                                        from.shape.describe(), to.tokens, to.shape.describe()));
+  }
+  if (from.memory != MemorySpace::host || to.memory != MemorySpace::host) {
+    return Error(ErrorCode::invalid_argument, "host memory is expected");
+  }
+  using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::IndexType<std::int64_t>>;
+  const KvShape shape = from.shape;
+  Kokkos::parallel_for("seqkv::core::copy", Policy(0, 2 * shape.layers * shape.kv_heads), [&](std::int64_t i) {
+    const std::int64_t tensor = i / shape.kv_heads;
+    const std::int64_t head = i % shape.kv_heads;
+    const KvStrides& in = from.strides[tensor % 2];
+    const KvStrides& out = to.strides[tensor % 2];
+    const bool whole_rows = shape.dtype == to.shape.dtype && in.component == 1 && out.component == 1;
+    const auto element = static_cast<std::int64_t>(size_of(shape.dtype));
+    for (std::int64_t token = 0; token < from.tokens; ++token) {
+      const std::int64_t a = head * in.head + token * in.token;
+      const std::int64_t b = head * out.head + token * out.token;
+      if (whole_rows) {
+        std::memcpy(to.tensors[tensor] + b * element, from.tensors[tensor] + a * element,
+                    static_cast<std::size_t>(shape.head_dim * element));
+        continue;
+      }
+      for (std::int64_t c = 0; c < shape.head_dim; ++c) {
+        copy_element(from.tensors[tensor], shape.dtype, a + c * in.component, to.tensors[tensor], to.shape.dtype,
+                     b + c * out.component);
+      }
+    }
+  });
+  return {};
+}
+
+Result<KvCache> KvCache::create(const KvShape& shape, std::int64_t tokens) {
+  SEQKV_TRY(shape.check());
+  if (tokens < 0 || tokens > limits::max_tokens) {
+    return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens, expected 0 to {}", tokens, limits::max_tokens));
+  }
+  const std::int64_t per_token = shape.components_per_token() * static_cast<std::int64_t>(size_of(shape.dtype));
+  std::int64_t total = 0;
+  if (!checked_multiply(per_token, tokens, total)) {
+    return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens of {} bytes each", tokens, per_token));
+  }
+  KvCache cache;
+  cache.view_.shape = shape;
+  cache.view_.tokens = tokens;
+  const auto bytes = static_cast<std::size_t>(total);
+  const auto allocated = round_up(std::max<std::size_t>(bytes, 1), std::size_t{64});
+  cache.memory_.reset(static_cast<std::byte*>(std::aligned_alloc(64, allocated)));
+  if (cache.memory_ == nullptr) {
+    return Error(ErrorCode::out_of_memory, fmt::format("no memory for a KV cache of {} bytes", bytes));
+  }
+  std::memset(cache.memory_.get(), 0, allocated);
+  const std::int64_t per_tensor =
+      shape.kv_heads * tokens * shape.head_dim * static_cast<std::int64_t>(size_of(shape.dtype));
+  for (std::int64_t i = 0; i < 2 * shape.layers; ++i) {
+    cache.view_.tensors.push_back(cache.memory_.get() + i * per_tensor);
+  }
+  cache.view_.strides.fill({tokens * shape.head_dim, shape.head_dim, 1});
+  return cache;
+}
+
+}  // namespace seqkv

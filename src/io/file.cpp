@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "io/file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "core/try.hpp"
+
+namespace seqkv::io {
+
+Error system_error(const std::string& what, const fs::path& path, int errno_value) {
+  ErrorCode code = ErrorCode::io;
+  if (errno_value == ENOSPC || errno_value == EDQUOT) code = ErrorCode::disk_full;
+  if (errno_value == ENOENT) code = ErrorCode::file_not_found;
+  return Error(code, fmt::format("{}: {}", what, std::strerror(errno_value))).in_file(path.string());
+}
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Result<Descriptor> open_for_reading(const fs::path& path) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return system_error("cannot open", path, errno);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return system_error("cannot stat", path, errno);
+  if (!S_ISREG(info.st_mode)) return Error(ErrorCode::io, "not a regular file").in_file(path.string());
+  return file;
+}
+
+Result<void> write_all(const Descriptor& file, const fs::path& path, std::span<const std::byte> bytes,
+                       std::int64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(file.get(), bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return system_error("cannot write", path, errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    offset += written;
+  }
+  return {};
+}
+
+Result<void> read_all(const Descriptor& file, const fs::path& path, std::span<std::byte> bytes, std::int64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size(), offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error("cannot read", path, errno);
+    if (got == 0) {
+      return Error(ErrorCode::truncated, fmt::format("the file ends {} bytes too early", bytes.size()))
+          .in_file(path.string())
+          .at_byte(offset);
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+    offset += got;
+  }
+  return {};
+}
+
+Result<void> sync(const Descriptor& file, const fs::path& path) {
+  if (::fsync(file.get()) != 0) return system_error("cannot fsync", path, errno);
+  return {};
+}
+
+Result<void> sync_directory(const fs::path& directory) {
+  const fs::path name = directory.empty() ? fs::path(".") : directory;
+  const Descriptor folder(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() < 0) return system_error("cannot open", name, errno);
+  return sync(folder, name);
+}
+
+Result<MappedFile> MappedFile::open(const fs::path& path) {
+  SEQKV_ASSIGN(const Descriptor file, open_for_reading(path));
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return system_error("cannot stat", path, errno);
+  MappedFile mapped;
+  if (info.st_size == 0) return mapped;
+  const auto size = static_cast<std::size_t>(info.st_size);
+  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (memory == MAP_FAILED) return system_error("cannot map", path, errno);
+  mapped.bytes_ = {static_cast<const std::byte*>(memory), size};
+  return mapped;
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+Result<AtomicFile> AtomicFile::create(const fs::path& path) {
+  static std::atomic<unsigned> counter{0};
+  AtomicFile out;
+  out.path_ = path;
+  fs::path temporary = path;
+  temporary += fmt::format(".tmp-{}-{}", ::getpid(), counter.fetch_add(1));
+  out.file_ = Descriptor(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (out.file_.get() < 0) return system_error("cannot create", temporary, errno);
+  out.temporary_ = temporary;
+  return out;
+}
+
+AtomicFile::~AtomicFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<void> AtomicFile::write_at(std::span<const std::byte> bytes, std::int64_t offset) {
+  SEQKV_TRY(write_all(file_, path_, bytes, offset));
+  size_ = std::max(size_, offset + static_cast<std::int64_t>(bytes.size()));
+  return {};
+}
+
+Result<void> AtomicFile::append(std::span<const std::byte> bytes) { return write_at(bytes, size_); }
+
+Result<void> AtomicFile::resize(std::int64_t size) {
+  if (::ftruncate(file_.get(), size) != 0) return system_error("cannot resize", path_, errno);
+  size_ = size;
+  return {};
+}
+
+Result<void> AtomicFile::commit() {
+  SEQKV_TRY(sync(file_, path_));
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return system_error("cannot rename to", path_, errno);
+  temporary_.clear();
+  return sync_directory(path_.parent_path());
+}
+
+Result<std::string> read_file(const fs::path& path, std::int64_t limit) {
+  SEQKV_ASSIGN(const Descriptor file, open_for_reading(path));
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return system_error("cannot stat", path, errno);
+  if (info.st_size > limit) {
+    return Error(ErrorCode::limit_exceeded, fmt::format("{} bytes, more than the {} allowed", info.st_size, limit))
+        .in_file(path.string());
+  }
+  std::string text(static_cast<std::size_t>(info.st_size), '\0');
+  SEQKV_TRY(read_all(file, path, std::as_writable_bytes(std::span(text)), 0));
+  return text;
+}
+
+Result<void> write_file(const fs::path& path, std::span<const std::byte> bytes) {
+  SEQKV_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  SEQKV_TRY(file.append(bytes));
+  return file.commit();
+}
+
+}  // namespace seqkv::io

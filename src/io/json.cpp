@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "io/json.hpp"
+
+#include "core/try.hpp"
+#include "io/file.hpp"
+#include "seqkv/limits.hpp"
+
+namespace seqkv::io {
+
+Result<nlohmann::json> parse_json(std::string_view text) {
+  constexpr int max_depth = 64;
+  bool too_deep = false;
+  try {
+    auto document = nlohmann::json::parse(text, [&too_deep](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+      if (depth > max_depth) too_deep = true;
+      return !too_deep;
+    });
+    if (too_deep) return Error(ErrorCode::limit_exceeded, "JSON nested deeper than 64 levels");
+    return document;
+  } catch (const nlohmann::json::parse_error& problem) {
+    return Error(ErrorCode::bad_format, problem.what()).at_byte(static_cast<std::int64_t>(problem.byte));
+  }
+}
+
+Result<nlohmann::json> read_json(const std::filesystem::path& path) {
+  SEQKV_ASSIGN(const std::string text, read_file(path, limits::max_json_bytes));
+  auto document = parse_json(text);
+  if (!document) return std::move(document).error().in_file(path.string());
+  return document;
+}
+
+}  // namespace seqkv::io

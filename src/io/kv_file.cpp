@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "seqkv/kv_file.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "core/bytes.hpp"
+#include "core/try.hpp"
+#include "io/json.hpp"
+#include "seqkv/limits.hpp"
+
+namespace seqkv {
+namespace {
+
+constexpr const char* model_key = "seqkv.model";
+constexpr const char* rope_key = "seqkv.rope";
+
+std::string tensor_name(std::int64_t layer, Kind kind) {
+  return fmt::format("layers.{}.{}", layer, kind == Kind::key ? "key" : "value");
+}
+
+constexpr std::array<std::pair<RopeScaling, const char*>, 3> scaling_names = {
+    {{RopeScaling::none, "none"}, {RopeScaling::linear, "linear"}, {RopeScaling::llama3, "llama3"}}};
+
+std::string rope_to_json(const RopeConfig& rope) {
+  nlohmann::ordered_json json;
+  json["dim"] = rope.dim;
+  json["theta"] = rope.theta;
+  for (const auto& [scaling, name] : scaling_names) {
+    if (scaling == rope.scaling) json["scaling"] = name;
+  }
+  json["factor"] = rope.factor;
+  json["low_freq_factor"] = rope.low_freq_factor;
+  json["high_freq_factor"] = rope.high_freq_factor;
+  json["original_max_positions"] = rope.original_max_positions;
+  return json.dump();
+}
+
+Result<RopeConfig> rope_from_json(const std::string& text) {
+  const auto bad = [](const std::string& what) { return Error(ErrorCode::bad_format, what).at_field(rope_key); };
+  auto json = io::parse_json(text);
+  if (!json) return std::move(json).error().at_field(rope_key);
+  RopeConfig rope;
+  const auto read = [&json](const char* name, auto& value) {
+    const auto field = json->find(name);
+    if (field == json->end() || !field->is_number()) return false;
+    value = field->template get<std::remove_reference_t<decltype(value)>>();
+    return true;
+  };
+  if (!json->is_object() || !read("dim", rope.dim) || !read("theta", rope.theta) || !read("factor", rope.factor) ||
+      !read("low_freq_factor", rope.low_freq_factor) || !read("high_freq_factor", rope.high_freq_factor) ||
+      !read("original_max_positions", rope.original_max_positions)) {
+    return bad("a field is missing or not a number");
+  }
+  for (const auto& [scaling, name] : scaling_names) {
+    if (json->value("scaling", "") == name) {
+      rope.scaling = scaling;
+      return rope;
+    }
+  }
+  return bad("unknown scaling");
+}
+
+/// The shape from the first layer's key; all others must agree with it.
+Result<KvShape> read_shape(const SafetensorsFile& file, std::int64_t& tokens) {
+  SEQKV_ASSIGN(const TensorView first, file.tensor(tensor_name(0, Kind::key)));
+  const auto dtype = dtype_from_safetensors(first.dtype);
+  if (!dtype) {
+    return Error(ErrorCode::unsupported, fmt::format("dtype {} (BF16, F16 or F32 is expected)", first.dtype))
+        .at_field(tensor_name(0, Kind::key));
+  }
+  if (first.shape.size() != 3) {
+    return Error(ErrorCode::shape_mismatch, "expected [kv_heads, tokens, head_dim]").at_field(tensor_name(0, Kind::key));
+  }
+  KvShape shape;
+  shape.dtype = *dtype;
+  shape.kv_heads = first.shape[0];
+  tokens = first.shape[1];
+  shape.head_dim = first.shape[2];
+  while (file.find(tensor_name(shape.layers, Kind::key)) != nullptr) ++shape.layers;
+  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+    for (Kind kind : {Kind::key, Kind::value}) {
+      SEQKV_ASSIGN(const TensorView tensor, file.tensor(tensor_name(layer, kind)));
+      if (tensor.dtype != first.dtype || tensor.shape != first.shape) {
+        return Error(ErrorCode::shape_mismatch, "differs in shape or dtype from layers.0.key")
+            .at_field(tensor_name(layer, kind));
+      }
+    }
+  }
+  const auto rope = file.metadata().find(rope_key);
+  if (rope != file.metadata().end()) {
+    SEQKV_ASSIGN(shape.rope, rope_from_json(rope->second));
+  }
+  SEQKV_TRY(shape.check());
+  if (tokens > limits::max_tokens) return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens", tokens));
+  return shape;
+}
+
+Result<std::vector<Token>> read_input_ids(const SafetensorsFile& file, std::int64_t count) {
+  SEQKV_ASSIGN(const TensorView tensor, file.tensor("input_ids"));
+  if (tensor.dtype != "I32" || tensor.shape != std::vector<std::int64_t>{count}) {
+    return Error(ErrorCode::shape_mismatch, fmt::format("expected I32 [{}]", count)).at_field("input_ids");
+  }
+  std::vector<Token> tokens(static_cast<std::size_t>(count));
+  if (count > 0) std::memcpy(tokens.data(), tensor.bytes.data(), tensor.bytes.size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (tokens[i] > INT32_MAX) {
+      return Error(ErrorCode::token_out_of_range, fmt::format("entry {} is negative", i)).at_field("input_ids");
+    }
+  }
+  return tokens;
+}
+
+/// A view of the file's own memory, or an empty one if a tensor is not aligned to its elements.
+std::optional<ConstKvView> view_in_place(const SafetensorsFile& file, const KvShape& shape, std::int64_t tokens) {
+  ConstKvView view{shape, tokens, {}, {}, MemorySpace::host};
+  view.strides.fill({tokens * shape.head_dim, shape.head_dim, 1});
+  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+    for (Kind kind : {Kind::key, Kind::value}) {
+      const std::byte* data = file.find(tensor_name(layer, kind))->bytes.data();
+      if (reinterpret_cast<std::uintptr_t>(data) % size_of(shape.dtype) != 0) return std::nullopt;
+      view.tensors.push_back(data);
+    }
+  }
+  return view;
+}
+
+}  // namespace
+
+Result<KvFile> KvFile::open(const std::filesystem::path& path) {
+  const auto load = [&path]() -> Result<KvFile> {
+    KvFile kv;
+    SEQKV_ASSIGN(kv.file_, SafetensorsFile::open(path));
+    std::int64_t tokens = 0;
+    SEQKV_ASSIGN(const KvShape shape, read_shape(kv.file_, tokens));
+    SEQKV_ASSIGN(kv.tokens_, read_input_ids(kv.file_, tokens));
+    const auto model = kv.file_.metadata().find(model_key);
+    if (model != kv.file_.metadata().end() && !Digest::parse(model->second, kv.model_)) {
+      return Error(ErrorCode::bad_format, "not 64 hexadecimal digits").at_field(model_key);
+    }
+    if (auto view = view_in_place(kv.file_, shape, tokens)) {
+      kv.view_ = std::move(*view);
+      return kv;
+    }
+    SEQKV_ASSIGN(kv.copy_, KvCache::create(shape, tokens));
+    for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+      for (Kind kind : {Kind::key, Kind::value}) {
+        const auto bytes = kv.file_.find(tensor_name(layer, kind))->bytes;
+        std::memcpy(kv.copy_.view().tensor(layer, kind), bytes.data(), bytes.size());
+      }
+    }
+    kv.view_ = std::as_const(kv.copy_).view();
+    return kv;
+  };
+  auto kv = load();
+  if (!kv) return std::move(kv).error().in_file(path.string());
+  return kv;
+}
+
+Result<KvFileWriter> KvFileWriter::create(const std::filesystem::path& path, const KvShape& shape, TokenSpan tokens,
+                                          const Digest& model, const std::vector<TensorSpec>& extra) {
+  SEQKV_TRY(shape.check());
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  std::vector<TensorSpec> specs = extra;
+  const std::string dtype(to_safetensors(shape.dtype));
+  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+    for (Kind kind : {Kind::key, Kind::value}) {
+      specs.push_back({tensor_name(layer, kind), dtype, {shape.kv_heads, count, shape.head_dim}});
+    }
+  }
+  specs.push_back({"input_ids", "I32", {count}});
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (!model.is_zero()) metadata[model_key] = model.hex();
+  if (shape.rope.dim > 0) metadata[rope_key] = rope_to_json(shape.rope);
+  SEQKV_ASSIGN(SafetensorsWriter writer, SafetensorsWriter::create(path, std::move(specs), metadata));
+  SEQKV_TRY(writer.write("input_ids", 0, as_bytes(tokens)));
+  return KvFileWriter(std::move(writer), shape, count);
+}
+
+Result<void> KvFileWriter::write(const ConstKvView& part, std::int64_t first) {
+  if (!(part.shape == shape_) || part.memory != MemorySpace::host || first < 0 || first + part.tokens > tokens_) {
+    return Error(ErrorCode::invalid_argument, "the part does not fit the file's shape, dtype or tokens");
+  }
+  const auto element = static_cast<std::int64_t>(size_of(shape_.dtype));
+  const std::int64_t row = shape_.head_dim * element;
+  std::vector<std::byte> gathered(static_cast<std::size_t>(part.tokens * row));
+  for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
+    for (Kind kind : {Kind::key, Kind::value}) {
+      const KvStrides& stride = part.strides[static_cast<int>(kind)];
+      const bool rows_contiguous = stride.component == 1 && stride.token == shape_.head_dim;
+      for (std::int64_t head = 0; head < shape_.kv_heads; ++head) {
+        const std::byte* source = part.tensor(layer, kind) + head * stride.head * element;
+        if (!rows_contiguous) {
+          for (std::int64_t i = 0; i < part.tokens * shape_.head_dim; ++i) {
+            const std::int64_t at = i / shape_.head_dim * stride.token + i % shape_.head_dim * stride.component;
+            std::memcpy(gathered.data() + i * element, source + at * element, static_cast<std::size_t>(element));
+          }
+          source = gathered.data();
+        }
+        SEQKV_TRY(writer_.write(tensor_name(layer, kind), (head * tokens_ + first) * row,
+                                {source, static_cast<std::size_t>(part.tokens * row)}));
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace seqkv

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "seqkv/tokenizer.hpp"
+
+#include <fmt/format.h>
+#include <utf8proc.h>
+
+#include <mutex>
+#include <shared_mutex>
+
+#include "core/try.hpp"
+#include "io/file.hpp"
+#include "io/json.hpp"
+#include "io/text.hpp"
+#include "model/tokenizer_json.hpp"
+#include "seqkv/limits.hpp"
+
+namespace seqkv {
+namespace {
+
+/// Words seen before and their tokens; text repeats itself. Bounded, shared by threads.
+class WordCache {
+ public:
+  bool find(std::string_view word, std::vector<Token>& out) const {
+    const std::shared_lock lock(mutex_);
+    const auto found = words_.find(std::string(word));
+    if (found == words_.end()) return false;
+    out.insert(out.end(), found->second.begin(), found->second.end());
+    return true;
+  }
+  void add(std::string_view word, std::span<const Token> tokens) {
+    if (word.size() > longest) return;
+    const std::unique_lock lock(mutex_);
+    if (words_.size() < most) words_.emplace(word, std::vector<Token>(tokens.begin(), tokens.end()));
+  }
+  static constexpr std::size_t longest = 64;
+
+ private:
+  static constexpr std::size_t most = 1 << 16;
+  mutable std::shared_mutex mutex_;
+  std::unordered_map<std::string, std::vector<Token>> words_;
+};
+
+Result<std::string> to_nfc(std::string_view text) {
+  utf8proc_uint8_t* composed = nullptr;
+  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                   static_cast<utf8proc_ssize_t>(text.size()), &composed,
+                                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  if (length < 0) return Error(ErrorCode::bad_format, fmt::format("NFC: {}", utf8proc_errmsg(length)));
+  std::string out(reinterpret_cast<const char*>(composed), static_cast<std::size_t>(length));
+  std::free(composed);
+  return out;
+}
+
+}  // namespace
+
+struct Tokenizer::State {
+  State(TokenizerParts tokenizer_parts, AddedTokens before, AddedTokens after, const Digest& digest)
+      : parts(std::move(tokenizer_parts)), raw(std::move(before)), normalized(std::move(after)), fingerprint(digest) {}
+
+  TokenizerParts parts;
+  AddedTokens raw;         ///< found before the normalizer
+  AddedTokens normalized;  ///< found behind it
+  Digest fingerprint;
+  mutable WordCache cache;
+
+  void encode_word(std::string_view word, std::vector<Token>& out) const {
+    if (word.size() <= WordCache::longest && cache.find(word, out)) return;
+    const std::size_t before = out.size();
+    parts.bpe.encode(word, out);
+    cache.add(word, std::span(out).subspan(before));
+  }
+
+  /// Applies pre-tokenizer `stage` and those behind it.
+  Result<void> encode_stage(std::string_view text, std::size_t stage, std::vector<Token>& out) const {
+    if (stage == parts.pre_tokenizer.splits.size()) {
+      if (!text.empty()) encode_word(text, out);
+      return {};
+    }
+    const auto& split = parts.pre_tokenizer.splits[stage];
+    Result<void> inner;
+    SEQKV_TRY(split.pattern.split(text, [&](std::size_t begin, std::size_t end, bool is_match) {
+      if (inner && (is_match || !split.matches_only)) inner = encode_stage(text.substr(begin, end - begin), stage + 1, out);
+    }));
+    return inner;
+  }
+
+  /// Text between added tokens.
+  Result<void> encode_plain(std::string_view text, std::vector<Token>& out) const {
+    if (parts.pre_tokenizer.add_prefix_space && !text.starts_with(' ')) {
+      return encode_stage(fmt::format(" {}", text), 0, out);
+    }
+    return encode_stage(text, 0, out);
+  }
+};
+
+Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+Tokenizer::~Tokenizer() = default;
+
+Result<Tokenizer> Tokenizer::parse(std::string_view text) {
+  SEQKV_ASSIGN(const nlohmann::json document, io::parse_json(text));
+  SEQKV_ASSIGN(TokenizerParts parts, parse_tokenizer(document));
+  std::vector<AddedToken> raw;
+  std::vector<AddedToken> normalized;
+  for (const AddedToken& token : parts.added) (token.normalized ? normalized : raw).push_back(token);
+  SEQKV_ASSIGN(AddedTokens before, AddedTokens::create(std::move(raw)));
+  SEQKV_ASSIGN(AddedTokens after, AddedTokens::create(std::move(normalized)));
+  const Digest digest = Sha256().update(text).finish();
+  return Tokenizer(std::make_unique<State>(std::move(parts), std::move(before), std::move(after), digest));
+}
+
+Result<Tokenizer> Tokenizer::load(const std::filesystem::path& path) {
+  SEQKV_ASSIGN(const std::string text, io::read_file(path, limits::max_json_bytes));
+  auto tokenizer = parse(text);
+  if (!tokenizer) return std::move(tokenizer).error().in_file(path.string());
+  return tokenizer;
+}
+
+Result<std::vector<Token>> Tokenizer::encode(std::string_view text, SpecialTokens special) const {
+  if (const auto bad = io::find_invalid_utf8(text); bad >= 0) {
+    return Error(ErrorCode::not_utf8, "the text is not UTF-8").at_byte(bad);
+  }
+  const bool with_template = special == SpecialTokens::add;
+  std::vector<Token> tokens;
+  if (with_template) tokens = state_->parts.post.before;
+  Result<void> status;
+  const auto plain = [&](std::string_view piece, const AddedToken* added) {
+    if (!status) return;
+    if (added != nullptr) {
+      tokens.push_back(added->id);
+    } else {
+      status = state_->encode_plain(piece, tokens);
+    }
+  };
+  state_->raw.split(text, [&](std::string_view piece, const AddedToken* added) {
+    if (added != nullptr || !status) return plain(piece, added);
+    if (!state_->parts.nfc) return state_->normalized.split(piece, plain);
+    const auto composed = to_nfc(piece);
+    if (!composed) {
+      status = composed.error();
+    } else {
+      state_->normalized.split(*composed, plain);
+    }
+  });
+  SEQKV_TRY(std::move(status));
+  if (with_template) tokens.insert(tokens.end(), state_->parts.post.behind.begin(), state_->parts.post.behind.end());
+  return tokens;
+}
+
+Result<std::string> Tokenizer::decode(TokenSpan tokens, bool skip_special) const {
+  std::string text;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= state_->parts.bytes_of.size()) {
+      return Error(ErrorCode::token_out_of_range, fmt::format("token {} is {}, the vocabulary has {}", i, tokens[i],
+                                                              state_->parts.bytes_of.size()));
+    }
+    if (!(skip_special && state_->parts.special[tokens[i]])) text += state_->parts.bytes_of[tokens[i]];
+  }
+  return text;
+}
+
+std::int64_t Tokenizer::vocabulary_size() const noexcept {
+  return static_cast<std::int64_t>(state_->parts.bytes_of.size());
+}
+const Digest& Tokenizer::fingerprint() const noexcept { return state_->fingerprint; }
+
+}  // namespace seqkv
