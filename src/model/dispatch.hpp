@@ -14,12 +14,9 @@
 #include "backends/kokkos/gemm.hpp"
 #include "backends/kokkos/norm.hpp"
 #include "backends/kokkos/rope.hpp"
+#include "core/mirrored.hpp"
 
 namespace seqkv::model {
-
-template <class ExecutionSpace>
-inline constexpr bool is_host_space =
-    Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename ExecutionSpace::memory_space>::accessible;
 
 /// The CPU kernels for an execution space, or null where the portable ones run.
 template <class ExecutionSpace>

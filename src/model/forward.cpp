@@ -66,17 +66,13 @@ struct RopeTable {
 
 template <class ExecutionSpace>
 struct Forward<ExecutionSpace>::State {
-  using Memory = typename ExecutionSpace::memory_space;
-
   std::shared_ptr<const Model<ExecutionSpace>> model;
   std::int64_t chunk = 0;
   RopeTable<ExecutionSpace> rope;
   Matrix<ExecutionSpace> x, y, qkv, q, attended, delta, gate_up, act, logits;
-  Kokkos::View<Token*, Memory> tokens;
-  Kokkos::View<kernels::RowInfo*, Memory> info;
-  typename Kokkos::View<Token*, Memory>::host_mirror_type host_tokens;
-  typename Kokkos::View<kernels::RowInfo*, Memory>::host_mirror_type host_info;
-  Kokkos::View<kernels::CacheTable*, Memory> caches;
+  Mirrored<ExecutionSpace, Token> tokens;
+  Mirrored<ExecutionSpace, kernels::RowInfo> info;
+  Mirrored<ExecutionSpace, kernels::CacheTable> caches;
 
   const ModelConfig& config() const { return model->config(); }
   kernels::HeadShape heads() const { return {config().query_heads, config().kv_heads, config().head_dim}; }
@@ -96,10 +92,8 @@ struct Forward<ExecutionSpace>::State {
     gate_up = matrix("gate_up", chunk, 2 * config().intermediate);
     act = matrix("act", chunk, config().intermediate);
     logits = matrix("logits", logit_rows, config().vocabulary);
-    tokens = Kokkos::View<Token*, Memory>(Kokkos::view_alloc(space, "seqkv::model::tokens"), chunk);
-    info = Kokkos::View<kernels::RowInfo*, Memory>(Kokkos::view_alloc(space, "seqkv::model::info"), chunk);
-    host_tokens = Kokkos::create_mirror_view(tokens);
-    host_info = Kokkos::create_mirror_view(info);
+    tokens.reserve("seqkv::model::tokens", chunk);
+    info.reserve("seqkv::model::info", chunk);
     rope.frequencies = inverse_frequencies(config().rope);
     space.fence("seqkv::model::allocate: scratch is zeroed");
   }
@@ -108,11 +102,11 @@ struct Forward<ExecutionSpace>::State {
     using Policy = Kokkos::MDRangePolicy<ExecutionSpace, Kokkos::Rank<2>, Kokkos::IndexType<std::int64_t>>;
     const kernels::PackedMatrix table = model->weights().embedding.matrix;
     const auto out = x;
-    const auto ids = tokens;
+    const Token* ids = tokens.device();
     Kokkos::parallel_for(
         "seqkv::model::embed", Policy(space, {0, 0}, {rows, table.inputs}),
         KOKKOS_LAMBDA(const std::int64_t m, const std::int64_t i) {
-          out(m, i) = load_as_float(table.data, table.is_bf16 ? DType::bf16 : DType::f32, ids(m) * table.inputs + i);
+          out(m, i) = load_as_float(table.data, table.is_bf16 ? DType::bf16 : DType::f32, ids[m] * table.inputs + i);
         });
   }
 
@@ -140,8 +134,8 @@ struct Forward<ExecutionSpace>::State {
     args.rows = rows;
     args.layer = layer;
     args.heads = heads();
-    args.info = info.data();
-    args.caches = caches.data();
+    args.info = info.device();
+    args.caches = caches.device();
     args.qkv = qkv.data();
     args.ld_qkv = static_cast<std::int64_t>(qkv.stride(0));
     args.bias = bias_or_null(weights.qkv_bias);
@@ -157,7 +151,7 @@ struct Forward<ExecutionSpace>::State {
   }
 
   void attend(const ExecutionSpace& space, std::int64_t rows, std::int64_t layer) const {
-    model::attention(space, kernels::Attention{rows, layer, config().window[layer], heads(), info.data(), caches.data(),
+    model::attention(space, kernels::Attention{rows, layer, config().window[layer], heads(), info.device(), caches.device(),
                                                q.data(), static_cast<std::int64_t>(q.stride(0)), attended.data(),
                                                static_cast<std::int64_t>(attended.stride(0))});
   }
@@ -314,14 +308,12 @@ Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span
     for (const Item& item : items) {
       SEQKV_TRY(item.sequence->reserve(space, item.sequence->tokens() + static_cast<std::int64_t>(item.tokens.size())));
     }
-    state.caches = Kokkos::View<kernels::CacheTable*, typename State::Memory>(
-        Kokkos::view_alloc(space, "seqkv::model::caches"), items.size());
+    state.caches.reserve("seqkv::model::caches", static_cast<std::int64_t>(items.size()));
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::out_of_memory, fmt::format("no memory for a forward pass over {} tokens", total));
   }
-  const auto host_caches = Kokkos::create_mirror_view(state.caches);
-  for (std::size_t i = 0; i < items.size(); ++i) host_caches(i) = items[i].sequence->state_->table();
-  Kokkos::deep_copy(space, state.caches, host_caches);
+  for (std::size_t i = 0; i < items.size(); ++i) state.caches[i] = items[i].sequence->state_->table();
+  state.caches.to_device(space, static_cast<std::int64_t>(items.size()));
 
   std::int64_t tokens_done = 0;
   std::int64_t logits_done = 0;
@@ -331,13 +323,13 @@ Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span
     for (const Slice& slice : slices) {
       const Item& item = items[slice.item];
       for (std::int64_t t = 0; t < slice.count; ++t, ++rows) {
-        state.host_tokens(rows) = item.tokens[slice.first + t];
-        state.host_info(rows) = {item.sequence->tokens() + t, static_cast<std::int64_t>(slice.item)};
+        state.tokens[rows] = item.tokens[slice.first + t];
+        state.info[rows] = {item.sequence->tokens() + t, static_cast<std::int64_t>(slice.item)};
       }
       logits_here = logits_here || slice.logits > 0;
     }
-    Kokkos::deep_copy(space, state.tokens, state.host_tokens);
-    Kokkos::deep_copy(space, state.info, state.host_info);
+    state.tokens.to_device(space, rows);
+    state.info.to_device(space, rows);
     state.embed(space, rows);
     for (std::int64_t layer = 0; layer < config.layers; ++layer) {
       const float* pending =

@@ -186,7 +186,7 @@ Result<void> Sequence<ExecutionSpace>::read(const ExecutionSpace& space, std::in
                        StoreComponent{out.shape.dtype});
     space.fence("seqkv::model::read: the caller's memory is complete");
   };
-  if constexpr (model::is_host_space<ExecutionSpace>) {
+  if constexpr (is_host_space<ExecutionSpace>) {
     extract(out);
     return {};
   } else {
@@ -210,7 +210,7 @@ Result<void> Sequence<ExecutionSpace>::append(const ExecutionSpace& space, const
                        LoadComponent{in.shape.dtype});
     space.fence("seqkv::model::append: the caller may reuse its memory");
   };
-  if constexpr (model::is_host_space<ExecutionSpace>) {
+  if constexpr (is_host_space<ExecutionSpace>) {
     insert(in);
   } else {
     SEQKV_ASSIGN(KvCache host, KvCache::create(in.shape, in.tokens));

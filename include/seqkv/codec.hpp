@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Codecs: one string names a predictor and a quantizer; blocks of tokens are coded and decoded independently.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "seqkv/kv.hpp"
+
+namespace seqkv {
+
+/// The numbers as they are.
+struct RawSpec {
+  friend bool operator==(const RawSpec&, const RawSpec&) = default;
+};
+
+/// TurboQuant (Zandieh et al., arXiv 2504.19874), the variant of least mean squared error.
+struct TurboQuantSpec {
+  int bits = 4;                 ///< 1 to 5 a component, plus 16 a vector for its norm
+  bool unrotated_keys = false;  ///< keys are turned back by RoPE before they are quantized
+  friend bool operator==(const TurboQuantSpec&, const TurboQuantSpec&) = default;
+};
+
+/// Every bit kept: sign and mantissa as they are, exponents entropy-coded.
+struct LosslessSpec {
+  friend bool operator==(const LosslessSpec&, const LosslessSpec&) = default;
+};
+
+using QuantizerSpec = std::variant<RawSpec, TurboQuantSpec, LosslessSpec>;
+
+/// A codec string, taken apart. Grammar (docs/codec.md):
+///   codec      = [ "none" "+" ] quantizer
+///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ]
+class Codec {
+ public:
+  /// Errors: invalid_codec_spec, with what is known.
+  static Result<Codec> parse(std::string_view spec);
+
+  /// The canonical string: parse(spec()) gives the same codec.
+  const std::string& spec() const noexcept { return spec_; }
+  const QuantizerSpec& quantizer() const noexcept { return quantizer_; }
+  bool is_exact() const noexcept { return !std::holds_alternative<TurboQuantSpec>(quantizer_); }
+
+  friend bool operator==(const Codec& a, const Codec& b) { return a.quantizer_ == b.quantizer_; }
+
+ private:
+  explicit Codec(const QuantizerSpec& quantizer);
+  QuantizerSpec quantizer_;
+  std::string spec_;
+};
+
+/// One block as it is stored (docs/format.md, "Coded block"): self-contained but for shape and codec.
+using CodedBlock = std::vector<std::byte>;
+using CodedBlockView = std::span<const std::byte>;
+
+/// What the head of a coded block says.
+struct CodedBlockInfo {
+  std::int64_t first_position = 0;
+  std::vector<Token> tokens;
+  std::int64_t raw_subblocks = 0;  ///< stored as they are because coding would not have made them smaller
+  std::uint64_t decoded_hash = 0;
+};
+
+/// Checks a block's own checksum and structure. Errors: corrupt, checksum_mismatch, limit_exceeded.
+Result<CodedBlockInfo> inspect_block(const KvShape& shape, CodedBlockView block);
+
+/// The same check without taking the tokens out: what a store does to every byte it reads.
+Result<void> check_block(const KvShape& shape, CodedBlockView block);
+
+/// Codes `kv` in blocks of `block_tokens` (the last may be shorter). `first_position` is the position of the first
+/// token in its session. `kv` is in host memory; work runs on `space` and is complete on return.
+/// A block's size never exceeds that of its raw values plus its header.
+/// Errors: shape_mismatch (tokens and kv differ in length), invalid_argument, limit_exceeded, out_of_memory.
+template <class ExecutionSpace>
+Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec& codec, const ConstKvView& kv,
+                                       TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens);
+
+/// Decodes consecutive blocks into `out` (host memory, of the tokens of all blocks together), checking every
+/// checksum. On an error `out` holds a part of the values: a caller that promises all or nothing decodes into
+/// memory or a file of its own.
+/// Errors: corrupt, checksum_mismatch (with the block), shape_mismatch, out_of_memory.
+template <class ExecutionSpace>
+Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<const CodedBlockView> blocks,
+                    const KvView& out);
+
+}  // namespace seqkv

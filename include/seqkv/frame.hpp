@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Frames: one coded KV cache as one file (.sqkv) or byte string. The layout is docs/format.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "seqkv/codec.hpp"
+#include "seqkv/hash.hpp"
+#include "seqkv/kv.hpp"
+
+namespace seqkv {
+
+/// Version of the frame format this library writes; it reads min_frame_version to frame_version. Raised when an
+/// older reader would misread a frame; a reader refuses what it does not know by name.
+inline constexpr std::uint16_t frame_version = 1;
+inline constexpr std::uint16_t min_frame_version = 1;
+
+/// What the header of a frame says.
+struct FrameInfo {
+  KvShape shape;
+  std::int64_t tokens = 0;
+  std::int64_t block_tokens = 256;
+  std::string codec;  ///< canonical codec string
+  Digest model;       ///< combined fingerprint of the model; zero: not named
+  Digest profile;     ///< of the codec's profile; zero: none
+
+  std::int64_t blocks() const noexcept { return (tokens + block_tokens - 1) / block_tokens; }
+};
+
+/// The bytes of a frame. Errors: invalid_argument (the number of blocks), those of KvShape::check.
+Result<std::vector<std::byte>> make_frame(const FrameInfo& info, std::span<const CodedBlock> blocks);
+
+/// Writes a frame block by block; the file appears whole with commit() or not at all.
+class FrameWriter {
+ public:
+  static Result<FrameWriter> create(const std::filesystem::path& path, const FrameInfo& info);
+  FrameWriter(FrameWriter&&) noexcept;
+  FrameWriter& operator=(FrameWriter&&) noexcept;
+  ~FrameWriter();
+
+  /// In order. Errors: io, disk_full.
+  Result<void> append(CodedBlockView block);
+  /// Errors: invalid_argument (blocks are missing), io, disk_full.
+  Result<void> commit();
+  /// Bytes of the file so far.
+  std::int64_t bytes() const noexcept;
+
+ private:
+  struct State;
+  FrameWriter();
+  std::unique_ptr<State> state_;
+};
+
+/// An open frame; its header and index have been checked, its blocks are checked as they are decoded.
+class FrameReader {
+ public:
+  /// Errors: file_not_found, io, corrupt, truncated, checksum_mismatch, unsupported_version, limit_exceeded.
+  static Result<FrameReader> open(const std::filesystem::path& path);
+  /// Bytes that the caller keeps alive.
+  static Result<FrameReader> parse(std::span<const std::byte> bytes, const std::string& name);
+  FrameReader(FrameReader&&) noexcept;
+  FrameReader& operator=(FrameReader&&) noexcept;
+  ~FrameReader();
+
+  const FrameInfo& info() const noexcept;
+  std::int64_t bytes() const noexcept;
+  /// Coded bytes of blocks [first, first + count). Precondition: inside the frame.
+  std::span<const CodedBlockView> blocks(std::int64_t first, std::int64_t count) const;
+
+  /// Checks every block's checksum and structure and gathers the tokens.
+  Result<std::vector<Token>> tokens() const;
+
+ private:
+  struct State;
+  FrameReader();
+  std::unique_ptr<State> state_;
+};
+
+/// The whole cache, all or nothing. Errors: those of Codec::parse and decode, with the frame's name.
+template <class ExecutionSpace>
+Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame);
+
+}  // namespace seqkv

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Running a codec's kernel over the sub-blocks of several blocks at once.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+#include <vector>
+
+#include "codec/subblock.hpp"
+#include "core/mirrored.hpp"
+#include "seqkv/codec.hpp"
+
+namespace seqkv::codec {
+
+/// One sub-block's work; pointers are to memory of the execution space.
+struct Task {
+  Subblock subblock;
+  std::uint64_t number = 0;           ///< 2 * layer + kind
+  std::byte* values = nullptr;        ///< encode reads them, decode writes them
+  std::byte* coded = nullptr;         ///< encode writes up to kernel.size(), decode reads `bytes`
+  std::int64_t bytes = 0;             ///< of `coded`; encode sets it, or not_codable
+  bool raw = false;                   ///< decode: `coded` holds the values
+};
+
+template <class ExecutionSpace>
+using Tasks = Mirrored<ExecutionSpace, Task>;
+
+/// One team a task, threads taking tasks one by one.
+template <class ExecutionSpace, class Kernel>
+Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy_for(const ExecutionSpace& space,
+                                                                                const Kernel& kernel,
+                                                                                const Subblock& largest,
+                                                                                std::int64_t tasks) {
+  Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy(space, static_cast<int>(tasks), Kokkos::AUTO);
+  policy.set_scratch_size(1, Kokkos::PerTeam(static_cast<int>(kernel.scratch_bytes(largest) + 64)));
+  return policy;
+}
+
+template <class ExecutionSpace, class Kernel>
+void encode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
+                  const Tasks<ExecutionSpace>& list, std::int64_t count) {
+  const auto policy = policy_for(space, kernel, largest, count);
+  Task* const tasks = list.device();
+  const std::int64_t scratch_bytes = kernel.scratch_bytes(largest);
+  using Team = typename std::decay_t<decltype(policy)>::member_type;
+  Kokkos::parallel_for(
+      "seqkv::codec::encode", policy, KOKKOS_LAMBDA(const Team& team) {
+        Task& task = tasks[team.league_rank()];
+        auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
+        const std::int64_t written =
+            kernel.encode(team, task.subblock, task.number, task.values, task.coded, scratch);
+        Kokkos::single(Kokkos::PerTeam(team), [&]() { task.bytes = written; });
+      });
+}
+
+/// Sets task.bytes to not_codable where the payload is broken.
+template <class ExecutionSpace, class Kernel>
+void decode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
+                  const Tasks<ExecutionSpace>& list, std::int64_t count) {
+  const auto policy = policy_for(space, kernel, largest, count);
+  Task* const tasks = list.device();
+  const std::int64_t scratch_bytes = kernel.scratch_bytes(largest);
+  using Team = typename std::decay_t<decltype(policy)>::member_type;
+  Kokkos::parallel_for(
+      "seqkv::codec::decode", policy, KOKKOS_LAMBDA(const Team& team) {
+        Task& task = tasks[team.league_rank()];
+        if (task.raw) {
+          Kokkos::parallel_for(Kokkos::TeamThreadRange(team, task.bytes),
+                               [&](const std::int64_t i) { task.values[i] = task.coded[i]; });
+          return;
+        }
+        auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
+        const bool good =
+            kernel.decode(team, task.subblock, task.number, task.coded, task.bytes, task.values, scratch);
+        Kokkos::single(Kokkos::PerTeam(team), [&]() {
+          if (!good) task.bytes = not_codable;
+        });
+      });
+}
+
+}  // namespace seqkv::codec

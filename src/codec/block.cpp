@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "codec/block.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "core/bytes.hpp"
+#include "core/try.hpp"
+#include "seqkv/hash.hpp"
+#include "seqkv/limits.hpp"
+
+namespace seqkv::codec {
+namespace {
+
+constexpr std::uint32_t raw_flag = 1U << 31U;
+constexpr std::size_t alignment = 8;
+constexpr std::size_t hashed_from = 8;  // the coded hash covers all that follows it
+
+Error corrupt(const std::string& what, std::size_t position) {
+  return Error(ErrorCode::corrupt, what).at_byte(static_cast<std::int64_t>(position));
+}
+
+std::size_t packed_size(std::int64_t tokens, int bits) {
+  return static_cast<std::size_t>(divide_up<std::int64_t>(tokens * bits, 8));
+}
+
+void pack_tokens(TokenSpan tokens, int bits, ByteWriter& out) {
+  std::uint64_t pending = 0;
+  int filled = 0;
+  for (Token token : tokens) {
+    pending |= static_cast<std::uint64_t>(token) << static_cast<unsigned>(filled);
+    for (filled += bits; filled >= 8; filled -= 8, pending >>= 8U) out.put(static_cast<std::uint8_t>(pending));
+  }
+  if (filled > 0) out.put(static_cast<std::uint8_t>(pending));
+}
+
+}  // namespace
+
+std::int64_t raw_bytes(const KvShape& shape, std::int64_t tokens) {
+  return shape.kv_heads * tokens * shape.head_dim * static_cast<std::int64_t>(size_of(shape.dtype));
+}
+
+std::uint64_t combine_hashes(std::span<const std::uint64_t> hashes) { return xxh3_64(std::as_bytes(hashes)); }
+
+CodedBlock assemble_block(std::int64_t first_position, TokenSpan tokens, std::span<const SubblockPayload> subblocks,
+                          std::uint64_t decoded_hash) {
+  const Token largest = tokens.empty() ? 0 : *std::max_element(tokens.begin(), tokens.end());
+  const int token_bits = std::bit_width(largest);
+  ByteWriter out;
+  out.put(std::uint64_t{0});
+  out.put(decoded_hash);
+  out.put(static_cast<std::uint64_t>(first_position));
+  out.put(static_cast<std::uint32_t>(tokens.size()));
+  out.put(static_cast<std::uint32_t>(subblocks.size()));
+  out.put(static_cast<std::uint32_t>(token_bits));
+  out.put(std::uint32_t{0});
+  for (const auto& subblock : subblocks) {
+    out.put(static_cast<std::uint32_t>(subblock.bytes.size()) | (subblock.raw ? raw_flag : 0U));
+  }
+  out.pad_to(alignment);
+  pack_tokens(tokens, token_bits, out);
+  out.pad_to(alignment);
+  for (const auto& subblock : subblocks) {
+    out.put(subblock.bytes);
+    out.pad_to(alignment);
+  }
+  const std::uint64_t hash = xxh3_64(std::span<const std::byte>(out.data(), out.size()).subspan(hashed_from));
+  store_le(out.data(), hash);
+  return std::move(out).take();
+}
+
+Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block) {
+  SEQKV_TRY(shape.check());
+  ByteReader reader(block);
+  const auto hash = reader.get<std::uint64_t>();
+  if (!reader.ok()) return corrupt("a coded block shorter than its checksum", 0);
+  if (hash != xxh3_64(block.subspan(hashed_from))) {
+    return Error(ErrorCode::checksum_mismatch, "the coded bytes do not have the checksum stored with them").at_byte(0);
+  }
+  BlockParts parts;
+  parts.decoded_hash = reader.get<std::uint64_t>();
+  const auto position = reader.get<std::uint64_t>();
+  parts.tokens = reader.get<std::uint32_t>();
+  const auto subblocks = reader.get<std::uint32_t>();
+  const auto token_bits = reader.get<std::uint32_t>();
+  const auto reserved = reader.get<std::uint32_t>();
+  if (!reader.ok() || reserved != 0 || token_bits > 32 || position > static_cast<std::uint64_t>(limits::max_tokens)) {
+    return corrupt("the head of the block is impossible", reader.position());
+  }
+  if (parts.tokens < 1 || parts.tokens > limits::max_block_tokens) {
+    return corrupt(fmt::format("{} tokens, expected 1 to {}", parts.tokens, limits::max_block_tokens), 24);
+  }
+  if (subblocks != 2 * shape.layers) {
+    return corrupt(fmt::format("{} sub-blocks, the shape has {}", subblocks, 2 * shape.layers), 28);
+  }
+  parts.first_position = static_cast<std::int64_t>(position);
+  parts.token_bits = static_cast<int>(token_bits);
+
+  std::vector<std::uint32_t> table(subblocks);
+  for (auto& entry : table) entry = reader.get<std::uint32_t>();
+  bool padding_is_zero = reader.skip_padding(alignment);
+  parts.packed_tokens = reader.get_bytes(packed_size(parts.tokens, parts.token_bits));
+  padding_is_zero = padding_is_zero && reader.skip_padding(alignment);
+  const std::int64_t whole = raw_bytes(shape, parts.tokens);
+  for (std::uint32_t entry : table) {
+    const bool raw = (entry & raw_flag) != 0;
+    const std::int64_t size = entry & ~raw_flag;
+    if (raw ? size != whole : size >= whole) {
+      return corrupt(fmt::format("a {} sub-block of {} bytes where raw values have {}", raw ? "raw" : "coded", size, whole),
+                     reader.position());
+    }
+    parts.subblocks.push_back({reader.get_bytes(static_cast<std::size_t>(size)), raw});
+    padding_is_zero = padding_is_zero && reader.skip_padding(alignment);
+  }
+  if (!reader.ok() || !padding_is_zero || reader.remaining() != 0) {
+    return corrupt("the parts of the block do not add up to its size, or padding is not zero", reader.position());
+  }
+  return parts;
+}
+
+std::vector<Token> unpack_tokens(const BlockParts& parts) {
+  std::vector<Token> tokens(static_cast<std::size_t>(parts.tokens));
+  const auto mask = (std::uint64_t{1} << static_cast<unsigned>(parts.token_bits)) - 1;
+  std::uint64_t pending = 0;
+  int filled = 0;
+  std::size_t next = 0;
+  for (Token& token : tokens) {
+    for (; filled < parts.token_bits; filled += 8) {
+      pending |= std::to_integer<std::uint64_t>(parts.packed_tokens[next++]) << static_cast<unsigned>(filled);
+    }
+    token = static_cast<Token>(pending & mask);
+    pending >>= static_cast<unsigned>(parts.token_bits);
+    filled -= parts.token_bits;
+  }
+  return tokens;
+}
+
+}  // namespace seqkv::codec
+
+namespace seqkv {
+
+Result<CodedBlockInfo> inspect_block(const KvShape& shape, CodedBlockView block) {
+  SEQKV_ASSIGN(const codec::BlockParts parts, codec::parse_block(shape, block));
+  const auto raw = std::count_if(parts.subblocks.begin(), parts.subblocks.end(), [](const auto& s) { return s.raw; });
+  return CodedBlockInfo{parts.first_position, codec::unpack_tokens(parts), raw, parts.decoded_hash};
+}
+
+Result<void> check_block(const KvShape& shape, CodedBlockView block) {
+  SEQKV_ASSIGN(const codec::BlockParts parts, codec::parse_block(shape, block));
+  (void)parts;
+  return {};
+}
+
+}  // namespace seqkv

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "seqkv/codec.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "core/try.hpp"
+#include "seqkv/limits.hpp"
+
+namespace seqkv {
+namespace {
+
+constexpr std::string_view known =
+    "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated";
+
+Error invalid(std::string_view spec, const std::string& what) {
+  return Error(ErrorCode::invalid_codec_spec, fmt::format("'{}': {}; {}", spec.substr(0, limits::max_codec_spec), what, known));
+}
+
+/// Takes the text up to `separator` off the front; all of it if there is none.
+std::string_view take_until(std::string_view& rest, char separator) {
+  const auto at = rest.find(separator);
+  const auto part = rest.substr(0, at);
+  rest.remove_prefix(at == std::string_view::npos ? rest.size() : at + 1);
+  return part;
+}
+
+Result<QuantizerSpec> parse_turboquant(std::string_view spec, std::string_view arguments) {
+  TurboQuantSpec out;
+  const auto bits = take_until(arguments, ',');
+  const auto [end, problem] = std::from_chars(bits.data(), bits.data() + bits.size(), out.bits);
+  if (problem != std::errc() || end != bits.data() + bits.size() || out.bits < 1 || out.bits > 5) {
+    return invalid(spec, fmt::format("turboquant takes 1 to 5 bits, not '{}'", bits));
+  }
+  while (!arguments.empty()) {
+    const auto option = take_until(arguments, ',');
+    if (option != "keys=unrotated") return invalid(spec, fmt::format("turboquant has no option '{}'", option));
+    out.unrotated_keys = true;
+  }
+  return QuantizerSpec(out);
+}
+
+std::string print(const QuantizerSpec& quantizer) {
+  if (std::holds_alternative<RawSpec>(quantizer)) return "raw";
+  if (std::holds_alternative<LosslessSpec>(quantizer)) return "none+lossless";
+  const auto& turboquant = std::get<TurboQuantSpec>(quantizer);
+  return fmt::format("none+turboquant:{}{}", turboquant.bits, turboquant.unrotated_keys ? ",keys=unrotated" : "");
+}
+
+}  // namespace
+
+Codec::Codec(const QuantizerSpec& quantizer) : quantizer_(quantizer), spec_(print(quantizer)) {}
+
+Result<Codec> Codec::parse(std::string_view spec) {
+  std::string_view rest = spec;
+  if (static_cast<std::int64_t>(spec.size()) > limits::max_codec_spec) return invalid(spec, "too long");
+  if (rest.find('+') != std::string_view::npos) {
+    const auto predictor = take_until(rest, '+');
+    if (predictor != "none") return invalid(spec, fmt::format("unknown predictor '{}'", predictor));
+  }
+  const bool has_arguments = rest.find(':') != std::string_view::npos;
+  const auto name = take_until(rest, ':');
+  if (name == "turboquant") {
+    SEQKV_ASSIGN(const QuantizerSpec quantizer, parse_turboquant(spec, rest));
+    return Codec(quantizer);
+  }
+  if (name != "raw" && name != "lossless") return invalid(spec, fmt::format("unknown quantizer '{}'", name));
+  if (has_arguments) return invalid(spec, fmt::format("{} takes no arguments", name));
+  return name == "raw" ? Codec(RawSpec{}) : Codec(LosslessSpec{});
+}
+
+}  // namespace seqkv

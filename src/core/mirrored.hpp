@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Arrays in the memory of an execution space with a twin on the host; on host spaces both are the same memory.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace seqkv {
+
+/// Whether the host can read and write the memory of an execution space directly.
+template <class ExecutionSpace>
+inline constexpr bool is_host_space =
+    Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename ExecutionSpace::memory_space>::accessible;
+
+template <class ExecutionSpace, class T>
+class Mirrored {
+ public:
+  /// At least `count` elements; their content is undefined when the array grows. May throw std::bad_alloc.
+  void reserve(const std::string& label, std::int64_t count) {
+    if (static_cast<std::int64_t>(device_.extent(0)) >= count) return;
+    host_ = {};
+    device_ = Device(Kokkos::view_alloc(Kokkos::WithoutInitializing, label), static_cast<std::size_t>(count));
+    if constexpr (is_host_space<ExecutionSpace>) {
+      host_ = Host(device_.data(), static_cast<std::size_t>(count));
+    } else {
+      owned_ = Owned(Kokkos::view_alloc(Kokkos::WithoutInitializing, label), static_cast<std::size_t>(count));
+      host_ = owned_;
+    }
+  }
+
+  T* device() const { return device_.data(); }
+  T* host() const { return host_.data(); }
+  T& operator[](std::int64_t i) const { return host_(i); }
+
+  /// The first `count` elements. The host side must not change, or be read, before a fence.
+  void to_device(const ExecutionSpace& space, std::int64_t count) const {
+    if constexpr (!is_host_space<ExecutionSpace>) {
+      Kokkos::deep_copy(space, Kokkos::subview(device_, range(count)), Kokkos::subview(host_, range(count)));
+    }
+  }
+  void to_host(const ExecutionSpace& space, std::int64_t count) const {
+    if constexpr (!is_host_space<ExecutionSpace>) {
+      Kokkos::deep_copy(space, Kokkos::subview(host_, range(count)), Kokkos::subview(device_, range(count)));
+    }
+  }
+
+ private:
+  using Device = Kokkos::View<T*, typename ExecutionSpace::memory_space>;
+  using Owned = Kokkos::View<T*, Kokkos::HostSpace>;
+  using Host = Kokkos::View<T*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>;
+
+  static std::pair<std::size_t, std::size_t> range(std::int64_t count) { return {0, static_cast<std::size_t>(count)}; }
+
+  Device device_;
+  Owned owned_;
+  Host host_;
+};
+
+}  // namespace seqkv
