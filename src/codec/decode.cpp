@@ -30,14 +30,14 @@ using HostRange = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos:
 /// is the one reported.
 Result<std::vector<BlockParts>> parse_blocks(const KvShape& shape, std::span<const CodedBlockView> blocks,
                                              std::int64_t tokens) {
-  std::vector<std::optional<Result<BlockParts>>> results(blocks.size());
+  std::vector<Result<BlockParts>> results(blocks.size(), BlockParts{});
   Kokkos::parallel_for("seqkv::codec::parse", HostRange(0, static_cast<std::int64_t>(blocks.size())),
-                       [&](std::int64_t i) { results[i].emplace(codec::parse_block(shape, blocks[i])); });
+                       [&](std::int64_t i) { results[i] = codec::parse_block(shape, blocks[i]); });
   std::vector<BlockParts> parts;
   std::int64_t sum = 0;
   for (std::size_t i = 0; i < results.size(); ++i) {
-    if (!results[i]->ok()) return std::move(*results[i]).error().in_block(static_cast<std::int64_t>(i));
-    parts.push_back(std::move(*results[i]).value());
+    if (!results[i]) return std::move(results[i]).error().in_block(static_cast<std::int64_t>(i));
+    parts.push_back(std::move(results[i]).value());
     if (parts.back().first_position != parts.front().first_position + sum) {
       return Error(ErrorCode::corrupt, fmt::format("the block is for position {}, expected {}", parts.back().first_position,
                                                    parts.front().first_position + sum))

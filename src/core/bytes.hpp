@@ -5,6 +5,7 @@
 /// Little-endian numbers in byte strings, and bounds-checked reading of untrusted bytes.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -66,12 +67,13 @@ class ByteWriter {
  public:
   template <Number T>
   void put(T value) {
-    const auto at = bytes_.size();
-    bytes_.resize(at + sizeof(T));
-    store_le(bytes_.data() + at, value);
+    std::array<std::byte, sizeof(T)> raw;
+    store_le(raw.data(), value);
+    put(raw);
   }
-  void put(std::span<const std::byte> raw) { bytes_.insert(bytes_.end(), raw.begin(), raw.end()); }
-  void pad_to(std::size_t alignment) { bytes_.resize(round_up(bytes_.size(), alignment)); }
+  void put(std::span<const std::byte> raw);
+  /// With zeros, to the next multiple.
+  void pad_to(std::size_t alignment);
 
   std::size_t size() const noexcept { return bytes_.size(); }
   std::byte* data() noexcept { return bytes_.data(); }

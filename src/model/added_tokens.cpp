@@ -6,31 +6,59 @@
 #include <algorithm>
 
 #include "core/try.hpp"
+#include "model/utf8.hpp"
 
 namespace seqkv {
+namespace {
+
+/// Length of the white space that `text` starts with.
+std::size_t leading_space(std::string_view text) {
+  std::size_t end = 0;
+  for (std::size_t at = 0; at < text.size() && is_white_space(next_code_point(text, at));) end = at;
+  return end;
+}
+
+/// Length of the white space that `text` ends with.
+std::size_t trailing_space(std::string_view text) {
+  std::size_t begin = text.size();
+  while (begin > 0) {
+    const std::string_view last = last_character(text.substr(0, begin));
+    std::size_t at = 0;
+    if (!is_white_space(next_code_point(last, at))) break;
+    begin -= last.size();
+  }
+  return text.size() - begin;
+}
+
+}  // namespace
 
 Result<AddedTokens> AddedTokens::create(std::vector<AddedToken> tokens) {
-  SEQKV_ASSIGN(Regex word_before, Regex::compile(R"(\w\z)"));
-  SEQKV_ASSIGN(Regex word_behind, Regex::compile(R"(\A\w)"));
-  SEQKV_ASSIGN(Regex space_before, Regex::compile(R"(\s*\z)"));
-  SEQKV_ASSIGN(Regex space_behind, Regex::compile(R"(\A\s*)"));
-  AddedTokens added(std::move(word_before), std::move(word_behind), std::move(space_before), std::move(space_behind));
-  std::erase_if(tokens, [](const AddedToken& token) { return token.content.empty(); });
-  std::stable_sort(tokens.begin(), tokens.end(),
-                   [](const AddedToken& a, const AddedToken& b) { return a.content.size() > b.content.size(); });
-  added.by_first_byte_.resize(256);
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    added.by_first_byte_[static_cast<unsigned char>(tokens[i].content[0])].push_back(i);
+  // The \w of tokenizers' second engine, which looks at the neighbours of an added token, has the joiners too.
+  SEQKV_ASSIGN(Regex word, Regex::compile(R"(\A[\w\x{200c}\x{200d}])"));
+  AddedTokens added(std::move(word));
+  for (AddedToken& token : tokens) {
+    if (token.content.empty()) continue;
+    auto& lengths = added.lengths_[static_cast<unsigned char>(token.content[0])];
+    const auto place = std::lower_bound(lengths.begin(), lengths.end(), token.content.size(), std::greater<>());
+    if (place == lengths.end() || *place != token.content.size()) lengths.insert(place, token.content.size());
+    std::string content = token.content;
+    added.tokens_.insert_or_assign(std::move(content), std::move(token));
   }
-  added.tokens_ = std::move(tokens);
   return added;
 }
 
 const AddedToken* AddedTokens::match_at(std::string_view text, std::size_t at) const {
-  for (std::size_t i : by_first_byte_[static_cast<unsigned char>(text[at])]) {
-    if (text.substr(at).starts_with(tokens_[i].content)) return &tokens_[i];
+  for (std::size_t length : lengths_[static_cast<unsigned char>(text[at])]) {
+    const auto found = tokens_.find(text.substr(at, length));
+    if (found != tokens_.end()) return &found->second;
   }
   return nullptr;
+}
+
+bool AddedTokens::is_word(std::string_view character) const {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  return !character.empty() && word_.search(character, begin, end);
 }
 
 void AddedTokens::split(std::string_view text,
@@ -45,15 +73,9 @@ void AddedTokens::split(std::string_view text,
     std::size_t begin = at;
     std::size_t end = at + token->content.size();
     at = end;
-    std::size_t from = 0;
-    std::size_t to = 0;
-    if (token->single_word && (word_before_.search(text.substr(0, begin), from, to) ||
-                               word_behind_.search(text.substr(end), from, to))) {
-      continue;
-    }
-    if (token->lstrip && space_before_.search(text.substr(0, begin), from, to)) begin = std::max(from, done);
-    if (token->rstrip && space_behind_.search(text.substr(end), from, to)) end += to;
-    at = end;
+    if (token->single_word && (is_word(last_character(text.substr(0, begin))) || is_word(text.substr(end)))) continue;
+    if (token->lstrip) begin = std::max(begin - trailing_space(text.substr(0, begin)), done);
+    if (token->rstrip) end += leading_space(text.substr(end));
     if (begin > done) visit(text.substr(done, begin - done), nullptr);
     visit(text.substr(begin, end - begin), token);
     done = end;

@@ -5,9 +5,11 @@
 /// Added tokens: entries that are found in the text itself, before it is split into words.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "model/regex.hpp"
@@ -30,20 +32,22 @@ class AddedTokens {
  public:
   static Result<AddedTokens> create(std::vector<AddedToken> tokens);
 
-  /// Calls visit(piece, token) in order; token is null for the text between. The pieces cover the text.
+  /// Calls visit(piece, token) in order; token is null for the text between. The pieces cover the text; white
+  /// space that a token took along is in a second piece if another token stands in it, as in `tokenizers`.
   void split(std::string_view text, const std::function<void(std::string_view, const AddedToken*)>& visit) const;
 
  private:
-  AddedTokens(Regex word_before, Regex word_behind, Regex space_before, Regex space_behind)
-      : word_before_(std::move(word_before)),
-        word_behind_(std::move(word_behind)),
-        space_before_(std::move(space_before)),
-        space_behind_(std::move(space_behind)) {}
+  explicit AddedTokens(Regex word) : word_(std::move(word)) {}
   const AddedToken* match_at(std::string_view text, std::size_t at) const;
+  bool is_word(std::string_view character) const;
 
-  std::vector<AddedToken> tokens_;                     ///< longest first
-  std::vector<std::vector<std::size_t>> by_first_byte_;
-  Regex word_before_, word_behind_, space_before_, space_behind_;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+  std::unordered_map<std::string, AddedToken, Hash, std::equal_to<>> tokens_;
+  std::array<std::vector<std::size_t>, 256> lengths_;  ///< by first byte, of the tokens there are, longest first
+  Regex word_;                                         ///< a character of a word
 };
 
 }  // namespace seqkv

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Identities of blocks: a SHA-256 chain over everything before them.
+#pragma once
+
+#include <vector>
+
+#include "seqkv/hash.hpp"
+#include "seqkv/kv.hpp"
+
+namespace seqkv::store {
+
+/// What the chain starts from. A salt of one tenant keeps its blocks from being shared with, or probed by, others.
+Digest root_identity(std::string_view salt, const Digest& model);
+
+/// Of the block with these tokens behind the block (or root) `parent`.
+Digest block_identity(const Digest& parent, TokenSpan tokens);
+
+/// Of every block of a sequence; the last may be shorter.
+std::vector<Digest> block_identities(const Digest& root, TokenSpan tokens, std::int64_t block_tokens);
+
+}  // namespace seqkv::store

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "store/sqlite.hpp"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include "core/try.hpp"
+
+namespace seqkv::store {
+namespace {
+
+constexpr int busy_timeout_ms = 30'000;
+
+Error sqlite_error(sqlite3* database, int status) {
+  ErrorCode code = ErrorCode::io;
+  switch (status & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: code = ErrorCode::busy; break;
+    case SQLITE_FULL: code = ErrorCode::disk_full; break;
+    case SQLITE_NOMEM: code = ErrorCode::out_of_memory; break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_ERROR: code = ErrorCode::corrupt; break;
+    default: break;
+  }
+  const char* words = database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(status);
+  const char* path = database != nullptr ? sqlite3_db_filename(database, "main") : "";
+  return Error(code, fmt::format("SQLite: {}", words)).in_file(path != nullptr ? path : "");
+}
+
+}  // namespace
+
+void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+void Database::Close::operator()(sqlite3* database) const { sqlite3_close_v2(database); }
+
+Statement& Statement::bind(int parameter, std::int64_t value) {
+  sqlite3_bind_int64(statement_.get(), parameter, value);
+  return *this;
+}
+Statement& Statement::bind(int parameter, std::string_view text) {
+  sqlite3_bind_text64(statement_.get(), parameter, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  return *this;
+}
+Statement& Statement::bind(int parameter, std::span<const std::byte> blob) {
+  sqlite3_bind_blob64(statement_.get(), parameter, blob.data(), blob.size(), SQLITE_TRANSIENT);
+  return *this;
+}
+Statement& Statement::bind_null(int parameter) {
+  sqlite3_bind_null(statement_.get(), parameter);
+  return *this;
+}
+
+Result<bool> Statement::step() {
+  const int status = sqlite3_step(statement_.get());
+  if (status == SQLITE_ROW) return true;
+  if (status == SQLITE_DONE) return false;
+  return sqlite_error(sqlite3_db_handle(statement_.get()), status);
+}
+
+Result<void> Statement::run() {
+  auto row = step();
+  reset();
+  if (!row) return std::move(row).error();
+  return {};
+}
+
+void Statement::reset() {
+  sqlite3_reset(statement_.get());
+  sqlite3_clear_bindings(statement_.get());
+}
+
+std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_.get(), column); }
+bool Statement::is_null(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
+
+std::string Statement::text(int column) const {
+  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_.get(), column));
+  return text == nullptr ? "" : std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column)));
+}
+
+std::span<const std::byte> Statement::blob(int column) const {
+  const auto* data = static_cast<const std::byte*>(sqlite3_column_blob(statement_.get(), column));
+  return {data, data == nullptr ? 0 : static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
+}
+
+Result<Database> Database::open(const std::filesystem::path& path, Mode mode) {
+  int flags = SQLITE_OPEN_NOMUTEX;
+  if (mode == Mode::read) flags |= SQLITE_OPEN_READONLY;
+  if (mode == Mode::write) flags |= SQLITE_OPEN_READWRITE;
+  if (mode == Mode::create) flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  if (mode != Mode::create && !std::filesystem::exists(path)) {
+    return Error(ErrorCode::file_not_found, "no store here (its index is missing)").in_file(path.string());
+  }
+  sqlite3* handle = nullptr;
+  const int status = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
+  Database database;
+  database.database_.reset(handle);
+  if (status != SQLITE_OK) return sqlite_error(handle, status).in_file(path.string());
+  sqlite3_extended_result_codes(handle, 1);
+  sqlite3_busy_timeout(handle, busy_timeout_ms);
+  // The index comes from a file that may have been made to harm: no SQL in it is trusted.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  SEQKV_TRY(database.execute("PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"));
+  return database;
+}
+
+Result<void> Database::execute(const std::string& sql) {
+  const int status = sqlite3_exec(database_.get(), sql.c_str(), nullptr, nullptr, nullptr);
+  if (status != SQLITE_OK) return sqlite_error(database_.get(), status);
+  return {};
+}
+
+Result<Statement> Database::prepare(std::string_view sql) const {
+  sqlite3_stmt* statement = nullptr;
+  const int status = sqlite3_prepare_v2(database_.get(), sql.data(), static_cast<int>(sql.size()), &statement, nullptr);
+  if (status != SQLITE_OK) return sqlite_error(database_.get(), status);
+  return Statement(statement);
+}
+
+std::int64_t Database::last_row_id() const { return sqlite3_last_insert_rowid(database_.get()); }
+
+Result<Transaction> Transaction::begin(Database& database) {
+  SEQKV_TRY(database.execute("BEGIN IMMEDIATE"));
+  return Transaction(&database);
+}
+
+Transaction::~Transaction() {
+  if (database_ != nullptr) (void)database_->execute("ROLLBACK");
+}
+
+Result<void> Transaction::commit() {
+  SEQKV_TRY(database_->execute("COMMIT"));
+  database_ = nullptr;
+  return {};
+}
+
+}  // namespace seqkv::store

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// What an open store holds, shared by reading, writing and verifying.
+#pragma once
+
+#include <map>
+#include <optional>
+
+#include "io/file.hpp"
+#include "seqkv/store.hpp"
+#include "store/pack.hpp"
+#include "store/sqlite.hpp"
+
+namespace seqkv {
+
+/// Where a block lies, as the index says.
+struct BlockRow {
+  std::int64_t id = 0;
+  std::optional<std::int64_t> parent;
+  Digest identity;
+  std::int64_t position = 0;
+  std::int64_t tokens = 0;
+  std::int64_t pack = 0;
+  std::int64_t offset = 0;
+  std::int64_t bytes = 0;  ///< of the record
+};
+
+struct Store::State {
+  std::filesystem::path folder;
+  store::Database database;
+  StoreParameters parameters;
+  Digest id;    ///< random; ties packs to their index
+  Digest root;  ///< what chains of identities start from
+  io::Descriptor lock;  ///< held by writers
+  mutable std::map<std::int64_t, io::MappedFile> packs;
+
+  std::filesystem::path index_path() const { return folder / "store.db"; }
+
+  /// The record of a block, its checksums and identity checked. Errors name the pack.
+  Result<store::BlockRecord> read(const BlockRow& row) const;
+  /// The mapped pack, mapped again if it has grown beyond `end` since.
+  Result<std::span<const std::byte>> pack(std::int64_t number, std::int64_t end) const;
+
+  /// The row of a block, or nothing.
+  Result<std::optional<BlockRow>> find(const Digest& identity, const Codec& codec) const;
+  /// The chain that ends in block `last`, first block first. Errors: corrupt (a broken or endless chain).
+  Result<std::vector<BlockRow>> chain(std::int64_t last) const;
+};
+
+/// Columns in the order that row_from reads them.
+inline constexpr std::string_view block_columns = "id, parent, identity, position, tokens, pack, offset, bytes";
+Result<BlockRow> row_from(const store::Statement& statement);
+
+}  // namespace seqkv
