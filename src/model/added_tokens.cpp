@@ -74,7 +74,7 @@ void AddedTokens::split(std::string_view text,
     std::size_t end = at + token->content.size();
     at = end;
     if (token->single_word && (is_word(last_character(text.substr(0, begin))) || is_word(text.substr(end)))) continue;
-    if (token->lstrip) begin = std::max(begin - trailing_space(text.substr(0, begin)), done);
+    if (token->lstrip) begin = std::min(std::max(begin - trailing_space(text.substr(0, begin)), done), end);
     if (token->rstrip) end += leading_space(text.substr(end));
     if (begin > done) visit(text.substr(done, begin - done), nullptr);
     visit(text.substr(begin, end - begin), token);

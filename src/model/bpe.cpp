@@ -9,6 +9,11 @@
 #include "model/utf8.hpp"
 
 namespace seqkv {
+namespace {
+
+constexpr std::uint32_t no_rank = MergeTable::Merge{}.rank;
+
+}  // namespace
 
 ByteAlphabet::ByteAlphabet() {
   byte_of_.fill(-1);
@@ -19,14 +24,40 @@ ByteAlphabet::ByteAlphabet() {
   }
 }
 
-std::string ByteAlphabet::to_bytes(std::string_view entry) const {
+std::optional<std::string> ByteAlphabet::to_bytes(std::string_view entry) const {
   std::string bytes;
   for (std::size_t at = 0; at < entry.size();) {
     const char32_t point = next_code_point(entry, at);
-    if (point >= byte_of_.size() || byte_of_[point] < 0) return std::string(entry);
+    if (point >= byte_of_.size() || byte_of_[point] < 0) return std::nullopt;
     bytes += static_cast<char>(byte_of_[point]);
   }
   return bytes;
+}
+
+std::size_t MergeTable::place(std::uint64_t pair) const {
+  std::size_t slot = (pair * 0x9e3779b97f4a7c15ULL) >> shift_;  // Fibonacci hashing: the high bits are mixed best
+  while (slots_[slot].merge.rank != no_rank && slots_[slot].pair != pair) slot = (slot + 1) & (slots_.size() - 1);
+  return slot;
+}
+
+void MergeTable::grow() {
+  const std::vector<Slot> old = std::exchange(slots_, std::vector<Slot>(2 * slots_.size()));
+  --shift_;
+  for (const Slot& slot : old) {
+    if (slot.merge.rank != no_rank) slots_[place(slot.pair)] = slot;
+  }
+}
+
+void MergeTable::set(Token left, Token right, const Merge& merge) {
+  if (2 * used_ >= slots_.size()) grow();
+  const std::uint64_t pair = std::uint64_t{left} << 32U | right;
+  Slot& slot = slots_[place(pair)];
+  if (slot.merge.rank == no_rank) ++used_;
+  slot = {pair, merge};
+}
+
+MergeTable::Merge MergeTable::find(Token left, Token right) const {
+  return slots_[place(std::uint64_t{left} << 32U | right)].merge;
 }
 
 void Bpe::add_token(std::string bytes, Token id) { ids_.emplace(std::move(bytes), id); }
@@ -41,8 +72,7 @@ bool Bpe::add_merge(const std::string& left, const std::string& right) {
   const std::int64_t b = find(right);
   const std::int64_t result = find(left + right);
   if (a < 0 || b < 0 || result < 0) return false;
-  const auto key = static_cast<std::uint64_t>(a) << 32U | static_cast<std::uint64_t>(b);
-  merges_.insert_or_assign(key, Merge{next_rank_++, static_cast<Token>(result)});
+  merges_.set(static_cast<Token>(a), static_cast<Token>(b), {next_rank_++, static_cast<Token>(result)});
   return true;
 }
 
@@ -56,11 +86,6 @@ bool Bpe::index_bytes() {
   return true;
 }
 
-const Bpe::Merge* Bpe::find_merge(Token left, Token right) const {
-  const auto found = merges_.find(static_cast<std::uint64_t>(left) << 32U | right);
-  return found == merges_.end() ? nullptr : &found->second;
-}
-
 void Bpe::encode(std::string_view word, std::vector<Token>& out) const {
   if (ignore_merges_) {
     if (const std::int64_t id = find(word); id >= 0) {
@@ -68,18 +93,43 @@ void Bpe::encode(std::string_view word, std::vector<Token>& out) const {
       return;
     }
   }
+  word.size() <= short_word ? encode_short(word, out) : encode_long(word, out);
+}
+
+void Bpe::encode_short(std::string_view word, std::vector<Token>& out) const {
+  std::array<Token, short_word> tokens;
+  std::array<MergeTable::Merge, short_word> merges;  // of token i and the one behind it; none for the last
+  std::size_t count = word.size();
+  for (std::size_t i = 0; i < count; ++i) tokens[i] = byte_tokens_[static_cast<unsigned char>(word[i])];
+  for (std::size_t i = 0; i + 1 < count; ++i) merges[i] = merges_.find(tokens[i], tokens[i + 1]);
+  while (count > 1) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i + 1 < count; ++i) {
+      if (merges[i].rank < merges[best].rank) best = i;
+    }
+    if (merges[best].rank == no_rank) break;
+    tokens[best] = merges[best].result;
+    --count;
+    for (std::size_t i = best + 1; i < count; ++i) tokens[i] = tokens[i + 1];
+    for (std::size_t i = best + 1; i + 1 < count; ++i) merges[i] = merges[i + 1];
+    if (best + 1 < count) merges[best] = merges_.find(tokens[best], tokens[best + 1]);
+    if (best > 0) merges[best - 1] = merges_.find(tokens[best - 1], tokens[best]);
+  }
+  out.insert(out.end(), tokens.begin(), tokens.begin() + count);
+}
+
+void Bpe::encode_long(std::string_view word, std::vector<Token>& out) const {
   // A doubly linked list of symbols and a queue of candidate pairs; a candidate whose symbols have merged with
-  // others since is recognized by its result and passed over.
+  // others since is recognized by its rank and passed over.
   struct Symbol {
     Token token;
     std::int64_t previous, next;  // -1 at the ends; `next` is -2 in a symbol that was merged away
   };
   struct Candidate {
-    std::uint32_t rank;
+    MergeTable::Merge merge;
     std::int64_t left;
-    Token result;
     bool operator>(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : left > other.left;
+      return merge.rank != other.merge.rank ? merge.rank > other.merge.rank : left > other.left;
     }
   };
   const auto count = static_cast<std::int64_t>(word.size());
@@ -90,8 +140,8 @@ void Bpe::encode(std::string_view word, std::vector<Token>& out) const {
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
   const auto offer = [&](std::int64_t left) {
     if (left < 0 || symbols[left].next < 0) return;
-    const Merge* merge = find_merge(symbols[left].token, symbols[symbols[left].next].token);
-    if (merge != nullptr) queue.push({merge->rank, left, merge->result});
+    const MergeTable::Merge merge = merges_.find(symbols[left].token, symbols[symbols[left].next].token);
+    if (merge.rank != no_rank) queue.push({merge, left});
   };
   for (std::int64_t i = 0; i < count; ++i) offer(i);
   while (!queue.empty()) {
@@ -100,9 +150,8 @@ void Bpe::encode(std::string_view word, std::vector<Token>& out) const {
     Symbol& left = symbols[best.left];
     if (left.next < 0) continue;
     Symbol& right = symbols[left.next];
-    const Merge* merge = find_merge(left.token, right.token);
-    if (merge == nullptr || merge->rank != best.rank) continue;
-    left.token = best.result;
+    if (merges_.find(left.token, right.token).rank != best.merge.rank) continue;
+    left.token = best.merge.result;
     left.next = right.next;
     right.next = -2;
     if (left.next >= 0) symbols[left.next].previous = best.left;

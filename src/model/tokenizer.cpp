@@ -6,8 +6,7 @@
 #include <fmt/format.h>
 #include <utf8proc.h>
 
-#include <mutex>
-#include <shared_mutex>
+#include <algorithm>
 
 #include "core/try.hpp"
 #include "io/file.hpp"
@@ -19,30 +18,13 @@
 namespace seqkv {
 namespace {
 
-/// Words seen before and their tokens; text repeats itself. Bounded, shared by threads.
-class WordCache {
- public:
-  bool find(std::string_view word, std::vector<Token>& out) const {
-    const std::shared_lock lock(mutex_);
-    const auto found = words_.find(std::string(word));
-    if (found == words_.end()) return false;
-    out.insert(out.end(), found->second.begin(), found->second.end());
-    return true;
-  }
-  void add(std::string_view word, std::span<const Token> tokens) {
-    if (word.size() > longest) return;
-    const std::unique_lock lock(mutex_);
-    if (words_.size() < most) words_.emplace(word, std::vector<Token>(tokens.begin(), tokens.end()));
-  }
-  static constexpr std::size_t longest = 64;
-
- private:
-  static constexpr std::size_t most = 1 << 16;
-  mutable std::shared_mutex mutex_;
-  std::unordered_map<std::string, std::vector<Token>> words_;
-};
+/// Whether every character is below U+0300, where the first combining mark stands: such text is in NFC.
+bool is_nfc_at_a_glance(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0xcc; });
+}
 
 Result<std::string> to_nfc(std::string_view text) {
+  if (is_nfc_at_a_glance(text)) return std::string(text);
   utf8proc_uint8_t* composed = nullptr;
   const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
                                    static_cast<utf8proc_ssize_t>(text.size()), &composed,
@@ -63,35 +45,22 @@ struct Tokenizer::State {
   AddedTokens raw;         ///< found before the normalizer
   AddedTokens normalized;  ///< found behind it
   Digest fingerprint;
-  mutable WordCache cache;
 
-  void encode_word(std::string_view word, std::vector<Token>& out) const {
-    if (word.size() <= WordCache::longest && cache.find(word, out)) return;
-    const std::size_t before = out.size();
-    parts.bpe.encode(word, out);
-    cache.add(word, std::span(out).subspan(before));
-  }
-
-  /// Applies pre-tokenizer `stage` and those behind it.
+  /// Applies pre-tokenizer `stage` and those behind it, then the merges. `text` is not empty.
   Result<void> encode_stage(std::string_view text, std::size_t stage, std::vector<Token>& out) const {
-    if (stage == parts.pre_tokenizer.splits.size()) {
-      if (!text.empty()) encode_word(text, out);
+    if (stage == parts.pre_tokenizers.size()) {
+      parts.bpe.encode(text, out);
       return {};
     }
-    const auto& split = parts.pre_tokenizer.splits[stage];
+    const PreTokenizer& pre = parts.pre_tokenizers[stage];
+    std::string with_space;
+    if (pre.add_prefix_space && !text.starts_with(' ')) text = with_space = fmt::format(" {}", text);
+    if (!pre.pattern) return encode_stage(text, stage + 1, out);
     Result<void> inner;
-    SEQKV_TRY(split.pattern.split(text, [&](std::size_t begin, std::size_t end, bool is_match) {
-      if (inner && (is_match || !split.matches_only)) inner = encode_stage(text.substr(begin, end - begin), stage + 1, out);
+    SEQKV_TRY(pre.pattern->split(text, [&](std::size_t begin, std::size_t end, bool is_match) {
+      if (inner && (is_match || !pre.matches_only)) inner = encode_stage(text.substr(begin, end - begin), stage + 1, out);
     }));
     return inner;
-  }
-
-  /// Text between added tokens.
-  Result<void> encode_plain(std::string_view text, std::vector<Token>& out) const {
-    if (parts.pre_tokenizer.add_prefix_space && !text.starts_with(' ')) {
-      return encode_stage(fmt::format(" {}", text), 0, out);
-    }
-    return encode_stage(text, 0, out);
   }
 };
 
@@ -105,7 +74,12 @@ Result<Tokenizer> Tokenizer::parse(std::string_view text) {
   SEQKV_ASSIGN(TokenizerParts parts, parse_tokenizer(document));
   std::vector<AddedToken> raw;
   std::vector<AddedToken> normalized;
-  for (const AddedToken& token : parts.added) (token.normalized ? normalized : raw).push_back(token);
+  for (AddedToken& token : parts.added) {
+    if (token.normalized && parts.nfc) {
+      SEQKV_ASSIGN(token.content, to_nfc(token.content));
+    }
+    (token.normalized ? normalized : raw).push_back(std::move(token));
+  }
   SEQKV_ASSIGN(AddedTokens before, AddedTokens::create(std::move(raw)));
   SEQKV_ASSIGN(AddedTokens after, AddedTokens::create(std::move(normalized)));
   const Digest digest = Sha256().update(text).finish();
@@ -123,16 +97,16 @@ Result<std::vector<Token>> Tokenizer::encode(std::string_view text, SpecialToken
   if (const auto bad = io::find_invalid_utf8(text); bad >= 0) {
     return Error(ErrorCode::not_utf8, "the text is not UTF-8").at_byte(bad);
   }
-  const bool with_template = special == SpecialTokens::add;
+  const bool with_template = special == SpecialTokens::add && state_->parts.post;
   std::vector<Token> tokens;
-  if (with_template) tokens = state_->parts.post.before;
+  if (with_template) tokens = state_->parts.post->before;
   Result<void> status;
   const auto plain = [&](std::string_view piece, const AddedToken* added) {
     if (!status) return;
     if (added != nullptr) {
       tokens.push_back(added->id);
     } else {
-      status = state_->encode_plain(piece, tokens);
+      status = state_->encode_stage(piece, 0, tokens);
     }
   };
   state_->raw.split(text, [&](std::string_view piece, const AddedToken* added) {
@@ -146,24 +120,26 @@ Result<std::vector<Token>> Tokenizer::encode(std::string_view text, SpecialToken
     }
   });
   SEQKV_TRY(std::move(status));
-  if (with_template) tokens.insert(tokens.end(), state_->parts.post.behind.begin(), state_->parts.post.behind.end());
+  if (with_template) tokens.insert(tokens.end(), state_->parts.post->behind.begin(), state_->parts.post->behind.end());
   return tokens;
 }
 
 Result<std::string> Tokenizer::decode(TokenSpan tokens, bool skip_special) const {
+  const auto& entry_of = state_->parts.entry_of;
   std::string text;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= state_->parts.bytes_of.size()) {
-      return Error(ErrorCode::token_out_of_range, fmt::format("token {} is {}, the vocabulary has {}", i, tokens[i],
-                                                              state_->parts.bytes_of.size()));
+    if (tokens[i] >= entry_of.size() || entry_of[tokens[i]] == TokenizerParts::no_entry) {
+      return Error(ErrorCode::token_out_of_range, fmt::format("token {} is {}, which is not in the vocabulary of {}", i,
+                                                              tokens[i], entry_of.size()));
     }
-    if (!(skip_special && state_->parts.special[tokens[i]])) text += state_->parts.bytes_of[tokens[i]];
+    const TokenizerParts::Entry& entry = state_->parts.entries[entry_of[tokens[i]]];
+    if (!(skip_special && entry.special)) text += entry.bytes;
   }
   return text;
 }
 
 std::int64_t Tokenizer::vocabulary_size() const noexcept {
-  return static_cast<std::int64_t>(state_->parts.bytes_of.size());
+  return static_cast<std::int64_t>(state_->parts.entry_of.size());
 }
 const Digest& Tokenizer::fingerprint() const noexcept { return state_->fingerprint; }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,14 +16,11 @@
 
 namespace seqkv {
 
-/// How text becomes words, in the order applied.
+/// One step of how text becomes words: each piece of the step before is divided further.
 struct PreTokenizer {
-  struct Split {
-    Regex pattern;
-    bool matches_only = false;  ///< words are the matches ("Removed" with invert); else matches and gaps
-  };
-  std::vector<Split> splits;
-  bool add_prefix_space = false;
+  std::optional<Regex> pattern;    ///< words are the matches and the gaps between them; none: the piece is a word
+  bool matches_only = false;       ///< words are the matches only ("Removed" with invert)
+  bool add_prefix_space = false;   ///< a piece that does not start with a space gets one
 };
 
 /// Ids put before and behind the text by the post-processor.
@@ -32,13 +30,19 @@ struct Template {
 };
 
 struct TokenizerParts {
+  struct Entry {
+    std::string bytes;
+    bool special = false;
+  };
+  static constexpr std::uint32_t no_entry = 0xffffffff;
+
   bool nfc = false;  ///< the normalizer
-  PreTokenizer pre_tokenizer;
+  std::vector<PreTokenizer> pre_tokenizers;
   Bpe bpe;
   std::vector<AddedToken> added;
-  Template post;
-  std::vector<std::string> bytes_of;  ///< by id; empty where there is none
-  std::vector<bool> special;          ///< by id
+  std::optional<Template> post;
+  std::vector<std::uint32_t> entry_of;  ///< by id: the place in `entries`, or no_entry
+  std::vector<Entry> entries;
 };
 
 Result<TokenizerParts> parse_tokenizer(const nlohmann::json& json);

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "seqkv/batch.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include "core/execution_spaces.hpp"
+#include "core/try.hpp"
+#include "io/text.hpp"
+#include "seqkv/forward.hpp"
+#include "seqkv/kv_file.hpp"
+
+namespace seqkv {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// A session with its input read and checked.
+struct Job {
+  const ManifestLine* line = nullptr;
+  std::size_t row = 0;  ///< place in the report
+  std::vector<Token> tokens;
+  bool from_kv = false;
+};
+
+std::int64_t common_prefix(TokenSpan a, TokenSpan b) {
+  return std::ranges::mismatch(a, b).in1 - a.begin();
+}
+
+/// Runs jobs one after the other on one sequence, which keeps the cache of the session before.
+template <class ExecutionSpace>
+class BatchRunner {
+ public:
+  BatchRunner(const ExecutionSpace& space, Forward<ExecutionSpace> forward, Store store, const BatchOptions& options)
+      : space_(space),
+        forward_(std::move(forward)),
+        store_(std::move(store)),
+        options_(options),
+        sequence_(forward_.model().config()) {}
+
+  Result<BatchRow> run(const Job& job) {
+    const auto start = Clock::now();
+    BatchRow row;
+    row.session = job.line->session;
+    row.tokens = static_cast<std::int64_t>(job.tokens.size());
+    SEQKV_ASSIGN(const bool there, stored_before(job));
+    if (there) {
+      row.stored_before = true;
+      row.shared_tokens = row.tokens;
+    } else {
+      SEQKV_ASSIGN(SessionWriter writer, store_.begin(row.session, job.tokens, options_.codec));
+      row.shared_tokens = writer.known_tokens();
+      SEQKV_TRY(job.from_kv ? save_kv(job, writer) : save_tokens(job, writer, row));
+      SEQKV_TRY(writer.commit());
+      row.new_bytes = writer.new_bytes();
+    }
+    SEQKV_ASSIGN(const SessionInfo info, store_.session(row.session));
+    row.bytes = info.bytes;
+    const auto components = static_cast<double>(row.tokens * store_.parameters().shape.components_per_token());
+    row.bits_per_component = 8.0 * static_cast<double>(row.bytes) / components;
+    row.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (options_.measure > 0 && !job.from_kv) {
+      SEQKV_ASSIGN(row.quality, measure(job));
+    }
+    return row;
+  }
+
+ private:
+  /// Whether the session is in the store as it is. Errors: session_differs.
+  Result<bool> stored_before(const Job& job) const {
+    const auto info = store_.session(job.line->session);
+    if (!info && info.error().code == ErrorCode::session_not_found) return false;
+    if (!info) return info.error();
+    SEQKV_ASSIGN(const auto blocks, store_.blocks(job.line->session));
+    std::vector<Token> stored;
+    for (const CodedBlockView& block : blocks) {
+      SEQKV_ASSIGN(const CodedBlockInfo head, inspect_block(store_.parameters().shape, block));
+      stored.insert(stored.end(), head.tokens.begin(), head.tokens.end());
+    }
+    if (stored == job.tokens && info->codec == options_.codec.spec()) return true;
+    return Error(ErrorCode::session_differs,
+                 fmt::format("session '{}' is in the store with {}", job.line->session,
+                             stored == job.tokens ? fmt::format("codec {}", info->codec) : std::string("other tokens")));
+  }
+
+  /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from the store.
+  Result<void> prepare(const Job& job, std::int64_t known_tokens) {
+    const std::int64_t in_memory = common_prefix(current_, job.tokens);
+    const std::int64_t block = options_.block_tokens;
+    if (known_tokens <= in_memory || options_.prefix == PrefixPolicy::recompute) {
+      sequence_.truncate(in_memory);
+    } else {
+      const std::int64_t first = in_memory / block;
+      sequence_.truncate(first * block);
+      SEQKV_ASSIGN(const std::vector<CodedBlockView> blocks, store_.match(job.tokens, options_.codec));
+      SEQKV_TRY(append_blocks(sequence_, std::span(blocks).subspan(first), known_tokens - first * block));
+    }
+    current_.assign(job.tokens.begin(), job.tokens.begin() + sequence_.tokens());
+    return {};
+  }
+
+  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks, std::int64_t tokens) {
+    SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, tokens));
+    SEQKV_TRY(decode(space_, options_.codec, blocks, cache.view()));
+    return sequence.append(space_, std::as_const(cache).view());
+  }
+
+  Result<void> save_tokens(const Job& job, SessionWriter& writer, BatchRow& row) {
+    SEQKV_TRY(prepare(job, writer.known_tokens()));
+    const TokenSpan rest = TokenSpan(job.tokens).subspan(sequence_.tokens());
+    row.new_tokens = static_cast<std::int64_t>(rest.size());
+    if (!rest.empty()) {
+      const typename Forward<ExecutionSpace>::Item item{&sequence_, rest, 0};
+      SEQKV_TRY(forward_.run(space_, {&item, 1}));
+    }
+    current_ = job.tokens;
+    return save_from(job.tokens, writer, [this](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
+      SEQKV_TRY(sequence_.read(space_, first, cache.view()));
+      return std::as_const(cache).view();
+    });
+  }
+
+  Result<void> save_kv(const Job& job, SessionWriter& writer) {
+    SEQKV_ASSIGN(const KvFile file, KvFile::open(job.line->kv));
+    return save_from(job.tokens, writer, [&file](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
+      ConstKvView part = file.view().slice(first, cache.tokens());
+      part.shape = cache.shape();  // the file may leave out what it does not know of its rope
+      return part;
+    });
+  }
+
+  /// Codes what the store does not have yet, some blocks at a time. `view_of(first, cache)` gives the values of
+  /// cache.tokens() tokens from `first` on, in `cache` or elsewhere.
+  template <class ViewOf>
+  Result<void> save_from(TokenSpan tokens, SessionWriter& writer, const ViewOf& view_of) {
+    constexpr std::int64_t blocks_at_a_time = 32;
+    const std::int64_t step = blocks_at_a_time * options_.block_tokens;
+    const auto all = static_cast<std::int64_t>(tokens.size());
+    for (std::int64_t first = writer.known_tokens(); first < all; first += step) {
+      const std::int64_t count = std::min(step, all - first);
+      SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, count));
+      SEQKV_ASSIGN(const ConstKvView values, view_of(first, cache));
+      SEQKV_ASSIGN(const std::vector<CodedBlock> blocks,
+                   encode(space_, options_.codec, values, tokens.subspan(first, count), first, options_.block_tokens));
+      for (const CodedBlock& block : blocks) SEQKV_TRY(writer.append(block));
+    }
+    return {};
+  }
+
+  /// The last tokens run on the session as the store gives it back, against the same on the cache in memory.
+  Result<std::optional<Quality>> measure(const Job& job) {
+    const auto all = static_cast<std::int64_t>(job.tokens.size());
+    const std::int64_t tail = std::min(options_.measure, all / 4);
+    if (tail < 1) return std::optional<Quality>();
+    SEQKV_TRY(prepare(job, 0));
+    sequence_.truncate(std::min(sequence_.tokens(), all - tail));
+    SEQKV_ASSIGN(const std::vector<float> exact, last_logits(sequence_, job.tokens, tail));
+    current_ = job.tokens;
+
+    SEQKV_ASSIGN(const std::vector<CodedBlockView> blocks, store_.blocks(job.line->session));
+    Sequence<ExecutionSpace> restored(forward_.model().config());
+    SEQKV_TRY(append_blocks(restored, blocks, all));
+    restored.truncate(all - tail);
+    SEQKV_ASSIGN(const std::vector<float> again, last_logits(restored, job.tokens, tail));
+    std::vector<std::optional<Token>> next(job.tokens.end() - tail + 1, job.tokens.end());
+    next.emplace_back();
+    QualityMeter meter;
+    meter.add(exact, again, next);
+    return std::optional<Quality>(meter.result());
+  }
+
+  /// Runs what the sequence lacks of `tokens`; logits of the last `rows`.
+  Result<std::vector<float>> last_logits(Sequence<ExecutionSpace>& sequence, TokenSpan tokens, std::int64_t rows) {
+    typename Forward<ExecutionSpace>::Output output;
+    const typename Forward<ExecutionSpace>::Item item{&sequence, tokens.subspan(sequence.tokens()), rows};
+    SEQKV_TRY(forward_.run(space_, {&item, 1}, &output));
+    const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), output.logits);
+    return std::vector<float>(host.data(), host.data() + host.size());
+  }
+
+  const ExecutionSpace& space_;
+  Forward<ExecutionSpace> forward_;
+  Store store_;
+  const BatchOptions& options_;
+  Sequence<ExecutionSpace> sequence_;
+  std::vector<Token> current_;  ///< what the sequence holds the cache of
+};
+
+/// The tokens of a line, everything checked that can be checked before work starts.
+template <class ExecutionSpace>
+Result<Job> read_job(const Model<ExecutionSpace>& model, const ManifestLine& line, const StoreParameters& parameters) {
+  Job job{&line, 0, line.tokens, !line.kv.empty()};
+  if (line.text) {
+    SEQKV_ASSIGN(job.tokens, model.encode_document(*line.text));
+  } else if (!line.text_file.empty()) {
+    SEQKV_ASSIGN(const std::string text, io::read_text(line.text_file));
+    if (text.empty()) return Error(ErrorCode::empty_input, "the file is empty").in_file(line.text_file.string());
+    auto tokens = model.encode_document(text);
+    if (!tokens) return std::move(tokens).error().in_file(line.text_file.string());
+    job.tokens = std::move(tokens).value();
+  } else if (job.from_kv) {
+    SEQKV_ASSIGN(const KvFile file, KvFile::open(line.kv));
+    job.tokens.assign(file.tokens().begin(), file.tokens().end());
+    KvShape shape = file.shape();
+    if (shape.rope.dim == 0) shape.rope = parameters.shape.rope;
+    if (!(shape == parameters.shape)) {
+      return Error(ErrorCode::shape_mismatch, fmt::format("a cache of {}, the store's sessions are {}", file.shape().describe(),
+                                                          parameters.shape.describe()))
+          .in_file(line.kv.string());
+    }
+    if (!file.model().is_zero() && file.model() != parameters.model) {
+      return Error(ErrorCode::wrong_model, "the file names another model").in_file(line.kv.string());
+    }
+  }
+  if (job.tokens.empty()) return Error(ErrorCode::empty_input, "the session has no tokens");
+  const ModelConfig& config = model.config();
+  for (std::size_t t = 0; t < job.tokens.size(); ++t) {
+    if (job.tokens[t] >= config.vocabulary) {
+      return Error(ErrorCode::token_out_of_range, fmt::format("token {} is {}, the vocabulary has {}", t, job.tokens[t],
+                                                              config.vocabulary));
+    }
+  }
+  if (!job.from_kv && static_cast<std::int64_t>(job.tokens.size()) > config.max_positions) {
+    return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens, the model has {} positions (max_position_embeddings)",
+                                                        job.tokens.size(), config.max_positions));
+  }
+  return job;
+}
+
+}  // namespace
+
+template <class ExecutionSpace>
+Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
+                              const std::filesystem::path& folder, const std::vector<ManifestLine>& manifest,
+                              const BatchOptions& options, const BatchProgress& progress) {
+  const StoreParameters parameters{model->config().kv_shape(options.dtype), model->fingerprint().combined(),
+                                   options.block_tokens};
+  std::vector<Job> jobs;
+  const bool exists = std::filesystem::exists(folder / "store.db");
+  for (const ManifestLine& line : manifest) {
+    if (options.restart && exists) {
+      SEQKV_ASSIGN(const Store store, Store::open(folder));
+      if (store.session(line.session).ok()) continue;
+    }
+    auto job = read_job(*model, line, parameters);
+    if (!job) return std::move(job).error().at_field(fmt::format("manifest line {}, session '{}'", line.line, line.session));
+    job->row = jobs.size();
+    jobs.push_back(std::move(job).value());
+  }
+  SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, model));
+  SEQKV_ASSIGN(Store store, Store::open_for_writing(folder, parameters));
+  BatchRunner<ExecutionSpace> runner(space, std::move(forward), std::move(store), options);
+
+  // Neighbors in this order share the longest prefixes.
+  std::stable_sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.tokens < b.tokens; });
+  std::vector<std::optional<BatchRow>> rows(jobs.size());
+  BatchReport report;
+  std::int64_t done = 0;
+  for (const Job& job : jobs) {
+    if (options.stop != nullptr && options.stop->load()) {
+      report.interrupted = true;
+      break;
+    }
+    auto row = runner.run(job);
+    if (!row) return std::move(row).error().at_field(fmt::format("manifest line {}, session '{}'", job.line->line, job.line->session));
+    if (progress) progress(++done, static_cast<std::int64_t>(jobs.size()), *row);
+    rows[job.row] = std::move(row).value();
+  }
+  for (auto& row : rows) {
+    if (row) report.rows.push_back(std::move(*row));
+  }
+  return report;
+}
+
+#define SEQKV_INSTANTIATE(Space)                                                                                 \
+  template Result<BatchReport> run_batch(const Space&, std::shared_ptr<const Model<Space>>,                      \
+                                         const std::filesystem::path&, const std::vector<ManifestLine>&,         \
+                                         const BatchOptions&, const BatchProgress&);
+SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+
+}  // namespace seqkv
