@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
+#include <set>
 
 #include "core/execution_spaces.hpp"
 #include "core/try.hpp"
@@ -111,6 +111,7 @@ class BatchRunner {
   }
 
   Result<void> save_tokens(const Job& job, SessionWriter& writer, BatchRow& row) {
+    if (writer.known_tokens() == row.tokens) return {};
     SEQKV_TRY(prepare(job, writer.known_tokens()));
     const TokenSpan rest = TokenSpan(job.tokens).subspan(sequence_.tokens());
     row.new_tokens = static_cast<std::int64_t>(rest.size());
@@ -241,12 +242,14 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
   const StoreParameters parameters{model->config().kv_shape(options.dtype), model->fingerprint().combined(),
                                    options.block_tokens};
   std::vector<Job> jobs;
-  const bool exists = std::filesystem::exists(folder / "store.db");
+  std::set<std::string> stored;
+  if (options.restart && std::filesystem::exists(folder / "store.db")) {
+    SEQKV_ASSIGN(const Store store, Store::open(folder));
+    SEQKV_ASSIGN(const auto sessions, store.sessions());
+    for (const SessionInfo& session : sessions) stored.insert(session.name);
+  }
   for (const ManifestLine& line : manifest) {
-    if (options.restart && exists) {
-      SEQKV_ASSIGN(const Store store, Store::open(folder));
-      if (store.session(line.session).ok()) continue;
-    }
+    if (stored.contains(line.session)) continue;
     auto job = read_job(*model, line, parameters);
     if (!job) return std::move(job).error().at_field(fmt::format("manifest line {}, session '{}'", line.line, line.session));
     job->row = jobs.size();

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 the seqkv authors
+#
+# What the scripts share. Sourced, not run.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
+die() {
+  say "$*"
+  exit 1
+}
+
+# What the build needs, as "probe Debian-package". A probe is a command, a pkg-config module or a header.
+build_needs=(
+  "command:cmake cmake" "command:ninja ninja-build" "command:c++ g++" "command:pkg-config pkg-config"
+  "command:patch patch" "command:git git" "command:python3 python3" "module:libzstd libzstd-dev"
+  "module:libpcre2-8 libpcre2-dev" "module:libutf8proc libutf8proc-dev" "module:libxxhash libxxhash-dev"
+  "module:sqlite3 libsqlite3-dev" "module:libcrypto libssl-dev" "module:liblzma liblzma-dev" "module:fmt libfmt-dev"
+  "header:nlohmann/json.hpp nlohmann-json3-dev" "header:CLI/CLI.hpp libcli11-dev"
+)
+test_needs=("header:gtest/gtest.h libgtest-dev" "module:sqlite3 sqlite3" "header:rapidcheck.h librapidcheck-dev")
+bench_needs=("header:benchmark/benchmark.h libbenchmark-dev")
+
+has() {
+  case $1 in
+    command:*) command -v "${1#*:}" >/dev/null ;;
+    module:*) pkg-config --exists "${1#*:}" 2>/dev/null ;;
+    header:*) printf '#include <%s>\n' "${1#*:}" | c++ -std=c++20 -fsyntax-only -x c++ - 2>/dev/null ;;
+  esac
+}
+
+# The Debian packages of the given needs that this machine lacks, one a line.
+missing_packages() {
+  local need
+  for need in "$@"; do
+    has "${need% *}" || printf '%s\n' "${need#* }"
+  done | sort -u
+}
+
+# Installs what is missing where that is possible (root on Debian or a relative), else says what it is.
+provide() {
+  local missing
+  # Later probes compile and ask pkg-config: the tools come first.
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} -eq 0 ] && return
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null || [ -n "${SEQKV_NO_INSTALL:-}" ]; then
+    die "these Debian packages (or their equals) are missing: ${missing[*]}"
+  fi
+  say "installing ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} -eq 0 ] || die "still missing after the installation: ${missing[*]}"
+}
+
+# pip is wanted only where Kokkos has to be fetched.
+provide_pip() {
+  python3 -m pip --version >/dev/null 2>&1 || provide "command:pip3 python3-pip"
+}

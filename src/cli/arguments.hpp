@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Options that several commands have in common, and what they read.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/command.hpp"
+#include "seqkv/codec.hpp"
+#include "seqkv/model.hpp"
+
+namespace seqkv::cli {
+
+/// --dtype f32|f16|bf16
+CLI::Option* add_dtype(CLI::App& app, std::string& dtype, const std::string& help);
+DType dtype_of(const std::string& name);
+
+/// --codec, repeated or not; the strings are parsed by the command.
+inline constexpr const char* codec_help = "Codec string: raw, none+lossless, none+turboquant:BITS (1 to 5)";
+
+/// The tokens that --text or --tokens name.
+struct TokenSource {
+  std::string text;    ///< a text file; of .jsonl, document `index`
+  std::string tokens;  ///< a token file; of .jsonl, sequence `index`
+  std::int64_t index = 0;
+  std::int64_t max_tokens = 0;  ///< 0: all
+
+  void declare(CLI::App& app);
+  Result<std::vector<Token>> read(const Model<Space>& model) const;
+};
+
+/// Loads a model and says so.
+Result<std::shared_ptr<const Model<Space>>> load_model(const Options& options, const Space& space, const std::string& folder);
+
+}  // namespace seqkv::cli

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "seqkv/batch.hpp"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdlib>
+
+#include "cli/arguments.hpp"
+
+namespace seqkv::cli {
+namespace {
+
+struct Arguments {
+  std::string manifest;
+  std::string store;
+  std::string model;
+  std::string codec;
+  std::string dtype = "bf16";
+  std::string prefix = "restore";
+  std::int64_t block_tokens = 256;
+  std::int64_t measure = 0;
+  bool restart = false;
+};
+
+std::atomic<bool> stop_requested{false};
+
+/// The first signal lets the session in hand finish, the second ends the program as usual.
+void request_stop(int signal) {
+  stop_requested = true;
+  std::signal(signal, SIG_DFL);
+}
+
+/// A build without MPI that a launcher has started several times would write the same store several times.
+Result<void> refuse_several_ranks() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}) {
+    const char* value = std::getenv(name);
+    const bool inside_step = std::string_view(name) != "SLURM_NTASKS" || std::getenv("SLURM_STEP_ID") != nullptr;
+    if (value != nullptr && inside_step && std::atoi(value) > 1) {
+      return Error(ErrorCode::unsupported, fmt::format("started as {} processes ({}), but this build has no MPI: run one", value, name));
+    }
+  }
+  return {};
+}
+
+Json to_json(const BatchRow& row) {
+  Json json = {{"session", row.session},
+               {"tokens", row.tokens},
+               {"new_tokens", row.new_tokens},
+               {"shared_tokens", row.shared_tokens},
+               {"bytes", row.bytes},
+               {"new_bytes", row.new_bytes},
+               {"bits_per_component", row.bits_per_component},
+               {"ratio_bf16", 16.0 / row.bits_per_component},
+               {"kl_mean", nullptr},
+               {"top1", nullptr},
+               {"seconds", row.seconds},
+               {"stored_before", row.stored_before}};
+  if (row.quality) {
+    json["kl_mean"] = row.quality->kl_mean;
+    json["top1"] = row.quality->top1;
+  }
+  return json;
+}
+
+Json summarize(const BatchReport& report, const StoreTotals& totals, const KvShape& shape) {
+  std::int64_t tokens = 0;
+  std::int64_t new_tokens = 0;
+  double seconds = 0;
+  for (const BatchRow& row : report.rows) {
+    tokens += row.tokens;
+    new_tokens += row.new_tokens;
+    seconds += row.seconds;
+  }
+  const auto stored = static_cast<double>(totals.pack_bytes + totals.index_bytes);
+  const auto bf16 = static_cast<double>(totals.session_tokens * shape.components_per_token() * 2);
+  Json result = {{"sessions", report.rows.size()},
+                 {"tokens", tokens},
+                 {"new_tokens", new_tokens},
+                 {"seconds", seconds},
+                 {"interrupted", report.interrupted}};
+  result["store"] = {{"sessions", totals.sessions},
+                     {"session_tokens", totals.session_tokens},
+                     {"stored_tokens", totals.stored_tokens},
+                     {"bytes", totals.pack_bytes + totals.index_bytes},
+                     {"ratio_bf16", stored > 0 ? bf16 / stored : 0.0}};
+  result["rows"] = Json::array();
+  for (const BatchRow& row : report.rows) result["rows"].push_back(to_json(row));
+  return result;
+}
+
+Result<int> run(const Arguments& arguments, const Options& options) {
+  const Space space;
+  if (auto single = refuse_several_ranks(); !single) return std::move(single).error();
+  auto codec = Codec::parse(arguments.codec);
+  if (!codec) return std::move(codec).error();
+  auto manifest = read_manifest(arguments.manifest);
+  if (!manifest) return std::move(manifest).error();
+  auto model = load_model(options, space, arguments.model);
+  if (!model) return std::move(model).error();
+
+  std::signal(SIGINT, request_stop);
+  std::signal(SIGTERM, request_stop);
+  BatchOptions batch{*codec};
+  batch.dtype = dtype_of(arguments.dtype);
+  batch.block_tokens = arguments.block_tokens;
+  batch.prefix = arguments.prefix == "restore" ? PrefixPolicy::restore : PrefixPolicy::recompute;
+  batch.restart = arguments.restart;
+  batch.measure = arguments.measure;
+  batch.stop = &stop_requested;
+  Progress progress(options, "batch");
+  auto report = run_batch(space, *model, arguments.store, *manifest, batch,
+                          [&progress](std::int64_t done, std::int64_t all, const BatchRow&) { progress.update(done, all); });
+  if (!report) return std::move(report).error();
+  auto store = Store::open(arguments.store);
+  if (!store) return std::move(store).error();
+  auto totals = store->totals();
+  if (!totals) return std::move(totals).error();
+  print(options, summarize(*report, *totals, store->parameters().shape));
+  if (!report->interrupted) return 0;
+  say(options, "seqkv: interrupted; what is listed is stored, --restart goes on with the rest");
+  return exit_code(ErrorCode::interrupted);
+}
+
+}  // namespace
+
+Action declare_batch(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  app.add_option("manifest", arguments->manifest, "Sessions, one JSON object a line")->required();
+  app.add_option("--store", arguments->store, "Store folder; made if it does not exist")->required();
+  app.add_option("--model", arguments->model, "Model folder")->required();
+  app.add_option("--codec", arguments->codec, codec_help)->required();
+  add_dtype(app, arguments->dtype, "Number type in which sessions are coded (default bf16)");
+  app.add_option("--block-tokens", arguments->block_tokens, "Tokens of a block; prefixes are shared in whole blocks")
+      ->check(CLI::Range(16, 4096));
+  app.add_option("--prefix", arguments->prefix,
+                 "A prefix that is stored but not in memory: restore it and go on from there (default), or recompute it")
+      ->check(CLI::IsMember({"restore", "recompute"}));
+  app.add_option("--measure", arguments->measure, "Measure KL: the last N tokens of each session run on its restored cache")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--restart", arguments->restart, "Go on after an interruption: sessions that are stored are passed over");
+  app.footer(R"(A line of the manifest: {"session": NAME, and one of "text": TEXT, "text_file": PATH, "tokens": [IDS], "kv": PATH}.
+All lines are checked before work starts. SIGINT or SIGTERM: the session in hand is finished, exit code 8.
+Example:
+  seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+turboquant:4 --measure 64)");
+  return [arguments](const Options& options) { return run(*arguments, options); };
+}
+
+}  // namespace seqkv::cli

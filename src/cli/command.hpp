@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// What the commands of the program share: how one is declared, how results, progress and errors come out.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <Kokkos_Core.hpp>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "seqkv/result.hpp"
+
+namespace seqkv::cli {
+
+using Json = nlohmann::ordered_json;
+using Space = Kokkos::DefaultExecutionSpace;
+
+/// Options that every command takes.
+struct Options {
+  bool json = false;
+  bool quiet = false;
+  int threads = 0;  ///< 0: OMP_NUM_THREADS, or the cores this process may use
+};
+
+/// What a command does, once its options are parsed. It returns the exit code.
+using Action = std::function<Result<int>(const Options&)>;
+
+/// A command of the program: declares its options on `app` and returns its action.
+struct Command {
+  const char* name;
+  const char* summary;
+  Action (*declare)(CLI::App& app);
+};
+
+/// All of them, in the order of the help.
+const std::vector<Command>& commands();
+
+Action declare_info(CLI::App& app);
+Action declare_tokenize(CLI::App& app);
+Action declare_prefill(CLI::App& app);
+Action declare_compress(CLI::App& app);
+Action declare_decompress(CLI::App& app);
+Action declare_evaluate(CLI::App& app);
+Action declare_batch(CLI::App& app);
+Action declare_restore(CLI::App& app);
+Action declare_ls(CLI::App& app);
+Action declare_inspect(CLI::App& app);
+Action declare_verify(CLI::App& app);
+
+/// Prints a result: as JSON with --json, else its scalar fields one a line and `rows` as a table.
+void print(const Options& options, const Json& result);
+
+/// A line of talk on stderr, unless --quiet.
+void say(const Options& options, const std::string& line);
+
+/// A progress bar on stderr; silent when stderr is no terminal, or with --quiet.
+class Progress {
+ public:
+  Progress(const Options& options, std::string label);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  void update(std::int64_t done, std::int64_t all);
+
+ private:
+  void draw(std::int64_t done, std::int64_t all);
+  bool visible_;
+  std::string label_;
+  double started_;
+  double drawn_ = 0;
+};
+
+/// Seconds on a steady clock.
+double now();
+
+}  // namespace seqkv::cli

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "seqkv/evaluate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/arguments.hpp"
+#include "seqkv/text_file.hpp"
+
+namespace seqkv::cli {
+namespace {
+
+struct Arguments {
+  std::string model;
+  std::string text;
+  std::vector<std::string> codecs;
+  std::int64_t docs = 24;
+  bool only = false;
+  std::string dtype = "bf16";
+  EvaluateOptions options;
+};
+
+/// In every run beside what is asked for: the noise of rounding to bf16, and TurboQuant.
+constexpr const char* baselines[] = {"raw", "none+turboquant:2", "none+turboquant:3", "none+turboquant:4"};
+
+Result<std::vector<Codec>> parse_codecs(const Arguments& arguments) {
+  std::vector<std::string> specs = arguments.codecs;
+  if (!arguments.only) specs.insert(specs.begin(), std::begin(baselines), std::end(baselines));
+  std::vector<Codec> codecs;
+  for (const std::string& spec : specs) {
+    auto codec = Codec::parse(spec);
+    if (!codec) return std::move(codec).error();
+    if (std::find(codecs.begin(), codecs.end(), *codec) == codecs.end()) codecs.push_back(*codec);
+  }
+  return codecs;
+}
+
+/// The first documents that are long enough.
+Result<std::vector<std::vector<Token>>> read_tokens(const Arguments& arguments, const Model<Space>& model) {
+  auto texts = read_documents(arguments.text);
+  if (!texts) return std::move(texts).error();
+  const auto needed = static_cast<std::size_t>(arguments.options.context + arguments.options.continuation);
+  std::vector<std::vector<Token>> documents;
+  for (const std::string& text : *texts) {
+    if (static_cast<std::int64_t>(documents.size()) == arguments.docs) break;
+    auto tokens = model.encode_document(text);
+    if (!tokens) return std::move(tokens).error().in_file(arguments.text);
+    if (tokens->size() < needed) continue;
+    tokens->resize(needed);
+    documents.push_back(std::move(*tokens));
+  }
+  if (documents.empty()) {
+    return Error(ErrorCode::empty_input, fmt::format("none of {} documents has {} tokens", texts->size(), needed)).in_file(arguments.text);
+  }
+  return documents;
+}
+
+Json to_json(const EvaluateRow& row) {
+  return {{"codec", row.codec},
+          {"bits_per_component", row.bits_per_component},
+          {"bits_per_token", row.bits_per_token},
+          {"ratio_bf16", row.ratio_bf16},
+          {"kl_mean", row.quality.kl_mean},
+          {"kl_p99", row.quality.kl_p99},
+          {"top1", row.quality.top1},
+          {"delta_nll", row.quality.delta_nll},
+          {"attn_out_err", row.attn_out_err},
+          {"encode_GBps", row.encode_GBps},
+          {"decode_GBps", row.decode_GBps},
+          {"profile_bytes", row.profile_bytes}};
+}
+
+Result<int> run(Arguments& arguments, const Options& options) {
+  const Space space;
+  auto codecs = parse_codecs(arguments);
+  if (!codecs) return std::move(codecs).error();
+  arguments.options.dtype = dtype_of(arguments.dtype);
+  auto model = load_model(options, space, arguments.model);
+  if (!model) return std::move(model).error();
+  auto documents = read_tokens(arguments, **model);
+  if (!documents) return std::move(documents).error();
+  if (static_cast<std::int64_t>(documents->size()) < arguments.docs) {
+    say(options, fmt::format("only {} documents are long enough ({} were asked for)", documents->size(), arguments.docs));
+  }
+  Progress progress(options, "evaluate");
+  auto report = evaluate(space, *model, *documents, *codecs, arguments.options,
+                         [&progress](std::int64_t done, std::int64_t all) { progress.update(done, all); });
+  if (!report) return std::move(report).error();
+  Json result = {{"model", arguments.model},
+                 {"text", arguments.text},
+                 {"documents", report->documents},
+                 {"context", arguments.options.context},
+                 {"continuation", arguments.options.continuation},
+                 {"dtype", arguments.dtype},
+                 {"threads", space.concurrency()},
+                 {"surprisal_bits_per_token", report->surprisal_bits_per_token}};
+  result["rows"] = Json::array();
+  for (const EvaluateRow& row : report->rows) {
+    Json entry = to_json(row);
+    if (options.json) entry["surprisal_bits_per_token"] = report->surprisal_bits_per_token;
+    result["rows"].push_back(std::move(entry));
+  }
+  print(options, result);
+  return 0;
+}
+
+}  // namespace
+
+Action declare_evaluate(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  app.add_option("--model", arguments->model, "Model folder")->required();
+  app.add_option("--text", arguments->text, "Documents (.jsonl with \"text\"; .xz and .zst too)")->required();
+  app.add_option("--codec", arguments->codecs, std::string(codec_help) + "; several may be given");
+  app.add_flag("--only", arguments->only, "Without the baselines raw and none+turboquant:2, 3, 4")->needs("--codec");
+  app.add_option("--context", arguments->options.context, "Tokens whose cache is coded (default 768)")->check(CLI::Range(2, 1 << 24));
+  app.add_option("--continue", arguments->options.continuation, "Tokens run on the restored cache (default 128)")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--docs", arguments->docs, "Documents: the first that are long enough (default 24)")->check(CLI::PositiveNumber);
+  add_dtype(app, arguments->dtype, "Number type in which an engine holds the cache (default bf16)");
+  app.footer("The exact cache is fp32; `raw` shows what rounding to --dtype alone does.\nExample:\n"
+             "  seqkv evaluate --model models/docs-7m --text eval.jsonl.xz --codec none+lossless --json");
+  return [arguments](const Options& options) { return run(*arguments, options); };
+}
+
+}  // namespace seqkv::cli

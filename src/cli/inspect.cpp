@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "cli/command.hpp"
+#include "seqkv/frame.hpp"
+#include "seqkv/store.hpp"
+
+namespace seqkv::cli {
+namespace {
+
+struct Arguments {
+  std::string frame;
+  std::string store;
+  std::string session;
+};
+
+Json shape_to_json(const KvShape& shape) {
+  Json json = {{"layers", shape.layers}, {"kv_heads", shape.kv_heads}, {"head_dim", shape.head_dim}, {"dtype", to_string(shape.dtype)}};
+  json["rope"] = {{"dim", shape.rope.dim},
+                  {"theta", shape.rope.theta},
+                  {"scaling", static_cast<int>(shape.rope.scaling)},
+                  {"factor", shape.rope.factor}};
+  return json;
+}
+
+/// One row a block.
+Result<Json> block_rows(const KvShape& shape, std::span<const CodedBlockView> blocks) {
+  Json rows = Json::array();
+  for (const CodedBlockView& block : blocks) {
+    auto info = inspect_block(shape, block);
+    if (!info) return std::move(info).error().in_block(static_cast<std::int64_t>(rows.size()));
+    const auto components = static_cast<double>(info->tokens.size()) * static_cast<double>(shape.components_per_token());
+    rows.push_back({{"block", rows.size()},
+                    {"position", info->first_position},
+                    {"tokens", info->tokens.size()},
+                    {"bytes", block.size()},
+                    {"bits_per_component", 8.0 * static_cast<double>(block.size()) / components},
+                    {"raw_subblocks", info->raw_subblocks}});
+  }
+  return rows;
+}
+
+Result<int> inspect_frame(const Arguments& arguments, const Options& options) {
+  auto frame = FrameReader::open(arguments.frame);
+  if (!frame) return std::move(frame).error();
+  const FrameInfo& info = frame->info();
+  auto rows = block_rows(info.shape, frame->blocks(0, info.blocks()));
+  if (!rows) return std::move(rows).error().in_file(arguments.frame);
+  const auto components = static_cast<double>(info.tokens * info.shape.components_per_token());
+  Json result = {{"frame_version", frame_version},
+                 {"codec", info.codec},
+                 {"tokens", info.tokens},
+                 {"block_tokens", info.block_tokens},
+                 {"blocks", info.blocks()},
+                 {"bytes", frame->bytes()},
+                 {"bits_per_component", 8.0 * static_cast<double>(frame->bytes()) / components},
+                 {"model", info.model.is_zero() ? Json() : Json(info.model.hex())}};
+  result["shape"] = shape_to_json(info.shape);
+  result["rows"] = *rows;
+  print(options, result);
+  return 0;
+}
+
+Result<int> inspect_store(const Arguments& arguments, const Options& options) {
+  auto store = Store::open(arguments.store);
+  if (!store) return std::move(store).error();
+  const StoreParameters& parameters = store->parameters();
+  Json result;
+  if (arguments.session.empty()) {
+    auto totals = store->totals();
+    if (!totals) return std::move(totals).error();
+    result = {{"store_version", store_version},
+              {"model", parameters.model.is_zero() ? Json() : Json(parameters.model.hex())},
+              {"block_tokens", parameters.block_tokens},
+              {"sessions", totals->sessions},
+              {"blocks", totals->blocks},
+              {"session_tokens", totals->session_tokens},
+              {"stored_tokens", totals->stored_tokens},
+              {"pack_bytes", totals->pack_bytes},
+              {"index_bytes", totals->index_bytes}};
+    result["shape"] = shape_to_json(parameters.shape);
+  } else {
+    auto session = store->session(arguments.session);
+    if (!session) return std::move(session).error();
+    auto blocks = store->blocks(arguments.session);
+    if (!blocks) return std::move(blocks).error();
+    auto rows = block_rows(parameters.shape, *blocks);
+    if (!rows) return std::move(rows).error().in_file(arguments.store);
+    result = {{"session", session->name},
+              {"codec", session->codec},
+              {"tokens", session->tokens},
+              {"bytes", session->bytes},
+              {"own_bytes", session->own_bytes}};
+    result["rows"] = *rows;
+  }
+  print(options, result);
+  return 0;
+}
+
+}  // namespace
+
+Action declare_inspect(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  auto* from = app.add_option_group("what", "one of");
+  from->add_option("frame", arguments->frame, "Frame (.sqkv)");
+  auto* store = from->add_option("--store", arguments->store, "Store folder");
+  from->require_option(1);
+  app.add_option("--session", arguments->session, "One session of the store, block by block")->needs(store);
+  app.footer("Examples:\n  seqkv inspect kv.sqkv\n  seqkv inspect --store store --session first");
+  return [arguments](const Options& options) {
+    return arguments->store.empty() ? inspect_frame(*arguments, options) : inspect_store(*arguments, options);
+  };
+}
+
+}  // namespace seqkv::cli

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include <fmt/chrono.h>
+
+#include "cli/command.hpp"
+#include "seqkv/store.hpp"
+
+namespace seqkv::cli {
+namespace {
+
+Result<int> run(const std::string& folder, const Options& options) {
+  auto store = Store::open(folder);
+  if (!store) return std::move(store).error();
+  auto sessions = store->sessions();
+  if (!sessions) return std::move(sessions).error();
+  auto totals = store->totals();
+  if (!totals) return std::move(totals).error();
+  Json result = {{"sessions", totals->sessions},
+                 {"session_tokens", totals->session_tokens},
+                 {"stored_tokens", totals->stored_tokens},
+                 {"bytes", totals->pack_bytes + totals->index_bytes}};
+  result["rows"] = Json::array();
+  for (const SessionInfo& session : *sessions) {
+    result["rows"].push_back({{"session", session.name},
+                              {"tokens", session.tokens},
+                              {"bytes", session.bytes},
+                              {"own_bytes", session.own_bytes},
+                              {"blocks", session.blocks},
+                              {"codec", session.codec},
+                              {"created", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(session.created))}});
+  }
+  print(options, result);
+  return 0;
+}
+
+}  // namespace
+
+Action declare_ls(CLI::App& app) {
+  auto folder = std::make_shared<std::string>();
+  app.add_option("--store", *folder, "Store folder")->required();
+  app.footer("own_bytes: what removing the session alone would free.\nExample:\n  seqkv ls --store store");
+  return [folder](const Options& options) { return run(*folder, options); };
+}
+
+}  // namespace seqkv::cli

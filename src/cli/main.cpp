@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+#include "cli/command.hpp"
+#include "seqkv/version.hpp"
+
+namespace seqkv::cli {
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> list = {
+      {"info", "Show the build, its backends and limits", declare_info},
+      {"tokenize", "Turn text into token ids, or back", declare_tokenize},
+      {"prefill", "Run a model over text and write its KV cache", declare_prefill},
+      {"compress", "Code a KV cache into a frame (.sqkv)", declare_compress},
+      {"decompress", "Restore a KV cache from a frame", declare_decompress},
+      {"evaluate", "Measure codecs on text: bits against quality after a restore", declare_evaluate},
+      {"batch", "Put the sessions of a manifest into a store, each shared prefix once", declare_batch},
+      {"restore", "Write the KV cache of a stored session", declare_restore},
+      {"ls", "List the sessions of a store", declare_ls},
+      {"inspect", "Look into a frame, a store or a session", declare_inspect},
+      {"verify", "Check every byte of a frame or a store", declare_verify},
+  };
+  return list;
+}
+
+namespace {
+
+constexpr const char* footer = R"(Examples:
+  seqkv prefill --model models/docs-7m --text README.md --out kv.safetensors
+  seqkv compress kv.safetensors kv.sqkv --codec none+turboquant:4
+  seqkv decompress kv.sqkv restored.safetensors
+  seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+lossless
+  seqkv restore --store store --session first --out kv.safetensors
+
+Results go to stdout (as JSON with --json), everything else to stderr.
+Exit codes: 0 done, 1 a bug, 2 usage, 3 bad input, 4 not found, 5 corrupt, 6 I/O, 7 resources, 8 interrupted.)";
+
+int run_action(const Action& action, const Options& options) {
+  Kokkos::InitializationSettings settings;
+  settings.set_disable_warnings(true);
+  if (options.threads > 0) settings.set_num_threads(options.threads);
+  const Kokkos::ScopeGuard kokkos(settings);
+  const Result<int> status = action(options);
+  if (!status) {
+    fmt::print(stderr, "seqkv: {}\n", status.error().describe());
+    return exit_code(status.error().code);
+  }
+  return *status;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("seqkv stores, moves and restores KV caches of language models as sequences.", "seqkv");
+  app.footer(footer);
+  app.set_version_flag("--version", std::string(version()));
+  app.require_subcommand(1);
+  app.fallthrough();
+  Options options;
+  app.add_flag("--json", options.json, "Print the result as one JSON object");
+  app.add_flag("-q,--quiet", options.quiet, "No talk and no progress on stderr, errors only");
+  app.add_option("--threads", options.threads, "Threads (default: OMP_NUM_THREADS, or the cores of this process)")
+      ->check(CLI::Range(1, 4096));
+  Action action;
+  for (const Command& command : commands()) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    sub->callback([&action, declared = command.declare(*sub)]() { action = declared; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    constexpr int usage = 2;
+    return app.exit(problem) == 0 ? 0 : usage;
+  }
+  const int status = run_action(action, options);
+  // A result that could not be written is no result.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    fmt::print(stderr, "seqkv: cannot write to standard output\n");
+    return exit_code(ErrorCode::io);
+  }
+  return status;
+}
+
+}  // namespace
+}  // namespace seqkv::cli
+
+int main(int argc, char** argv) {
+  try {
+    return seqkv::cli::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "seqkv: out of memory\n");
+    return seqkv::exit_code(seqkv::ErrorCode::out_of_memory);
+  } catch (const std::exception& problem) {
+    fmt::print(stderr, "seqkv: internal error, please report it: {}\n", problem.what());
+    return seqkv::exit_code(seqkv::ErrorCode::internal);
+  }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+#include "seqkv/frame.hpp"
+#include "seqkv/store.hpp"
+
+namespace seqkv::cli {
+namespace {
+
+struct Arguments {
+  std::string frame;
+  std::string store;
+};
+
+/// Every checksum of a frame, those of the decoded values included.
+Result<int> verify_frame(const Arguments& arguments, const Options& options) {
+  auto frame = FrameReader::open(arguments.frame);
+  if (!frame) return std::move(frame).error();
+  auto tokens = frame->tokens();
+  if (!tokens) return std::move(tokens).error();
+  auto cache = decode(Space(), *frame);
+  if (!cache) return std::move(cache).error().in_file(arguments.frame);
+  print(options, {{"ok", true}, {"blocks", frame->info().blocks()}, {"tokens", tokens->size()}, {"bytes", frame->bytes()}});
+  return 0;
+}
+
+Result<int> verify_store(const Arguments& arguments, const Options& options) {
+  auto store = Store::open(arguments.store);
+  if (!store) return std::move(store).error();
+  Progress progress(options, "verify");
+  auto report = store->verify([&progress](std::int64_t done, std::int64_t all) { progress.update(done, all); });
+  if (!report) return std::move(report).error();
+  const bool ok = report->problems.empty() && report->broken_sessions.empty();
+  print(options, {{"ok", ok},
+                  {"sessions", report->sessions},
+                  {"blocks", report->blocks},
+                  {"bytes", report->bytes},
+                  {"problems", report->problems},
+                  {"broken_sessions", report->broken_sessions}});
+  if (ok) return 0;
+  say(options, fmt::format("seqkv: {} problems, {} sessions cannot be restored", report->problems.size(), report->broken_sessions.size()));
+  return exit_code(ErrorCode::corrupt);
+}
+
+}  // namespace
+
+Action declare_verify(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  auto* from = app.add_option_group("what", "one of");
+  from->add_option("frame", arguments->frame, "Frame (.sqkv)");
+  from->add_option("--store", arguments->store, "Store folder");
+  from->require_option(1);
+  app.footer("Examples:\n  seqkv verify kv.sqkv\n  seqkv verify --store store");
+  return [arguments](const Options& options) {
+    return arguments->store.empty() ? verify_frame(*arguments, options) : verify_store(*arguments, options);
+  };
+}
+
+}  // namespace seqkv::cli
