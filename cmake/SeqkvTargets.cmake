@@ -16,3 +16,11 @@ else()
     target_compile_options(seqkv_options INTERFACE -Werror)
   endif()
 endif()
+
+# Marks sources that are plain C++ in every build. Kokkos hands every source of a HIP build to the compiler as HIP;
+# clang 15 (Debian's hipcc) crashes on some of the standard library that way.
+function(seqkv_plain_cxx)
+  if(SEQKV_ENABLE_HIP)
+    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS -x c++)
+  endif()
+endfunction()

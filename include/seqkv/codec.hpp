@@ -5,7 +5,6 @@
 /// Codecs: one string names a predictor and a quantizer; blocks of tokens are coded and decoded independently.
 #pragma once
 
-#include <Kokkos_Core.hpp>
 #include <cstdint>
 #include <span>
 #include <string>

@@ -5,9 +5,9 @@
 /// Models of the Llama family from Hugging Face folders, their weights packed for the forward pass.
 #pragma once
 
-#include <Kokkos_Core.hpp>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "seqkv/hash.hpp"
 #include "seqkv/model_config.hpp"

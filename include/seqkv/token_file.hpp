@@ -19,6 +19,7 @@ namespace seqkv {
 Result<std::vector<std::vector<Token>>> read_token_file(const std::filesystem::path& path);
 
 /// Writes .npy (int32), .json or .jsonl by the suffix; .npy and .json take exactly one sequence.
+/// Errors: unsupported (another suffix), invalid_argument, token_out_of_range, io, disk_full.
 Result<void> write_token_file(const std::filesystem::path& path, const std::vector<std::vector<Token>>& sequences);
 
 }  // namespace seqkv

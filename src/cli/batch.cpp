@@ -45,50 +45,49 @@ Result<void> refuse_several_ranks() {
   return {};
 }
 
-Json to_json(const BatchRow& row) {
-  Json json = {{"session", row.session},
-               {"tokens", row.tokens},
-               {"new_tokens", row.new_tokens},
-               {"shared_tokens", row.shared_tokens},
-               {"bytes", row.bytes},
-               {"new_bytes", row.new_bytes},
-               {"bits_per_component", row.bits_per_component},
-               {"ratio_bf16", 16.0 / row.bits_per_component},
-               {"kl_mean", nullptr},
-               {"top1", nullptr},
-               {"seconds", row.seconds},
-               {"stored_before", row.stored_before}};
-  if (row.quality) {
-    json["kl_mean"] = row.quality->kl_mean;
-    json["top1"] = row.quality->top1;
-  }
-  return json;
+Report to_report(const BatchRow& row) {
+  const auto measured = [&row](double Quality::*figure) -> Value {
+    if (!row.quality) return nullptr;
+    return *row.quality.*figure;
+  };
+  return {{"session", row.session},
+          {"tokens", row.tokens},
+          {"new_tokens", row.new_tokens},
+          {"shared_tokens", row.shared_tokens},
+          {"bytes", row.bytes},
+          {"new_bytes", row.new_bytes},
+          {"bits_per_component", row.bits_per_component},
+          {"ratio_bf16", 16.0 / row.bits_per_component},
+          {"kl_mean", measured(&Quality::kl_mean)},
+          {"top1", measured(&Quality::top1)},
+          {"seconds", row.seconds},
+          {"stored_before", row.stored_before}};
 }
 
-Json summarize(const BatchReport& report, const StoreTotals& totals, const KvShape& shape) {
+Report summarize(const BatchReport& report, const StoreTotals& totals, const KvShape& shape) {
   std::int64_t tokens = 0;
   std::int64_t new_tokens = 0;
   double seconds = 0;
+  std::vector<Report> rows;
   for (const BatchRow& row : report.rows) {
     tokens += row.tokens;
     new_tokens += row.new_tokens;
     seconds += row.seconds;
+    rows.push_back(to_report(row));
   }
-  const auto stored = static_cast<double>(totals.pack_bytes + totals.index_bytes);
-  const auto bf16 = static_cast<double>(totals.session_tokens * shape.components_per_token() * 2);
-  Json result = {{"sessions", report.rows.size()},
-                 {"tokens", tokens},
-                 {"new_tokens", new_tokens},
-                 {"seconds", seconds},
-                 {"interrupted", report.interrupted}};
-  result["store"] = {{"sessions", totals.sessions},
-                     {"session_tokens", totals.session_tokens},
-                     {"stored_tokens", totals.stored_tokens},
-                     {"bytes", totals.pack_bytes + totals.index_bytes},
-                     {"ratio_bf16", stored > 0 ? bf16 / stored : 0.0}};
-  result["rows"] = Json::array();
-  for (const BatchRow& row : report.rows) result["rows"].push_back(to_json(row));
-  return result;
+  const std::int64_t stored = totals.pack_bytes + totals.index_bytes;
+  const std::int64_t bf16 = totals.session_tokens * shape.components_per_token() * 2;
+  return {{"sessions", report.rows.size()},
+          {"tokens", tokens},
+          {"new_tokens", new_tokens},
+          {"seconds", seconds},
+          {"interrupted", report.interrupted},
+          {"store", Report{{"sessions", totals.sessions},
+                           {"session_tokens", totals.session_tokens},
+                           {"stored_tokens", totals.stored_tokens},
+                           {"bytes", stored},
+                           {"ratio_bf16", static_cast<double>(bf16) / static_cast<double>(stored)}}},
+          {"rows", rows}};
 }
 
 Result<int> run(const Arguments& arguments, const Options& options) {

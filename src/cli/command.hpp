@@ -8,15 +8,14 @@
 #include <CLI/CLI.hpp>
 #include <Kokkos_Core.hpp>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "cli/report.hpp"
 #include "seqkv/result.hpp"
 
 namespace seqkv::cli {
 
-using Json = nlohmann::ordered_json;
 using Space = Kokkos::DefaultExecutionSpace;
 
 /// Options that every command takes.
@@ -51,8 +50,8 @@ Action declare_ls(CLI::App& app);
 Action declare_inspect(CLI::App& app);
 Action declare_verify(CLI::App& app);
 
-/// Prints a result: as JSON with --json, else its scalar fields one a line and `rows` as a table.
-void print(const Options& options, const Json& result);
+/// Prints a result: as JSON with --json, else as text.
+void print(const Options& options, const Report& report);
 
 /// A line of talk on stderr, unless --quiet.
 void say(const Options& options, const std::string& line);

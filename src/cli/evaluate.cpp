@@ -58,7 +58,7 @@ Result<std::vector<std::vector<Token>>> read_tokens(const Arguments& arguments, 
   return documents;
 }
 
-Json to_json(const EvaluateRow& row) {
+Report to_report(const EvaluateRow& row) {
   return {{"codec", row.codec},
           {"bits_per_component", row.bits_per_component},
           {"bits_per_token", row.bits_per_token},
@@ -89,21 +89,20 @@ Result<int> run(Arguments& arguments, const Options& options) {
   auto report = evaluate(space, *model, *documents, *codecs, arguments.options,
                          [&progress](std::int64_t done, std::int64_t all) { progress.update(done, all); });
   if (!report) return std::move(report).error();
-  Json result = {{"model", arguments.model},
-                 {"text", arguments.text},
-                 {"documents", report->documents},
-                 {"context", arguments.options.context},
-                 {"continuation", arguments.options.continuation},
-                 {"dtype", arguments.dtype},
-                 {"threads", space.concurrency()},
-                 {"surprisal_bits_per_token", report->surprisal_bits_per_token}};
-  result["rows"] = Json::array();
+  std::vector<Report> rows;
   for (const EvaluateRow& row : report->rows) {
-    Json entry = to_json(row);
-    if (options.json) entry["surprisal_bits_per_token"] = report->surprisal_bits_per_token;
-    result["rows"].push_back(std::move(entry));
+    rows.push_back(to_report(row));
+    if (options.json) rows.back().set("surprisal_bits_per_token", report->surprisal_bits_per_token);
   }
-  print(options, result);
+  print(options, {{"model", arguments.model},
+                  {"text", arguments.text},
+                  {"documents", report->documents},
+                  {"context", arguments.options.context},
+                  {"continuation", arguments.options.continuation},
+                  {"dtype", arguments.dtype},
+                  {"threads", space.concurrency()},
+                  {"surprisal_bits_per_token", report->surprisal_bits_per_token},
+                  {"rows", rows}});
   return 0;
 }
 

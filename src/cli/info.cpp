@@ -2,7 +2,9 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 #include <Kokkos_Core.hpp>
-#include <sstream>
+#include <fmt/format.h>
+
+#include <algorithm>
 
 #include "cli/command.hpp"
 #include "seqkv/backends.hpp"
@@ -14,8 +16,8 @@
 namespace seqkv::cli {
 namespace {
 
-Json backends() {
-  Json spaces = Json::array();
+std::vector<std::string> backends() {
+  std::vector<std::string> spaces;
 #if defined(KOKKOS_ENABLE_SERIAL)
   spaces.push_back("Serial");
 #endif
@@ -32,25 +34,23 @@ Json backends() {
 }
 
 Result<int> run(const Options& options) {
-  Json result;
-  result["version"] = version();
-  result["frame_version"] = frame_version;
-  result["store_version"] = store_version;
-  result["compiler"] = __VERSION__;
-  result["kokkos"] = KOKKOS_VERSION;
-  result["backends"] = backends();
-  result["default_backend"] = Space::name();
-  result["devices"] = Kokkos::num_devices() < 0 ? 0 : Kokkos::num_devices();
-  result["threads"] = Kokkos::DefaultHostExecutionSpace().concurrency();
-  result["cpu_kernels"] = cpu_kernels();
-  result["mpi"] = false;
-  result["limits"] = {{"max_layers", limits::max_layers},
-                      {"max_kv_heads", limits::max_kv_heads},
-                      {"max_head_dim", limits::max_head_dim},
-                      {"max_block_tokens", limits::max_block_tokens},
-                      {"max_tokens", limits::max_tokens},
-                      {"max_vocabulary", limits::max_vocabulary}};
-  print(options, result);
+  print(options, {{"version", version()},
+                  {"frame_version", frame_version},
+                  {"store_version", store_version},
+                  {"compiler", __VERSION__},
+                  {"kokkos", fmt::format("{}.{}.{}", KOKKOS_VERSION / 10000, KOKKOS_VERSION / 100 % 100, KOKKOS_VERSION % 100)},
+                  {"backends", backends()},
+                  {"default_backend", Space::name()},
+                  {"devices", std::max(Kokkos::num_devices(), 0)},
+                  {"threads", Kokkos::DefaultHostExecutionSpace().concurrency()},
+                  {"cpu_kernels", cpu_kernels()},
+                  {"mpi", false},
+                  {"limits", Report{{"max_layers", limits::max_layers},
+                                    {"max_kv_heads", limits::max_kv_heads},
+                                    {"max_head_dim", limits::max_head_dim},
+                                    {"max_block_tokens", limits::max_block_tokens},
+                                    {"max_tokens", limits::max_tokens},
+                                    {"max_vocabulary", limits::max_vocabulary}}}});
   return 0;
 }
 

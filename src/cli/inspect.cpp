@@ -14,18 +14,22 @@ struct Arguments {
   std::string session;
 };
 
-Json shape_to_json(const KvShape& shape) {
-  Json json = {{"layers", shape.layers}, {"kv_heads", shape.kv_heads}, {"head_dim", shape.head_dim}, {"dtype", to_string(shape.dtype)}};
-  json["rope"] = {{"dim", shape.rope.dim},
-                  {"theta", shape.rope.theta},
-                  {"scaling", static_cast<int>(shape.rope.scaling)},
-                  {"factor", shape.rope.factor}};
-  return json;
+Report shape_report(const KvShape& shape) {
+  return {{"layers", shape.layers},
+          {"kv_heads", shape.kv_heads},
+          {"head_dim", shape.head_dim},
+          {"dtype", to_string(shape.dtype)},
+          {"rope", Report{{"dim", shape.rope.dim},
+                          {"theta", shape.rope.theta},
+                          {"scaling", static_cast<int>(shape.rope.scaling)},
+                          {"factor", shape.rope.factor}}}};
 }
 
+Value model_value(const Digest& model) { return model.is_zero() ? Value(nullptr) : Value(model.hex()); }
+
 /// One row a block.
-Result<Json> block_rows(const KvShape& shape, std::span<const CodedBlockView> blocks) {
-  Json rows = Json::array();
+Result<std::vector<Report>> block_rows(const KvShape& shape, std::span<const CodedBlockView> blocks) {
+  std::vector<Report> rows;
   for (const CodedBlockView& block : blocks) {
     auto info = inspect_block(shape, block);
     if (!info) return std::move(info).error().in_block(static_cast<std::int64_t>(rows.size()));
@@ -47,53 +51,52 @@ Result<int> inspect_frame(const Arguments& arguments, const Options& options) {
   auto rows = block_rows(info.shape, frame->blocks(0, info.blocks()));
   if (!rows) return std::move(rows).error().in_file(arguments.frame);
   const auto components = static_cast<double>(info.tokens * info.shape.components_per_token());
-  Json result = {{"frame_version", frame_version},
-                 {"codec", info.codec},
-                 {"tokens", info.tokens},
-                 {"block_tokens", info.block_tokens},
-                 {"blocks", info.blocks()},
-                 {"bytes", frame->bytes()},
-                 {"bits_per_component", 8.0 * static_cast<double>(frame->bytes()) / components},
-                 {"model", info.model.is_zero() ? Json() : Json(info.model.hex())}};
-  result["shape"] = shape_to_json(info.shape);
-  result["rows"] = *rows;
-  print(options, result);
+  print(options, {{"frame_version", frame_version},
+                  {"codec", info.codec},
+                  {"tokens", info.tokens},
+                  {"block_tokens", info.block_tokens},
+                  {"blocks", info.blocks()},
+                  {"bytes", frame->bytes()},
+                  {"bits_per_component", 8.0 * static_cast<double>(frame->bytes()) / components},
+                  {"model", model_value(info.model)},
+                  {"shape", shape_report(info.shape)},
+                  {"rows", *rows}});
+  return 0;
+}
+
+Result<int> inspect_session(const Store& store, const Arguments& arguments, const Options& options) {
+  auto session = store.session(arguments.session);
+  if (!session) return std::move(session).error();
+  auto blocks = store.blocks(arguments.session);
+  if (!blocks) return std::move(blocks).error();
+  auto rows = block_rows(store.parameters().shape, *blocks);
+  if (!rows) return std::move(rows).error().in_file(arguments.store);
+  print(options, {{"session", session->name},
+                  {"codec", session->codec},
+                  {"tokens", session->tokens},
+                  {"bytes", session->bytes},
+                  {"own_bytes", session->own_bytes},
+                  {"rows", *rows}});
   return 0;
 }
 
 Result<int> inspect_store(const Arguments& arguments, const Options& options) {
   auto store = Store::open(arguments.store);
   if (!store) return std::move(store).error();
+  if (!arguments.session.empty()) return inspect_session(*store, arguments, options);
+  auto totals = store->totals();
+  if (!totals) return std::move(totals).error();
   const StoreParameters& parameters = store->parameters();
-  Json result;
-  if (arguments.session.empty()) {
-    auto totals = store->totals();
-    if (!totals) return std::move(totals).error();
-    result = {{"store_version", store_version},
-              {"model", parameters.model.is_zero() ? Json() : Json(parameters.model.hex())},
-              {"block_tokens", parameters.block_tokens},
-              {"sessions", totals->sessions},
-              {"blocks", totals->blocks},
-              {"session_tokens", totals->session_tokens},
-              {"stored_tokens", totals->stored_tokens},
-              {"pack_bytes", totals->pack_bytes},
-              {"index_bytes", totals->index_bytes}};
-    result["shape"] = shape_to_json(parameters.shape);
-  } else {
-    auto session = store->session(arguments.session);
-    if (!session) return std::move(session).error();
-    auto blocks = store->blocks(arguments.session);
-    if (!blocks) return std::move(blocks).error();
-    auto rows = block_rows(parameters.shape, *blocks);
-    if (!rows) return std::move(rows).error().in_file(arguments.store);
-    result = {{"session", session->name},
-              {"codec", session->codec},
-              {"tokens", session->tokens},
-              {"bytes", session->bytes},
-              {"own_bytes", session->own_bytes}};
-    result["rows"] = *rows;
-  }
-  print(options, result);
+  print(options, {{"store_version", store_version},
+                  {"model", model_value(parameters.model)},
+                  {"block_tokens", parameters.block_tokens},
+                  {"sessions", totals->sessions},
+                  {"blocks", totals->blocks},
+                  {"session_tokens", totals->session_tokens},
+                  {"stored_tokens", totals->stored_tokens},
+                  {"pack_bytes", totals->pack_bytes},
+                  {"index_bytes", totals->index_bytes},
+                  {"shape", shape_report(parameters.shape)}});
   return 0;
 }
 

@@ -16,21 +16,21 @@ Result<int> run(const std::string& folder, const Options& options) {
   if (!sessions) return std::move(sessions).error();
   auto totals = store->totals();
   if (!totals) return std::move(totals).error();
-  Json result = {{"sessions", totals->sessions},
-                 {"session_tokens", totals->session_tokens},
-                 {"stored_tokens", totals->stored_tokens},
-                 {"bytes", totals->pack_bytes + totals->index_bytes}};
-  result["rows"] = Json::array();
+  std::vector<Report> rows;
   for (const SessionInfo& session : *sessions) {
-    result["rows"].push_back({{"session", session.name},
-                              {"tokens", session.tokens},
-                              {"bytes", session.bytes},
-                              {"own_bytes", session.own_bytes},
-                              {"blocks", session.blocks},
-                              {"codec", session.codec},
-                              {"created", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(session.created))}});
+    rows.push_back({{"session", session.name},
+                    {"tokens", session.tokens},
+                    {"bytes", session.bytes},
+                    {"own_bytes", session.own_bytes},
+                    {"blocks", session.blocks},
+                    {"codec", session.codec},
+                    {"created", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(session.created))}});
   }
-  print(options, result);
+  print(options, {{"sessions", totals->sessions},
+                  {"session_tokens", totals->session_tokens},
+                  {"stored_tokens", totals->stored_tokens},
+                  {"bytes", totals->pack_bytes + totals->index_bytes},
+                  {"rows", rows}});
   return 0;
 }
 

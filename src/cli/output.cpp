@@ -4,71 +4,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
 #include "cli/command.hpp"
 
 namespace seqkv::cli {
-namespace {
 
-std::string cell(const Json& value) {
-  if (value.is_null()) return "-";
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
-  if (value.is_number_float()) {
-    const auto number = value.get<double>();
-    const double magnitude = std::abs(number);
-    if (number != 0 && (magnitude < 1e-3 || magnitude >= 1e6)) return fmt::format("{:.3g}", number);
-    return fmt::format("{:.4g}", number);
-  }
-  return value.dump();
-}
-
-void print_table(const Json& rows) {
-  if (rows.empty()) return;
-  std::vector<std::string> names;
-  for (const auto& [name, value] : rows[0].items()) names.push_back(name);
-  std::vector<std::vector<std::string>> lines = {names};
-  for (const auto& row : rows) {
-    auto& line = lines.emplace_back();
-    for (const auto& name : names) line.push_back(row.contains(name) ? cell(row[name]) : "-");
-  }
-  for (const auto& line : lines) {
-    std::string text;
-    for (std::size_t column = 0; column < names.size(); ++column) {
-      std::size_t width = 0;
-      for (const auto& other : lines) width = std::max(width, other[column].size());
-      const bool left = rows[0][names[column]].is_string();
-      text += left ? fmt::format("{:<{}}  ", line[column], width) : fmt::format("{:>{}}  ", line[column], width);
-    }
-    text.erase(text.find_last_not_of(' ') + 1);
-    fmt::print("{}\n", text);
-  }
-}
-
-void print_fields(const Json& object, const std::string& prefix) {
-  for (const auto& [name, value] : object.items()) {
-    if (name == "rows") continue;
-    if (value.is_object()) {
-      print_fields(value, prefix + name + ".");
-    } else {
-      fmt::print("{:<28} {}\n", prefix + name, cell(value));
-    }
-  }
-}
-
-}  // namespace
-
-void print(const Options& options, const Json& result) {
-  if (options.json) {
-    fmt::print("{}\n", result.dump(2, ' ', false, Json::error_handler_t::replace));
-    return;
-  }
-  if (result.contains("rows")) print_table(result["rows"]);
-  print_fields(result, "");
-}
+void print(const Options& options, const Report& report) { options.json ? print_json(report) : print_text(report); }
 
 void say(const Options& options, const std::string& line) {
   if (!options.quiet) fmt::print(stderr, "{}\n", line);

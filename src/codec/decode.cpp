@@ -15,6 +15,7 @@
 #include "core/execution_spaces.hpp"
 #include "core/try.hpp"
 #include "seqkv/codec.hpp"
+#include "seqkv/frame.hpp"
 #include "seqkv/hash.hpp"
 
 namespace seqkv {
@@ -207,8 +208,18 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
   return {};
 }
 
-#define SEQKV_INSTANTIATE(Space) \
-  template Result<void> decode(const Space&, const Codec&, std::span<const CodedBlockView>, const KvView&);
+template <class ExecutionSpace>
+Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame) {
+  const FrameInfo& info = frame.info();
+  SEQKV_ASSIGN(const Codec codec, Codec::parse(info.codec));
+  SEQKV_ASSIGN(KvCache cache, KvCache::create(info.shape, info.tokens));
+  SEQKV_TRY(decode(space, codec, frame.blocks(0, info.blocks()), cache.view()));
+  return cache;
+}
+
+#define SEQKV_INSTANTIATE(Space)                                                                              \
+  template Result<void> decode(const Space&, const Codec&, std::span<const CodedBlockView>, const KvView&); \
+  template Result<KvCache> decode(const Space&, const FrameReader&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv

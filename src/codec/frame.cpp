@@ -10,7 +10,6 @@
 #include <cmath>
 
 #include "core/bytes.hpp"
-#include "core/execution_spaces.hpp"
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "seqkv/limits.hpp"
@@ -299,17 +298,5 @@ Result<std::vector<Token>> FrameReader::tokens() const {
   }
   return tokens;
 }
-
-template <class ExecutionSpace>
-Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame) {
-  const FrameInfo& info = frame.info();
-  SEQKV_ASSIGN(const Codec codec, Codec::parse(info.codec));
-  SEQKV_ASSIGN(KvCache cache, KvCache::create(info.shape, info.tokens));
-  SEQKV_TRY(decode(space, codec, frame.blocks(0, info.blocks()), cache.view()));
-  return cache;
-}
-
-#define SEQKV_INSTANTIATE(Space) template Result<KvCache> decode(const Space&, const FrameReader&);
-SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv

@@ -14,13 +14,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(KOKKOS_FORCEINLINE_FUNCTION)
-#define SEQKV_INLINE KOKKOS_FORCEINLINE_FUNCTION
-#elif defined(__CUDACC__) || defined(__HIPCC__)
-#define SEQKV_INLINE __host__ __device__ inline __attribute__((always_inline))
-#else
-#define SEQKV_INLINE inline __attribute__((always_inline))
-#endif
+#include "core/inline.hpp"
 
 namespace seqkv::detmath {
 
@@ -53,7 +47,8 @@ SEQKV_INLINE F exp2(F x) {
   p = fma(p, r, c(2.4022650695910071233e-1F));
   p = fma(p, r, c(6.9314718055994530942e-1F));
   p = fma(p, r, c(1.0F));
-  return select_less(x, c(-126.0F), c(0.0F), scale_by_rounded(p, rounded));
+  // The power of two is a factor of its own so that NaN stays NaN, whatever its payload does to the exponent.
+  return select_less(x, c(-126.0F), c(0.0F), p * scale_by_rounded(c(1.0F), rounded));
 }
 
 /// e^x with the domain of exp2, scaled.

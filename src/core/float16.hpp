@@ -6,8 +6,6 @@
 /// NaN, the same bits everywhere.
 #pragma once
 
-#include <Kokkos_Macros.hpp>
-
 #include "core/detmath.hpp"
 #include "seqkv/dtype.hpp"
 

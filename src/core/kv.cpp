@@ -6,7 +6,9 @@
 #include <Kokkos_Core.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "core/bytes.hpp"
 #include "core/float16.hpp"
@@ -22,17 +24,41 @@ Result<void> check_range(const char* name, std::int64_t value, std::int64_t limi
                fmt::format("{} is {}, expected 1 to {}", name, value, limit));
 }
 
+Result<void> check_positive(const char* name, double value) {
+  if (value > 0 && value <= std::numeric_limits<double>::max()) return {};
+  return Error(ErrorCode::invalid_argument, fmt::format("rope {} is {}, expected a positive number", name, value));
+}
+
+/// A rotation without division by zero: what its fields say may come from a file.
+Result<void> check_rope(const RopeConfig& rope, std::int64_t head_dim) {
+  if (rope.dim < 0 || rope.dim > head_dim || rope.dim % 2 != 0) {
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("rope dim is {}, expected an even number up to head_dim {}", rope.dim, head_dim));
+  }
+  SEQKV_TRY(check_positive("theta", rope.theta));
+  if (rope.scaling == RopeScaling::none) return {};
+  SEQKV_TRY(check_positive("factor", rope.factor));
+  if (rope.scaling == RopeScaling::linear) return {};
+  SEQKV_TRY(check_positive("low_freq_factor", rope.low_freq_factor));
+  SEQKV_TRY(check_positive("high_freq_factor", rope.high_freq_factor));
+  if (rope.low_freq_factor == rope.high_freq_factor) {
+    return Error(ErrorCode::invalid_argument, "rope low_freq_factor and high_freq_factor are equal");
+  }
+  return check_range("rope original_max_positions", rope.original_max_positions, limits::max_tokens);
+}
+
+Result<void> check_tensors(std::size_t tensors, const KvShape& shape) {
+  if (static_cast<std::int64_t>(tensors) == 2 * shape.layers) return {};
+  return Error(ErrorCode::invalid_argument, fmt::format("{} tensors in a view of {} layers", tensors, shape.layers));
+}
+
 }  // namespace
 
 Result<void> KvShape::check() const {
   SEQKV_TRY(check_range("layers", layers, limits::max_layers));
   SEQKV_TRY(check_range("kv_heads", kv_heads, limits::max_kv_heads));
   SEQKV_TRY(check_range("head_dim", head_dim, limits::max_head_dim));
-  if (rope.dim < 0 || rope.dim > head_dim || rope.dim % 2 != 0) {
-    return Error(ErrorCode::invalid_argument,
-                 fmt::format("rope dim is {}, expected an even number up to head_dim {}", rope.dim, head_dim));
-  }
-  return {};
+  return check_rope(rope, head_dim);
 }
 
 std::string KvShape::describe() const {
@@ -52,6 +78,8 @@ Result<void> copy(const ConstKvView& from, const KvView& to) {
   if (from.memory != MemorySpace::host || to.memory != MemorySpace::host) {
     return Error(ErrorCode::invalid_argument, "host memory is expected");
   }
+  SEQKV_TRY(check_tensors(from.tensors.size(), from.shape));
+  SEQKV_TRY(check_tensors(to.tensors.size(), to.shape));
   using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::IndexType<std::int64_t>>;
   const KvShape shape = from.shape;
   Kokkos::parallel_for("seqkv::core::copy", Policy(0, 2 * shape.layers * shape.kv_heads), [&](std::int64_t i) {
@@ -81,7 +109,8 @@ Result<void> copy(const ConstKvView& from, const KvView& to) {
 Result<KvCache> KvCache::create(const KvShape& shape, std::int64_t tokens) {
   SEQKV_TRY(shape.check());
   if (tokens < 0 || tokens > limits::max_tokens) {
-    return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens, expected 0 to {}", tokens, limits::max_tokens));
+    return Error(tokens < 0 ? ErrorCode::invalid_argument : ErrorCode::limit_exceeded,
+                 fmt::format("{} tokens, expected 0 to {}", tokens, limits::max_tokens));
   }
   const std::int64_t per_token = shape.components_per_token() * static_cast<std::int64_t>(size_of(shape.dtype));
   std::int64_t total = 0;

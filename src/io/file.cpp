@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -29,7 +30,7 @@ Descriptor::~Descriptor() {
 }
 
 Result<Descriptor> open_for_reading(const fs::path& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // or a pipe would wait for its writer
   if (file.get() < 0) return system_error("cannot open", path, errno);
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return system_error("cannot stat", path, errno);
@@ -101,7 +102,7 @@ Result<AtomicFile> AtomicFile::create(const fs::path& path) {
   fs::path temporary = path;
   temporary += fmt::format(".tmp-{}-{}", ::getpid(), counter.fetch_add(1));
   out.file_ = Descriptor(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (out.file_.get() < 0) return system_error("cannot create", temporary, errno);
+  if (out.file_.get() < 0) return system_error("cannot create", path, errno);
   out.temporary_ = temporary;
   return out;
 }

@@ -3,8 +3,11 @@
 
 #include "io/json.hpp"
 
+#include <algorithm>
+
 #include "core/try.hpp"
 #include "io/file.hpp"
+#include "io/text.hpp"
 #include "seqkv/limits.hpp"
 
 namespace seqkv::io {
@@ -20,7 +23,11 @@ Result<nlohmann::json> parse_json(std::string_view text) {
     if (too_deep) return Error(ErrorCode::limit_exceeded, "JSON nested deeper than 64 levels");
     return document;
   } catch (const nlohmann::json::parse_error& problem) {
-    return Error(ErrorCode::bad_format, problem.what()).at_byte(static_cast<std::int64_t>(problem.byte));
+    // Its byte counts those read, so that the last one of them is the problem.
+    const auto byte = static_cast<std::int64_t>(problem.byte);
+    return Error(ErrorCode::bad_format, printable(problem.what())).at_byte(std::max<std::int64_t>(byte - 1, 0));
+  } catch (const nlohmann::json::exception& problem) {
+    return Error(ErrorCode::bad_format, printable(problem.what()));  // a number that no double holds
   }
 }
 

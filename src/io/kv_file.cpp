@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <set>
 
 #include "core/bytes.hpp"
 #include "core/try.hpp"
@@ -43,25 +44,44 @@ Result<RopeConfig> rope_from_json(const std::string& text) {
   const auto bad = [](const std::string& what) { return Error(ErrorCode::bad_format, what).at_field(rope_key); };
   auto json = io::parse_json(text);
   if (!json) return std::move(json).error().at_field(rope_key);
+  if (!json->is_object()) return bad("not a JSON object");
   RopeConfig rope;
-  const auto read = [&json](const char* name, auto& value) {
+  for (const auto& [name, value] : {std::pair("dim", &rope.dim), std::pair("original_max_positions", &rope.original_max_positions)}) {
     const auto field = json->find(name);
-    if (field == json->end() || !field->is_number()) return false;
-    value = field->template get<std::remove_reference_t<decltype(value)>>();
-    return true;
-  };
-  if (!json->is_object() || !read("dim", rope.dim) || !read("theta", rope.theta) || !read("factor", rope.factor) ||
-      !read("low_freq_factor", rope.low_freq_factor) || !read("high_freq_factor", rope.high_freq_factor) ||
-      !read("original_max_positions", rope.original_max_positions)) {
-    return bad("a field is missing or not a number");
+    if (field == json->end() || !field->is_number_integer()) return bad(fmt::format("'{}' is not an integer", name));
+    *value = field->get<std::int64_t>();
   }
+  for (const auto& [name, value] : {std::pair("theta", &rope.theta), std::pair("factor", &rope.factor),
+                                    std::pair("low_freq_factor", &rope.low_freq_factor),
+                                    std::pair("high_freq_factor", &rope.high_freq_factor)}) {
+    const auto field = json->find(name);
+    if (field == json->end() || !field->is_number()) return bad(fmt::format("'{}' is not a number", name));
+    *value = field->get<double>();
+  }
+  const auto field = json->find("scaling");
   for (const auto& [scaling, name] : scaling_names) {
-    if (json->value("scaling", "") == name) {
+    if (field != json->end() && *field == name) {
       rope.scaling = scaling;
       return rope;
     }
   }
   return bad("unknown scaling");
+}
+
+/// Whether all keys and values are of the first `layers` layers.
+Result<void> check_no_gap(const SafetensorsFile& file, std::int64_t layers) {
+  std::set<std::string> expected;
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    for (Kind kind : {Kind::key, Kind::value}) expected.insert(tensor_name(layer, kind));
+  }
+  for (const auto& [name, tensor] : file.tensors()) {
+    if (!name.starts_with("layers.") || !(name.ends_with(".key") || name.ends_with(".value"))) continue;
+    if (!expected.contains(name)) {
+      return Error(ErrorCode::missing_field, fmt::format("is not in the file, but '{}' is", name))
+          .at_field(fmt::format("tensor '{}'", tensor_name(layers, Kind::key)));
+    }
+  }
+  return {};
 }
 
 /// The shape from the first layer's key; all others must agree with it.
@@ -81,6 +101,7 @@ Result<KvShape> read_shape(const SafetensorsFile& file, std::int64_t& tokens) {
   tokens = first.shape[1];
   shape.head_dim = first.shape[2];
   while (file.find(tensor_name(shape.layers, Kind::key)) != nullptr) ++shape.layers;
+  SEQKV_TRY(check_no_gap(file, shape.layers));
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
     for (Kind kind : {Kind::key, Kind::value}) {
       SEQKV_ASSIGN(const TensorView tensor, file.tensor(tensor_name(layer, kind)));
@@ -164,6 +185,12 @@ Result<KvFileWriter> KvFileWriter::create(const std::filesystem::path& path, con
                                           const Digest& model, const std::vector<TensorSpec>& extra) {
   SEQKV_TRY(shape.check());
   const auto count = static_cast<std::int64_t>(tokens.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] > INT32_MAX) {
+      return Error(ErrorCode::token_out_of_range, fmt::format("entry {} is {}, expected 0 to 2^31 - 1", i, tokens[i]))
+          .at_field("input_ids");
+    }
+  }
   std::vector<TensorSpec> specs = extra;
   const std::string dtype(to_safetensors(shape.dtype));
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
@@ -181,7 +208,9 @@ Result<KvFileWriter> KvFileWriter::create(const std::filesystem::path& path, con
 }
 
 Result<void> KvFileWriter::write(const ConstKvView& part, std::int64_t first) {
-  if (!(part.shape == shape_) || part.memory != MemorySpace::host || first < 0 || first + part.tokens > tokens_) {
+  if (!(part.shape == shape_) || part.memory != MemorySpace::host || first < 0 || part.tokens < 0 ||
+      part.tokens > tokens_ || first > tokens_ - part.tokens ||
+      static_cast<std::int64_t>(part.tensors.size()) != 2 * shape_.layers) {
     return Error(ErrorCode::invalid_argument, "the part does not fit the file's shape, dtype or tokens");
   }
   const auto element = static_cast<std::int64_t>(size_of(shape_.dtype));

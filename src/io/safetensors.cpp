@@ -16,6 +16,7 @@
 #include "io/file.hpp"
 #include "io/json.hpp"
 #include "io/safetensors_header.hpp"
+#include "io/text.hpp"
 #include "seqkv/limits.hpp"
 
 namespace seqkv {
@@ -39,6 +40,18 @@ std::string_view to_safetensors(DType dtype) {
 std::int64_t TensorView::elements() const {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
+
+namespace {
+
+constexpr std::int64_t largest_buffer = 1LL << 62;  // of a file to write: offsets in it never overflow
+
+/// A shard is a plain name beside the index: no path from data is followed out of the folder.
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
+         name.find('\0') == std::string::npos;
+}
+
+}  // namespace
 
 // ---- reading ----------------------------------------------------------------------------------------------
 
@@ -92,7 +105,8 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
 Result<SafetensorsFile> SafetensorsFile::open_model(const std::filesystem::path& directory) {
   const auto single = directory / "model.safetensors";
   const auto index_path = directory / "model.safetensors.index.json";
-  if (std::filesystem::exists(single) || !std::filesystem::exists(index_path)) return open(single);
+  std::error_code ignored;  // what cannot be looked up cannot be opened either, and that is reported
+  if (std::filesystem::exists(single, ignored) || !std::filesystem::exists(index_path, ignored)) return open(single);
 
   SEQKV_ASSIGN(const nlohmann::json index, io::read_json(index_path));
   const auto map = index.find("weight_map");
@@ -101,8 +115,7 @@ Result<SafetensorsFile> SafetensorsFile::open_model(const std::filesystem::path&
   }
   std::map<std::string, std::vector<std::string>> tensors_of_shard;
   for (const auto& [tensor, shard] : map->items()) {
-    // A shard is a plain name beside the index: no path from data is followed out of the folder.
-    if (!shard.is_string() || std::filesystem::path(shard.get<std::string>()).filename() != shard.get<std::string>()) {
+    if (!shard.is_string() || !is_plain_name(shard.get<std::string>())) {
       return Error(ErrorCode::bad_format, "is not mapped to a plain file name")
           .at_field(fmt::format("weight_map '{}'", tensor))
           .in_file(index_path.string());
@@ -159,22 +172,36 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const std::filesystem::path&
   std::sort(tensors.begin(), tensors.end(), [](const TensorSpec& a, const TensorSpec& b) {
     return std::pair(-io::safetensors_bits(a.dtype), a.name) < std::pair(-io::safetensors_bits(b.dtype), b.name);
   });
+  const auto refuse = [&path](const std::string& what, const std::string& field) {
+    return Error(ErrorCode::invalid_argument, what).at_field(io::printable(field)).in_file(path.string());
+  };
+  const auto is_utf8 = [](const std::string& text) { return io::find_invalid_utf8(text) < 0; };
   nlohmann::ordered_json header;
-  if (!metadata.empty()) header["__metadata__"] = metadata;
+  for (const auto& [key, value] : metadata) {
+    if (!is_utf8(key) || !is_utf8(value)) return refuse("is not UTF-8", fmt::format("metadata '{}'", key));
+    header["__metadata__"][key] = value;
+  }
   std::map<std::string, io::HeaderTensor> layout;
   std::int64_t position = 0;
   for (const auto& spec : tensors) {
-    std::int64_t bits = io::safetensors_bits(spec.dtype);
-    for (std::int64_t extent : spec.shape) bits *= extent;
-    io::HeaderTensor tensor{spec.dtype, spec.shape, position, position + bits / 8};
+    if (!is_utf8(spec.name) || spec.name == "__metadata__") return refuse("is not a name for a tensor", spec.name);
+    if (io::safetensors_bits(spec.dtype) == 0) return refuse("has an unknown dtype", spec.name);
+    const std::int64_t bytes = io::safetensors_bytes(spec.dtype, spec.shape);
+    io::HeaderTensor tensor{spec.dtype, spec.shape, position, position};
+    if (bytes < 0 || __builtin_add_overflow(position, bytes, &tensor.end) || tensor.end > largest_buffer) {
+      return refuse("has a shape that is negative, too large or not of whole bytes", spec.name);
+    }
     position = tensor.end;
     header[spec.name] = {{"dtype", spec.dtype}, {"shape", spec.shape}, {"data_offsets", {tensor.begin, tensor.end}}};
-    if (io::safetensors_bits(spec.dtype) == 0 || !layout.emplace(spec.name, std::move(tensor)).second) {
-      return Error(ErrorCode::invalid_argument, "unknown dtype or a duplicate name").at_field(spec.name);
-    }
+    if (!layout.emplace(spec.name, std::move(tensor)).second) return refuse("is there twice", spec.name);
   }
   std::string text = header.empty() ? "{}" : header.dump();
   text.resize(round_up(text.size(), std::size_t{8}), ' ');
+  if (static_cast<std::int64_t>(text.size()) > limits::max_safetensors_header) {
+    return Error(ErrorCode::limit_exceeded, fmt::format("the header takes {} bytes, at most {} are allowed", text.size(),
+                                                        limits::max_safetensors_header))
+        .in_file(path.string());
+  }
 
   SEQKV_ASSIGN(io::AtomicFile file, io::AtomicFile::create(path));
   ByteWriter head;

@@ -13,6 +13,7 @@
 
 #include "core/bytes.hpp"
 #include "core/try.hpp"
+#include "io/text.hpp"
 #include "seqkv/limits.hpp"
 
 namespace seqkv::io {
@@ -110,7 +111,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& what) override {
     name_.clear();
-    return fail(fmt::format("the header is not valid JSON near its byte {}: {}", position, what.what()));
+    return fail(fmt::format("the header is not valid JSON near its byte {}: {}", position, printable(what.what())));
   }
 
   const std::string& name() const { return name_; }
@@ -142,13 +143,10 @@ Error bad(const std::string& tensor, std::string what) {
 }
 
 Result<void> check_extent(const std::string& name, const HeaderTensor& tensor) {
-  std::int64_t bits = safetensors_bits(tensor.dtype);
-  for (std::int64_t extent : tensor.shape) {
-    if (!checked_multiply(bits, extent, bits)) return bad(name, "its shape overflows 64 bits");
-  }
-  if (bits % 8 != 0) return bad(name, "its elements do not fill whole bytes");
-  if (tensor.begin > tensor.end || tensor.end - tensor.begin != bits / 8) {
-    return bad(name, fmt::format("its shape needs {} bytes, data_offsets [{}, {}] hold {}", bits / 8, tensor.begin,
+  const std::int64_t bytes = safetensors_bytes(tensor.dtype, tensor.shape);
+  if (bytes < 0) return bad(name, "its shape overflows 64 bits or does not fill whole bytes");
+  if (tensor.begin > tensor.end || tensor.end - tensor.begin != bytes) {
+    return bad(name, fmt::format("its shape needs {} bytes, data_offsets [{}, {}] hold {}", bytes, tensor.begin,
                                  tensor.end, tensor.end - tensor.begin));
   }
   return {};
@@ -191,6 +189,14 @@ int safetensors_bits(const std::string& dtype) {
       {"I64", 64},    {"U64", 64},    {"F64", 64},  {"C64", 64}};
   const auto found = bits.find(dtype);
   return found == bits.end() ? 0 : found->second;
+}
+
+std::int64_t safetensors_bytes(const std::string& dtype, const std::vector<std::int64_t>& shape) {
+  std::int64_t bits = safetensors_bits(dtype);
+  for (std::int64_t extent : shape) {
+    if (extent < 0 || !checked_multiply(bits, extent, bits)) return -1;
+  }
+  return bits % 8 == 0 ? bits / 8 : -1;
 }
 
 Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> file) {

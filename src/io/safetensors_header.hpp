@@ -5,6 +5,7 @@
 /// The header of a safetensors file: strict parsing of untrusted JSON, without building a document.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <span>
 #include <string>
@@ -29,6 +30,9 @@ struct SafetensorsHeader {
 
 /// Bits per element of a safetensors dtype, or 0 if there is none of this name.
 int safetensors_bits(const std::string& dtype);
+
+/// Bytes of a tensor, or -1 if an extent is negative, the product overflows or is not of whole bytes.
+std::int64_t safetensors_bytes(const std::string& dtype, const std::vector<std::int64_t>& shape);
 
 /// Checks everything the reference implementation checks: header length and limit, UTF-8 JSON object, known
 /// dtypes, shape times size equal to the extent, extents contiguous from 0 to the end of the file; and refuses

@@ -6,8 +6,11 @@
 #include <fmt/format.h>
 #include <lzma.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
+#include <algorithm>
 #include <array>
+#include <memory>
 
 #include "core/try.hpp"
 #include "io/file.hpp"
@@ -18,10 +21,15 @@ namespace seqkv::io {
 namespace {
 
 constexpr std::size_t chunk_bytes = 1 << 16;
-constexpr std::uint64_t decoder_memory = 256ULL << 20U;  // what a window of xz or zstd may take
+constexpr int decoder_window_log = 27;  // what a window of zstd may take, as the zstd program by default
+constexpr std::uint64_t decoder_memory = 256ULL << 20U;  // and a decoder of xz: more than xz -9 needs
 
 Error too_long() {
   return Error(ErrorCode::limit_exceeded, fmt::format("more than {} bytes of text", limits::max_text_bytes));
+}
+
+Error too_hungry() {
+  return Error(ErrorCode::limit_exceeded, fmt::format("decompression takes more than {} bytes of memory", decoder_memory));
 }
 
 Result<std::string> decompress_xz(std::string_view packed) {
@@ -45,6 +53,7 @@ Result<std::string> decompress_xz(std::string_view packed) {
     text.append(reinterpret_cast<const char*>(chunk.data()), chunk.size() - stream.avail_out);
     if (static_cast<std::int64_t>(text.size()) > limits::max_text_bytes) return too_long();
   }
+  if (status == LZMA_MEMLIMIT_ERROR) return too_hungry();
   if (status != LZMA_STREAM_END) {
     return Error(ErrorCode::bad_format, fmt::format("broken xz data (liblzma says {})", static_cast<int>(status)))
         .at_byte(static_cast<std::int64_t>(stream.total_in));
@@ -58,6 +67,7 @@ Result<std::string> decompress_zstd(std::string_view packed) {
   };
   const std::unique_ptr<ZSTD_DCtx, Free> context(ZSTD_createDCtx());
   if (!context) return Error(ErrorCode::out_of_memory, "no memory for a zstd decoder");
+  ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, decoder_window_log);
   std::string text;
   std::array<char, chunk_bytes> chunk;
   ZSTD_inBuffer in{packed.data(), packed.size(), 0};
@@ -67,6 +77,7 @@ Result<std::string> decompress_zstd(std::string_view packed) {
     const std::size_t before = in.pos;
     status = ZSTD_decompressStream(context.get(), &out, &in);
     const auto at = static_cast<std::int64_t>(in.pos);
+    if (ZSTD_getErrorCode(status) == ZSTD_error_frameParameter_windowTooLarge) return too_hungry();
     if (ZSTD_isError(status) != 0U) {
       return Error(ErrorCode::bad_format, fmt::format("broken zstd data: {}", ZSTD_getErrorName(status))).at_byte(at);
     }
@@ -86,6 +97,14 @@ Result<std::string> read_text(const std::filesystem::path& path) {
   auto text = suffix == ".xz" ? decompress_xz(raw) : decompress_zstd(raw);
   if (!text) return std::move(text).error().in_file(path.string());
   return text;
+}
+
+std::string printable(std::string_view text) {
+  constexpr std::size_t longest = 200;
+  std::string out(text.substr(0, longest));
+  std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  if (text.size() > longest) out += "...";
+  return out;
 }
 
 std::int64_t find_invalid_utf8(std::string_view text) noexcept {
@@ -125,10 +144,12 @@ Result<void> for_each_json_line(const std::filesystem::path& path,
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
     const std::string_view line(text.data() + begin, end - begin);
+    const auto offset = static_cast<std::int64_t>(begin);
     begin = end + 1;
     ++number;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const auto on_line = [&](Error error) {
+      if (error.offset >= 0) error.offset += offset;
       return std::move(error).at_field(fmt::format("line {}", number)).in_file(path.string());
     };
     if (const auto bad = find_invalid_utf8(line); bad >= 0) {
@@ -136,7 +157,9 @@ Result<void> for_each_json_line(const std::filesystem::path& path,
     }
     const auto document = parse_json(line);
     if (!document) return on_line(document.error());
-    if (auto result = visit(number, *document); !result) return on_line(std::move(result).error());
+    if (auto result = visit(number, *document); !result) {
+      return std::move(result).error().at_field(fmt::format("line {}", number)).in_file(path.string());
+    }
   }
   return {};
 }

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cstdint>
 
 #include "core/bytes.hpp"
 #include "core/try.hpp"
@@ -21,10 +22,13 @@ namespace {
 using Sequences = std::vector<std::vector<Token>>;
 constexpr std::string_view npy_magic = "\x93NUMPY";
 
+Error out_of_range(const std::string& value, std::size_t index) {
+  return Error(ErrorCode::token_out_of_range, fmt::format("entry {} is {}, expected 0 to 2^31 - 1", index, value));
+}
+Error no_tokens() { return Error(ErrorCode::empty_input, "there are no tokens"); }
+
 Result<Token> checked_token(std::int64_t value, std::size_t index) {
-  if (value < 0 || value > INT32_MAX) {
-    return Error(ErrorCode::token_out_of_range, fmt::format("entry {} is {}, expected 0 to 2^31 - 1", index, value));
-  }
+  if (value < 0 || value > INT32_MAX) return out_of_range(fmt::format("{}", value), index);
   return static_cast<Token>(value);
 }
 
@@ -36,10 +40,11 @@ Result<std::vector<Token>> from_json(const nlohmann::json& array) {
     if (!entry.is_number_integer()) {
       return Error(ErrorCode::bad_format, fmt::format("entry {} is not an integer", tokens.size()));
     }
-    // A number above 2^63 reads as unsigned; its signed value is negative and refused all the same.
+    if (entry.is_number_unsigned() && entry.get<std::uint64_t>() > INT32_MAX) return out_of_range(entry.dump(), tokens.size());
     SEQKV_ASSIGN(const Token token, checked_token(entry.get<std::int64_t>(), tokens.size()));
     tokens.push_back(token);
   }
+  if (tokens.empty()) return no_tokens();
   return tokens;
 }
 
@@ -67,7 +72,7 @@ Result<std::vector<Token>> from_npy(std::string_view file) {
   const auto descr = npy_field(header, "descr");
   const bool is_signed = descr == "'<i4'" || descr == "'<i8'";
   if (!is_signed && descr != "'<u4'" && descr != "'<u8'") {
-    return bad(fmt::format("dtype {} (little-endian 32- or 64-bit integers are expected)", descr));
+    return bad(fmt::format("dtype {} (little-endian 32- or 64-bit integers are expected)", io::printable(descr)));
   }
   const std::size_t width = descr[3] == '4' ? 4 : 8;
   auto shape = npy_field(header, "shape");
@@ -81,7 +86,7 @@ Result<std::vector<Token>> from_npy(std::string_view file) {
   const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
   if (problem != std::errc() || end != digits.data() + digits.size() || count != reader.remaining() / width ||
       reader.remaining() % width != 0) {
-    return bad(fmt::format("shape ({},) does not fit the {} bytes of data", digits, reader.remaining()));
+    return bad(fmt::format("shape ({},) does not fit the {} bytes of data", io::printable(digits), reader.remaining()));
   }
   std::vector<Token> tokens;
   tokens.reserve(count);
@@ -134,9 +139,7 @@ Result<Sequences> read_any(const std::filesystem::path& path) {
                  fmt::format("token files end in .npy, .json, .jsonl or .safetensors, not '{}'", suffix));
   }
   if (sequences.empty()) return Error(ErrorCode::empty_input, "no sequence in the file");
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    if (sequences[i].empty()) return Error(ErrorCode::empty_input, fmt::format("sequence {} has no tokens", i));
-  }
+  if (sequences[0].empty()) return no_tokens();
   return sequences;
 }
 
@@ -162,19 +165,25 @@ Result<std::vector<std::vector<Token>>> read_token_file(const std::filesystem::p
 
 Result<void> write_token_file(const std::filesystem::path& path, const std::vector<std::vector<Token>>& sequences) {
   const std::string suffix = path.extension().string();
-  if ((suffix == ".npy" || suffix == ".json") && sequences.size() != 1) {
+  if (suffix != ".npy" && suffix != ".json" && suffix != ".jsonl") {
+    return Error(ErrorCode::unsupported, fmt::format("token files end in .npy, .json or .jsonl, not '{}'", suffix))
+        .in_file(path.string());
+  }
+  if (suffix != ".jsonl" && sequences.size() != 1) {
     return Error(ErrorCode::invalid_argument, fmt::format("{} takes one sequence, there are {}", suffix, sequences.size()))
         .in_file(path.string());
+  }
+  for (const auto& sequence : sequences) {
+    for (std::size_t i = 0; i < sequence.size(); ++i) {
+      if (sequence[i] > INT32_MAX) return out_of_range(fmt::format("{}", sequence[i]), i).in_file(path.string());
+    }
   }
   SEQKV_ASSIGN(io::AtomicFile file, io::AtomicFile::create(path));
   if (suffix == ".npy") {
     SEQKV_TRY(file.append(as_bytes(npy_header(sequences[0].size()))));
     SEQKV_TRY(file.append(as_bytes(TokenSpan(sequences[0]))));
-  } else if (suffix == ".json" || suffix == ".jsonl") {
-    for (const auto& sequence : sequences) SEQKV_TRY(file.append(as_bytes(nlohmann::json(sequence).dump() + "\n")));
   } else {
-    return Error(ErrorCode::unsupported, fmt::format("token files end in .npy, .json or .jsonl, not '{}'", suffix))
-        .in_file(path.string());
+    for (const auto& sequence : sequences) SEQKV_TRY(file.append(as_bytes(fmt::format("[{}]\n", fmt::join(sequence, ",")))));
   }
   return file.commit();
 }

@@ -36,6 +36,8 @@ Result<AddedTokens> AddedTokens::create(std::vector<AddedToken> tokens) {
   // The \w of tokenizers' second engine, which looks at the neighbours of an added token, has the joiners too.
   SEQKV_ASSIGN(Regex word, Regex::compile(R"(\A[\w\x{200c}\x{200d}])"));
   AddedTokens added(std::move(word));
+  // Of two of the same content (made equal by a normalizer, say) the later one counts, special ones first in order.
+  std::stable_partition(tokens.begin(), tokens.end(), [](const AddedToken& token) { return token.special; });
   for (AddedToken& token : tokens) {
     if (token.content.empty()) continue;
     auto& lengths = added.lengths_[static_cast<unsigned char>(token.content[0])];
@@ -74,10 +76,11 @@ void AddedTokens::split(std::string_view text,
     std::size_t end = at + token->content.size();
     at = end;
     if (token->single_word && (is_word(last_character(text.substr(0, begin))) || is_word(text.substr(end)))) continue;
-    if (token->lstrip) begin = std::min(std::max(begin - trailing_space(text.substr(0, begin)), done), end);
+    if (token->lstrip) begin = std::max(begin - trailing_space(text.substr(0, begin)), done);
     if (token->rstrip) end += leading_space(text.substr(end));
     if (begin > done) visit(text.substr(done, begin - done), nullptr);
-    visit(text.substr(begin, end - begin), token);
+    // A token of white space may have been taken along, whole, by the one before it.
+    if (begin < end) visit(text.substr(begin, end - begin), token);
     done = end;
   }
   if (done < text.size()) visit(text.substr(done), nullptr);

@@ -17,6 +17,8 @@
 
 #include <cstdint>
 
+#include "core/inline.hpp"
+
 namespace seqkv::kernels {
 
 inline constexpr std::int64_t panel_width = 32;   ///< outputs of a packed matrix that stand together
@@ -125,30 +127,24 @@ struct Attention {
   std::int64_t ldo = 0;
 };
 
-#if defined(KOKKOS_INLINE_FUNCTION)
-#define SEQKV_KERNEL_INLINE KOKKOS_INLINE_FUNCTION
-#else
-#define SEQKV_KERNEL_INLINE inline __attribute__((always_inline))
-#endif
-
-SEQKV_KERNEL_INLINE std::int64_t padded_value_width(std::int64_t head_dim) {
+SEQKV_INLINE std::int64_t padded_value_width(std::int64_t head_dim) {
   return (head_dim + value_padding - 1) / value_padding * value_padding;
 }
 
 /// The tile [head_dim][64] with the keys of tokens 64 * tile ... 64 * tile + 63.
-SEQKV_KERNEL_INLINE float* key_tile_at(const CacheTable& cache, const HeadShape& heads, std::int64_t layer,
+SEQKV_INLINE float* key_tile_at(const CacheTable& cache, const HeadShape& heads, std::int64_t layer,
                                        std::int64_t head, std::int64_t tile) {
   return cache.keys + ((layer * heads.kv_heads + head) * cache.capacity + tile * key_tile) * heads.head_dim;
 }
 
 /// The value row of one token.
-SEQKV_KERNEL_INLINE float* value_row_at(const CacheTable& cache, const HeadShape& heads, std::int64_t layer,
+SEQKV_INLINE float* value_row_at(const CacheTable& cache, const HeadShape& heads, std::int64_t layer,
                                         std::int64_t head, std::int64_t token) {
   return cache.values + ((layer * heads.kv_heads + head) * cache.capacity + token) * padded_value_width(heads.head_dim);
 }
 
 /// First key that a query at `position` sees.
-SEQKV_KERNEL_INLINE std::int64_t first_visible(std::int64_t position, std::int64_t window) {
+SEQKV_INLINE std::int64_t first_visible(std::int64_t position, std::int64_t window) {
   return window > 0 && position >= window ? position - window + 1 : 0;
 }
 

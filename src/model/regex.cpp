@@ -171,8 +171,12 @@ class Rewriter {
     return {};
   }
 
-  static std::string word() {
-    return members("L") + members("M") + members("Nd") + members("Nl") + members("Pc") + std::string(other_alphabetic);
+  /// Outside of brackets, Oniguruma has a table of its own for Latin-1, where ², ³, ¹ and the fractions are of a word.
+  std::string word() const {
+    std::string set = members("L") + members("M") + members("Nd") + members("Nl") + members("Pc");
+    set += other_alphabetic;
+    if (!in_set_) set += R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+    return set;
   }
 
   /// \p{L}, \P{L} or \p{^L}.
@@ -219,6 +223,7 @@ class Rewriter {
 
 struct Free {
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
+  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
   void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
 };
 
@@ -226,6 +231,14 @@ struct Free {
 pcre2_match_data* match_data() {
   thread_local const std::unique_ptr<pcre2_match_data, Free> data(pcre2_match_data_create(1, nullptr));
   return data.get();
+}
+
+/// Steps of backtracking that one match may take: linear in the text, for a run of white space as long as the text.
+pcre2_match_context* match_context(std::size_t text_size) {
+  constexpr std::size_t least = 10'000'000;  // PCRE2's own default
+  thread_local const std::unique_ptr<pcre2_match_context, Free> context(pcre2_match_context_create(nullptr));
+  pcre2_set_match_limit(context.get(), static_cast<std::uint32_t>(std::clamp<std::size_t>(4 * text_size, least, UINT32_MAX)));
+  return context.get();
 }
 
 Result<pcre2_code*> compile_rewritten(const std::string& pattern) {
@@ -274,7 +287,7 @@ std::string Regex::escape(std::string_view text) {
 int Regex::match(std::string_view text, std::size_t start, std::size_t& begin, std::size_t& end) const {
   const auto run = [&](std::uint32_t options) {
     return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), start, options,
-                       match_data(), nullptr);
+                       match_data(), match_context(text.size()));
   };
   // The caller has checked the text to be UTF-8; checking it again at every match would be quadratic.
   int status = run(PCRE2_NO_UTF_CHECK);

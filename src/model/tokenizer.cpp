@@ -4,38 +4,16 @@
 #include "seqkv/tokenizer.hpp"
 
 #include <fmt/format.h>
-#include <utf8proc.h>
-
-#include <algorithm>
 
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "io/json.hpp"
 #include "io/text.hpp"
+#include "model/nfc.hpp"
 #include "model/tokenizer_json.hpp"
 #include "seqkv/limits.hpp"
 
 namespace seqkv {
-namespace {
-
-/// Whether every character is below U+0300, where the first combining mark stands: such text is in NFC.
-bool is_nfc_at_a_glance(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0xcc; });
-}
-
-Result<std::string> to_nfc(std::string_view text) {
-  if (is_nfc_at_a_glance(text)) return std::string(text);
-  utf8proc_uint8_t* composed = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                   static_cast<utf8proc_ssize_t>(text.size()), &composed,
-                                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  if (length < 0) return Error(ErrorCode::bad_format, fmt::format("NFC: {}", utf8proc_errmsg(length)));
-  std::string out(reinterpret_cast<const char*>(composed), static_cast<std::size_t>(length));
-  std::free(composed);
-  return out;
-}
-
-}  // namespace
 
 struct Tokenizer::State {
   State(TokenizerParts tokenizer_parts, AddedTokens before, AddedTokens after, const Digest& digest)

@@ -11,9 +11,9 @@
 
 #include "core/execution_spaces.hpp"
 #include "core/try.hpp"
-#include "io/text.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/kv_file.hpp"
+#include "seqkv/text_file.hpp"
 
 namespace seqkv {
 namespace {
@@ -199,7 +199,7 @@ Result<Job> read_job(const Model<ExecutionSpace>& model, const ManifestLine& lin
   if (line.text) {
     SEQKV_ASSIGN(job.tokens, model.encode_document(*line.text));
   } else if (!line.text_file.empty()) {
-    SEQKV_ASSIGN(const std::string text, io::read_text(line.text_file));
+    SEQKV_ASSIGN(const std::string text, read_text_file(line.text_file));
     if (text.empty()) return Error(ErrorCode::empty_input, "the file is empty").in_file(line.text_file.string());
     auto tokens = model.encode_document(text);
     if (!tokens) return std::move(tokens).error().in_file(line.text_file.string());

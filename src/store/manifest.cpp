@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
+#include "seqkv/manifest.hpp"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -8,7 +10,6 @@
 
 #include "core/try.hpp"
 #include "io/text.hpp"
-#include "seqkv/batch.hpp"
 
 namespace seqkv {
 namespace {
