@@ -95,7 +95,7 @@ struct BasicKvView {
 using KvView = BasicKvView<std::byte>;
 using ConstKvView = BasicKvView<const std::byte>;
 
-ConstKvView as_const(const KvView& view);
+ConstKvView const_view(const KvView& view);
 
 /// Copies a cache between host views of any strides, converting the dtype (rounding to nearest even).
 /// Errors: shape_mismatch (all but dtype and rope must agree), invalid_argument (device memory).
@@ -114,7 +114,7 @@ class KvCache {
   std::int64_t components() const noexcept { return shape().components_per_token() * tokens(); }
   std::int64_t bytes() const noexcept { return components() * static_cast<std::int64_t>(size_of(shape().dtype)); }
   const KvView& view() noexcept { return view_; }
-  ConstKvView view() const { return as_const(view_); }
+  ConstKvView view() const { return const_view(view_); }
   /// All bytes: [layers][K|V][kv_heads][tokens][head_dim].
   std::span<const std::byte> raw() const noexcept { return {memory_.get(), static_cast<std::size_t>(bytes())}; }
 

@@ -17,14 +17,15 @@ nlohmann::ordered_json to_json(const Report& report);
 
 nlohmann::ordered_json to_json(const Value& value) {
   return std::visit(
-      [&value](const auto& data) -> nlohmann::ordered_json {
+      [](const auto& data) -> nlohmann::ordered_json {
         using T = std::decay_t<decltype(data)>;
         if constexpr (std::is_same_v<T, std::monostate>) {
           return nullptr;
-        } else if constexpr (std::is_same_v<T, std::vector<Report>>) {
-          if (!value.is_table()) return to_json(data.front());
+        } else if constexpr (std::is_same_v<T, Value::Inner>) {
+          return to_json(*data);
+        } else if constexpr (std::is_same_v<T, Value::Table>) {
           auto rows = nlohmann::ordered_json::array();
-          for (const Report& row : data) rows.push_back(to_json(row));
+          for (const Report& row : *data) rows.push_back(to_json(row));
           return rows;
         } else {
           return data;
@@ -89,9 +90,9 @@ void print_table(const std::vector<Report>& rows) {
 
 void print_fields(const Report& report, const std::string& prefix) {
   for (const auto& [name, value] : report.fields()) {
-    if (value.is_table()) continue;
-    if (const auto* inner = std::get_if<std::vector<Report>>(&value.data())) {
-      print_fields(inner->front(), prefix + name + ".");
+    if (std::holds_alternative<Value::Table>(value.data())) continue;
+    if (const auto* inner = std::get_if<Value::Inner>(&value.data())) {
+      print_fields(**inner, prefix + name + ".");
     } else {
       fmt::print("{:<28} {}\n", prefix + name, cell(value));
     }
@@ -115,7 +116,7 @@ void print_json(const Report& report) {
 
 void print_text(const Report& report) {
   for (const auto& [name, value] : report.fields()) {
-    if (value.is_table()) print_table(std::get<std::vector<Report>>(value.data()));
+    if (const auto* rows = std::get_if<Value::Table>(&value.data())) print_table(**rows);
   }
   print_fields(report, "");
 }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,15 +35,14 @@ class Value {
   Value(Report report);
   Value(std::vector<Report> rows);
 
-  using Data = std::variant<std::monostate, bool, std::int64_t, double, std::string, std::vector<std::string>,
-                            std::vector<Report>>;
+  /// A report within, or the rows of a table, shared because reports hold values in turn.
+  using Inner = std::shared_ptr<const Report>;
+  using Table = std::shared_ptr<const std::vector<Report>>;
+  using Data = std::variant<std::monostate, bool, std::int64_t, double, std::string, std::vector<std::string>, Inner, Table>;
   const Data& data() const { return data_; }
-  /// True if the reports in data() are the rows of a table, not one report within another.
-  bool is_table() const { return is_table_; }
 
  private:
   Data data_;
-  bool is_table_ = false;
 };
 
 class Report {
@@ -59,8 +59,8 @@ class Report {
   std::vector<Field> fields_;
 };
 
-inline Value::Value(Report report) : data_(std::vector<Report>{std::move(report)}) {}
-inline Value::Value(std::vector<Report> rows) : data_(std::move(rows)), is_table_(true) {}
+inline Value::Value(Report report) : data_(std::make_shared<const Report>(std::move(report))) {}
+inline Value::Value(std::vector<Report> rows) : data_(std::make_shared<const std::vector<Report>>(std::move(rows))) {}
 
 /// As one JSON object on stdout.
 void print_json(const Report& report);

@@ -78,7 +78,7 @@ class BatchEncoder {
     values_.reserve("seqkv::codec::values", layout_.bytes());
     SEQKV_TRY(gather(kv, layout_, values_.host()));
     owner_.set_positions(space_, first_position, kv.tokens);
-    std::visit([this](const auto& kernel) { code(kernel); }, owner_.kernel());
+    std::visit([this](const auto& kernel) { this->code(kernel); }, owner_.kernel());
 
     const std::size_t before = out.size();
     out.resize(before + layout_.blocks());

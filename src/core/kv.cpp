@@ -65,7 +65,7 @@ std::string KvShape::describe() const {
   return fmt::format("{} layers x {} KV heads x {} ({})", layers, kv_heads, head_dim, to_string(dtype));
 }
 
-ConstKvView as_const(const KvView& view) {
+ConstKvView const_view(const KvView& view) {
   return {view.shape, view.tokens, {view.tensors.begin(), view.tensors.end()}, view.strides, view.memory};
 }
 
