@@ -6,10 +6,14 @@
 add_library(seqkv_options INTERFACE)
 target_compile_features(seqkv_options INTERFACE cxx_std_20)
 # Bit-identical results (docs/decisions/determinism.md): a product and a sum are two roundings unless the source
-# says fma. nvcc contracts on the device unless told otherwise; hipcc by default does on both sides.
+# says fma. hipcc contracts on both sides unless told otherwise.
 target_compile_options(seqkv_options INTERFACE -ffp-contract=off)
 if(SEQKV_ENABLE_CUDA)
-  target_compile_options(seqkv_options INTERFACE --fmad=false --expt-relaxed-constexpr)
+  # Targets that link to Kokkos are compiled by nvcc, which contracts too; the others by the host compiler.
+  target_compile_options(seqkv_options INTERFACE
+    $<$<BOOL:$<FILTER:$<TARGET_PROPERTY:LINK_LIBRARIES>,INCLUDE,Kokkos|seqkv::seqkv>>:--fmad=false --expt-relaxed-constexpr>)
+  # fmt 9 checks format strings at compile time with functions that it does not make constexpr for nvcc, unless told.
+  target_compile_definitions(seqkv_options INTERFACE FMT_USE_CONSTEXPR=1)
 else()
   target_compile_options(seqkv_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-unknown-pragmas)
   if(SEQKV_ENABLE_WERROR)
@@ -17,10 +21,10 @@ else()
   endif()
 endif()
 
-# Marks sources that are plain C++ in every build. Kokkos hands every source of a HIP build to the compiler as HIP;
-# clang 15 (Debian's hipcc) crashes on some of the standard library that way.
-function(seqkv_plain_cxx)
+# Marks a target as plain C++ in HIP builds, where hipcc takes every source for HIP; clang 15 (Debian's hipcc) crashes
+# on some of the standard library that way.
+function(seqkv_plain_cxx target)
   if(SEQKV_ENABLE_HIP)
-    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS -x c++)
+    target_compile_options(${target} PRIVATE -x c++)
   endif()
 endfunction()

@@ -41,7 +41,8 @@ void attention(const ExecutionSpace& space, const kernels::Attention& args) {
         for (std::int64_t tile = begin / key_tile; tile * key_tile < end; ++tile) {
           const float* keys = kernels::key_tile_at(cache, args.heads, args.layer, head / group, tile);
           const std::int64_t low = Kokkos::max(begin - tile * key_tile, std::int64_t{0});
-          const std::int64_t high = Kokkos::min(end - tile * key_tile, key_tile);
+          const std::int64_t rest = end - tile * key_tile;
+          const std::int64_t high = rest < key_tile ? rest : key_tile;
           float tile_maximum = -FLT_MAX;
           Kokkos::parallel_reduce(
               Kokkos::TeamThreadRange(team, low, high),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
+#include <Kokkos_Core.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -33,15 +34,16 @@ Result<std::vector<BlockParts>> parse_blocks(const KvShape& shape, std::span<con
                                              std::int64_t tokens) {
   std::vector<Result<BlockParts>> results(blocks.size(), BlockParts{});
   Kokkos::parallel_for("seqkv::codec::parse", HostRange(0, static_cast<std::int64_t>(blocks.size())),
-                       [&](std::int64_t i) { results[i] = codec::parse_block(shape, blocks[i]); });
+                       [&](std::int64_t i) { (void)(results[i] = codec::parse_block(shape, blocks[i])); });
   std::vector<BlockParts> parts;
   std::int64_t sum = 0;
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (!results[i]) return std::move(results[i]).error().in_block(static_cast<std::int64_t>(i));
     parts.push_back(std::move(results[i]).value());
-    if (parts.back().first_position != parts.front().first_position + sum) {
-      return Error(ErrorCode::corrupt, fmt::format("the block is for position {}, expected {}", parts.back().first_position,
-                                                   parts.front().first_position + sum))
+    const std::int64_t position = parts.back().first_position;
+    const std::int64_t expected = parts.front().first_position + sum;
+    if (position != expected) {
+      return Error(ErrorCode::corrupt, fmt::format("the block is for position {}, expected {}", position, expected))
           .in_block(static_cast<std::int64_t>(i));
     }
     sum += parts.back().tokens;
@@ -196,7 +198,7 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
     BatchDecoder<ExecutionSpace> decoder(space, out.shape, std::move(owner));
     std::int64_t token = 0;
     for (std::size_t first = 0; first < parts.size(); first += static_cast<std::size_t>(together)) {
-      const auto batch = std::span(parts).subspan(first, std::min<std::size_t>(together, parts.size() - first));
+      const auto batch = std::span<const BlockParts>(parts).subspan(first, std::min<std::size_t>(together, parts.size() - first));
       std::int64_t tokens = 0;
       for (const BlockParts& block : batch) tokens += block.tokens;
       SEQKV_TRY(decoder.run(batch, static_cast<std::int64_t>(first), out.slice(token, tokens)));

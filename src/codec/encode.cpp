@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
+#include <Kokkos_Core.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -166,8 +167,9 @@ class BatchEncoder {
 Result<void> check_arguments(const ConstKvView& kv, TokenSpan tokens, std::int64_t first_position,
                              std::int64_t block_tokens) {
   SEQKV_TRY(kv.shape.check());
-  if (kv.tokens != static_cast<std::int64_t>(tokens.size())) {
-    return Error(ErrorCode::shape_mismatch, fmt::format("{} token ids for a cache of {} tokens", tokens.size(), kv.tokens));
+  const auto ids = static_cast<std::int64_t>(tokens.size());
+  if (kv.tokens != ids) {
+    return Error(ErrorCode::shape_mismatch, fmt::format("{} token ids for a cache of {} tokens", ids, kv.tokens));
   }
   if (kv.memory != MemorySpace::host) return Error(ErrorCode::invalid_argument, "host memory is expected");
   if (block_tokens < limits::min_block_tokens || block_tokens > limits::max_block_tokens) {

@@ -21,30 +21,32 @@ namespace {
 Result<void> check_range(const char* name, std::int64_t value, std::int64_t limit) {
   if (value >= 1 && value <= limit) return {};
   return Error(value < 1 ? ErrorCode::invalid_argument : ErrorCode::limit_exceeded,
-               fmt::format("{} is {}, expected 1 to {}", name, value, limit));
+               fmt::format("is {}, expected 1 to {}", value, limit))
+      .at_field(name);
 }
 
 Result<void> check_positive(const char* name, double value) {
   if (value > 0 && value <= std::numeric_limits<double>::max()) return {};
-  return Error(ErrorCode::invalid_argument, fmt::format("rope {} is {}, expected a positive number", name, value));
+  return Error(ErrorCode::invalid_argument, fmt::format("is {}, expected a positive number", value)).at_field(name);
 }
 
 /// A rotation without division by zero: what its fields say may come from a file.
 Result<void> check_rope(const RopeConfig& rope, std::int64_t head_dim) {
   if (rope.dim < 0 || rope.dim > head_dim || rope.dim % 2 != 0) {
     return Error(ErrorCode::invalid_argument,
-                 fmt::format("rope dim is {}, expected an even number up to head_dim {}", rope.dim, head_dim));
+                 fmt::format("is {}, expected an even number up to head_dim {}", rope.dim, head_dim))
+        .at_field("rope.dim");
   }
-  SEQKV_TRY(check_positive("theta", rope.theta));
+  SEQKV_TRY(check_positive("rope.theta", rope.theta));
   if (rope.scaling == RopeScaling::none) return {};
-  SEQKV_TRY(check_positive("factor", rope.factor));
+  SEQKV_TRY(check_positive("rope.factor", rope.factor));
   if (rope.scaling == RopeScaling::linear) return {};
-  SEQKV_TRY(check_positive("low_freq_factor", rope.low_freq_factor));
-  SEQKV_TRY(check_positive("high_freq_factor", rope.high_freq_factor));
+  SEQKV_TRY(check_positive("rope.low_freq_factor", rope.low_freq_factor));
+  SEQKV_TRY(check_positive("rope.high_freq_factor", rope.high_freq_factor));
   if (rope.low_freq_factor == rope.high_freq_factor) {
-    return Error(ErrorCode::invalid_argument, "rope low_freq_factor and high_freq_factor are equal");
+    return Error(ErrorCode::invalid_argument, "equals low_freq_factor").at_field("rope.high_freq_factor");
   }
-  return check_range("rope original_max_positions", rope.original_max_positions, limits::max_tokens);
+  return check_range("rope.original_max_positions", rope.original_max_positions, limits::max_tokens);
 }
 
 Result<void> check_tensors(std::size_t tensors, const KvShape& shape) {

@@ -15,9 +15,15 @@ namespace seqkv::io {
 Result<nlohmann::json> parse_json(std::string_view text) {
   constexpr int max_depth = 64;
   bool too_deep = false;
+  // The parser takes a zero byte for the end of the text and would not look behind it.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
+    return Error(ErrorCode::bad_format, "a zero byte in JSON").at_byte(static_cast<std::int64_t>(zero));
+  }
   try {
-    auto document = nlohmann::json::parse(text, [&too_deep](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-      if (depth > max_depth) too_deep = true;
+    using Event = nlohmann::json::parse_event_t;
+    auto document = nlohmann::json::parse(text, [&too_deep](int depth, Event event, nlohmann::json&) {
+      const bool opens = event == Event::array_start || event == Event::object_start;
+      too_deep = too_deep || (opens && depth >= max_depth);
       return !too_deep;
     });
     if (too_deep) return Error(ErrorCode::limit_exceeded, "JSON nested deeper than 64 levels");

@@ -213,6 +213,10 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> fi
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, length);
   if (text.empty() || text.front() != '{') return bad("", "the header does not start with '{'").at_byte(8);
+  // The parser takes a zero byte for the end of the text and would not look behind it.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
+    return bad("", "the header is not valid JSON: it has a zero byte").at_byte(static_cast<std::int64_t>(8 + zero));
+  }
   HeaderHandler handler;
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &handler)) {
     return bad(handler.name(), handler.problem).at_byte(8);

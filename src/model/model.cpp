@@ -43,8 +43,6 @@ class WeightReader {
  public:
   explicit WeightReader(const SafetensorsFile& file) : file_(file) {}
 
-  bool has(const std::string& name) const { return file_.find(name) != nullptr; }
-
   /// `parts` = {name, rows}; each must be [rows][columns].
   Result<Stack> stack(const std::vector<std::pair<std::string, std::int64_t>>& parts, std::int64_t columns) {
     Stack stack;

@@ -47,7 +47,8 @@ double value(const Format& format, std::uint32_t magnitude) {
   const int exponent = static_cast<int>(magnitude >> format.mantissa_bits);
   const auto mantissa = static_cast<double>(magnitude & ((1U << format.mantissa_bits) - 1U));
   const double one = std::ldexp(1.0, format.mantissa_bits);
-  return exponent == 0 ? std::ldexp(mantissa / one, 1 - bias) : std::ldexp(1.0 + mantissa / one, exponent - bias);
+  return exponent == 0 ? std::ldexp(mantissa / one, 1 - bias)
+                       : std::ldexp(1.0 + mantissa / one, exponent - bias);
 }
 
 /// The 16 bits nearest to x, ties to the even ones, by bisection over all magnitudes.
@@ -139,7 +140,8 @@ TEST_P(Float16Test, NotANumberStaysOne) {
 
 TEST_P(Float16Test, TheEndsOfTheRange) {
   const float infinity = std::numeric_limits<float>::infinity();
-  const auto inf = static_cast<std::uint16_t>(((1U << GetParam().exponent_bits) - 1U) << GetParam().mantissa_bits);
+  const auto inf =
+      static_cast<std::uint16_t>(((1U << GetParam().exponent_bits) - 1U) << GetParam().mantissa_bits);
   EXPECT_EQ(GetParam().narrow(infinity), inf);
   EXPECT_EQ(GetParam().narrow(-infinity), inf | 0x8000U);
   EXPECT_EQ(GetParam().narrow(std::numeric_limits<float>::max()), inf);
@@ -156,7 +158,8 @@ TEST(Float16, AgreesWithTheCompilersHalf) {
     const auto x = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
     if (std::isnan(x)) continue;
     const float scaled = i % 2 == 0 ? x : std::fmod(x, 70000.0F);
-    ASSERT_EQ(float_to_f16(scaled), __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(scaled))) << scaled;
+    ASSERT_EQ(float_to_f16(scaled), __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(scaled)))
+        << scaled;
   }
 }
 #endif
@@ -173,10 +176,10 @@ TEST(Float16, LoadsAndStoresByDtype) {
 TEST(Float16, CopiesOfOneDtypeKeepEveryBit) {
   for (std::uint32_t h = 0; h < 0x10000; ++h) {
     for (DType dtype : {DType::bf16, DType::f16}) {
-      const auto from = static_cast<std::uint16_t>(h);
-      std::uint16_t to = 0;
-      copy_element(&from, dtype, 0, &to, dtype, 0);
-      ASSERT_EQ(to, h) << to_string(dtype);
+      const std::array<std::uint16_t, 4> from = {0, static_cast<std::uint16_t>(h)};
+      std::array<std::uint16_t, 4> to = {};
+      copy_element(from.data(), dtype, 1, to.data(), dtype, 1);
+      ASSERT_EQ(to, from) << to_string(dtype);
     }
   }
   const std::uint32_t signaling = 0x7f800001U;

@@ -33,22 +33,14 @@ std::vector<std::byte> counting(std::size_t count) {
 TEST(Xxh3, OfNothing) { EXPECT_EQ(xxh3_64({}), 0x2d06800538d394c2ULL); }
 
 TEST(Xxh3, OfEveryLengthClass) {
-  // The algorithm has a path for each of 1-3, 4-8, 9-16, 17-128, 129-240 bytes and for more; values from PyPI xxhash.
+  // The algorithm has a path for each of 1-3, 4-8, 9-16, 17-128, 129-240 bytes and for more; values from PyPI
+  // xxhash.
   const std::vector<std::pair<std::size_t, std::uint64_t>> golden = {
-      {1, 0xc44bdff4074eecdbULL},
-      {3, 0x5f4299fc161c9cbbULL},
-      {4, 0x60dab036a58211f2ULL},
-      {8, 0x3a1c2d7c85af88f8ULL},
-      {9, 0xe9612598145bb9dcULL},
-      {16, 0x8355e3a6f61770dbULL},
-      {17, 0x9ef341a99de37328ULL},
-      {128, 0x85c6174c7ff4c46bULL},
-      {129, 0xec7642b431ba3e5aULL},
-      {240, 0x375a384d957fe865ULL},
-      {241, 0x02e8cd95421c6d02ULL},
-      {1024, 0xa870f92984398d22ULL},
-      {1025, 0x78c86e91ee939852ULL},
-      {100000, 0x39cf9d035d60ad58ULL},
+      {1, 0xc44bdff4074eecdbULL},    {3, 0x5f4299fc161c9cbbULL},      {4, 0x60dab036a58211f2ULL},
+      {8, 0x3a1c2d7c85af88f8ULL},    {9, 0xe9612598145bb9dcULL},      {16, 0x8355e3a6f61770dbULL},
+      {17, 0x9ef341a99de37328ULL},   {128, 0x85c6174c7ff4c46bULL},    {129, 0xec7642b431ba3e5aULL},
+      {240, 0x375a384d957fe865ULL},  {241, 0x02e8cd95421c6d02ULL},    {1024, 0xa870f92984398d22ULL},
+      {1025, 0x78c86e91ee939852ULL}, {100000, 0x39cf9d035d60ad58ULL},
   };
   for (const auto& [length, expected] : golden) EXPECT_EQ(xxh3_64(counting(length)), expected) << length;
 }
@@ -117,7 +109,8 @@ TEST(Digest, RefusesWhatIsNotSixtyFourLowerCaseDigits) {
   bad_digit[63] = 'g';
   std::string upper = good;
   upper[0] = 'B';
-  for (const std::string& text : {std::string(), good.substr(1), good + "0", bad_digit, upper, " " + good.substr(1)}) {
+  for (const std::string& text :
+       {std::string(), good.substr(1), good + "0", bad_digit, upper, good.substr(1) + " "}) {
     Digest digest;
     EXPECT_FALSE(Digest::parse(text, digest)) << text;
   }
