@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "seqkv/dtype.hpp"
@@ -81,6 +82,13 @@ struct BasicKvView {
 
   Byte* tensor(std::int64_t layer, Kind kind) const { return tensors[2 * layer + static_cast<int>(kind)]; }
 
+  /// A view that only reads, of the same memory.
+  operator BasicKvView<const std::byte>() const  // NOLINT(google-explicit-constructor): as T* to const T*
+    requires(!std::is_const_v<Byte>)
+  {
+    return {shape, tokens, {tensors.begin(), tensors.end()}, strides, memory};
+  }
+
   /// Tokens [first, first + count). Precondition: inside the view.
   BasicKvView slice(std::int64_t first, std::int64_t count) const {
     BasicKvView part = *this;
@@ -94,8 +102,6 @@ struct BasicKvView {
 
 using KvView = BasicKvView<std::byte>;
 using ConstKvView = BasicKvView<const std::byte>;
-
-ConstKvView const_view(const KvView& view);
 
 /// Copies a cache between host views of any strides, converting the dtype (rounding to nearest even).
 /// Errors: shape_mismatch (all but dtype and rope must agree), invalid_argument (device memory).
@@ -114,7 +120,7 @@ class KvCache {
   std::int64_t components() const noexcept { return shape().components_per_token() * tokens(); }
   std::int64_t bytes() const noexcept { return components() * static_cast<std::int64_t>(size_of(shape().dtype)); }
   const KvView& view() noexcept { return view_; }
-  ConstKvView view() const { return const_view(view_); }
+  ConstKvView view() const { return view_; }
   /// All bytes: [layers][K|V][kv_heads][tokens][head_dim].
   std::span<const std::byte> raw() const noexcept { return {memory_.get(), static_cast<std::size_t>(bytes())}; }
 

@@ -34,7 +34,7 @@ Result<void> write(const Arguments& arguments, const Space& space, const Model<S
     auto part = KvCache::create(shape, std::min(step, sequence.tokens() - first));
     if (!part) return std::move(part).error();
     if (auto read = sequence.read(space, first, part->view()); !read) return read;
-    if (auto written = writer->write(std::as_const(*part).view(), first); !written) return written;
+    if (auto written = writer->write(part->view(), first); !written) return written;
   }
   if (arguments.logits > 0) {
     const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), output.logits);

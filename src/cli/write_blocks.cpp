@@ -32,8 +32,8 @@ Result<void> write_blocks(const Options& options, const CodedCache& cache, DType
     }
     auto converted = KvCache::create(shape, count);
     if (!converted) return std::move(converted).error();
-    if (auto copied = copy(std::as_const(*values).view(), converted->view()); !copied) return copied;
-    if (auto written = writer->write(std::as_const(*converted).view(), first); !written) return written;
+    if (auto copied = copy(values->view(), converted->view()); !copied) return copied;
+    if (auto written = writer->write(converted->view(), first); !written) return written;
     first += count;
     progress.update(first, all);
   }

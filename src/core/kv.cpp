@@ -67,10 +67,6 @@ std::string KvShape::describe() const {
   return fmt::format("{} layers x {} KV heads x {} ({})", layers, kv_heads, head_dim, to_string(dtype));
 }
 
-ConstKvView const_view(const KvView& view) {
-  return {view.shape, view.tokens, {view.tensors.begin(), view.tensors.end()}, view.strides, view.memory};
-}
-
 Result<void> copy(const ConstKvView& from, const KvView& to) {
   if (from.shape.layers != to.shape.layers || from.shape.kv_heads != to.shape.kv_heads ||
       from.shape.head_dim != to.shape.head_dim || from.tokens != to.tokens) {

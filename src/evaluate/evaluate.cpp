@@ -71,7 +71,7 @@ class Evaluator {
     const TokenSpan context = document_.first(options_.context);
     auto start = Clock::now();
     SEQKV_ASSIGN(const std::vector<CodedBlock> blocks,
-                 encode(space_, codec, std::as_const(cache_).view(), context, 0, options_.block_tokens));
+                 encode(space_, codec, cache_.view(), context, 0, options_.block_tokens));
     tally.encode_seconds += seconds_since(start);
     const FrameInfo info{cache_.shape(), cache_.tokens(), options_.block_tokens, codec.spec(),
                          forward_.model().fingerprint().combined(), {}};

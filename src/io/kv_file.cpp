@@ -173,7 +173,7 @@ Result<KvFile> KvFile::open(const std::filesystem::path& path) {
         std::memcpy(kv.copy_.view().tensor(layer, kind), bytes.data(), bytes.size());
       }
     }
-    kv.view_ = std::as_const(kv.copy_).view();
+    kv.view_ = kv.copy_.view();
     return kv;
   };
   auto kv = load();

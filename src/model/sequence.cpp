@@ -195,7 +195,7 @@ Result<void> Sequence<ExecutionSpace>::read(const ExecutionSpace& space, std::in
     extract(device.view);
     Kokkos::deep_copy(Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(host.view().tensors[0], host.bytes()),
                       device.memory);
-    return copy(const_view(host.view()), out);
+    return copy(host.view(), out);
   }
 }
 
@@ -218,7 +218,7 @@ Result<void> Sequence<ExecutionSpace>::append(const ExecutionSpace& space, const
     DeviceCopy<ExecutionSpace> device(space, host);
     Kokkos::deep_copy(device.memory,
                       Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(host.view().tensors[0], host.bytes()));
-    insert(const_view(device.view));
+    insert(device.view);
   }
   state.tokens += in.tokens;
   return {};

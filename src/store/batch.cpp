@@ -107,7 +107,7 @@ class BatchRunner {
   Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks, std::int64_t tokens) {
     SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, tokens));
     SEQKV_TRY(decode(space_, options_.codec, blocks, cache.view()));
-    return sequence.append(space_, std::as_const(cache).view());
+    return sequence.append(space_, cache.view());
   }
 
   Result<void> save_tokens(const Job& job, SessionWriter& writer, BatchRow& row) {
@@ -122,7 +122,7 @@ class BatchRunner {
     current_ = job.tokens;
     return save_from(job.tokens, writer, [this](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
       SEQKV_TRY(sequence_.read(space_, first, cache.view()));
-      return std::as_const(cache).view();
+      return ConstKvView(cache.view());
     });
   }
 

@@ -143,7 +143,7 @@ TEST(KvCache, KeepsItsMemoryWhenMoved) {
   KvCache second = std::move(first);
   KvCache third;
   third = std::move(second);
-  expect_marks(std::as_const(third).view());
+  expect_marks(third.view());
 }
 
 TEST(KvCache, OfNoTokens) {
@@ -169,7 +169,7 @@ TEST(KvView, SlicesAlongTheTokens) {
   fill_with_marks(cache.view());
   for (std::int64_t first = 0; first <= 5; ++first) {
     for (std::int64_t count = 0; first + count <= 5; ++count) {
-      const ConstKvView part = std::as_const(cache).view().slice(first, count);
+      const ConstKvView part = cache.view().slice(first, count);
       EXPECT_EQ(part.tokens, count);
       expect_marks(part, first);
     }
@@ -179,7 +179,7 @@ TEST(KvView, SlicesAlongTheTokens) {
 TEST(KvView, SlicesKeysAndValuesByTheirOwnStrides) {
   Strided strided({3, 2, 4, {}, DType::f16}, 5, {20, 4, 1}, {4, 8, 1});  // values [tokens][heads][dim]
   fill_with_marks(strided.view);
-  expect_marks(const_view(strided.view.slice(2, 3)), 2);
+  expect_marks(strided.view.slice(2, 3), 2);
 }
 
 // ---- copies -----------------------------------------------------------------------------------------------
@@ -204,8 +204,8 @@ TEST(KvCopy, BetweenAllLayoutsAndDtypes) {
           Strided from({3, 2, 4, {}, from_dtype}, 5, a.keys, a.values);
           Strided to({3, 2, 4, {}, to_dtype}, 5, b.keys, b.values);
           fill_with_marks(from.view);
-          EXPECT_OK(copy(const_view(from.view), to.view));
-          expect_marks(const_view(to.view));
+          EXPECT_OK(copy(from.view, to.view));
+          expect_marks(to.view);
         }
       }
     }
@@ -215,7 +215,7 @@ TEST(KvCopy, BetweenAllLayoutsAndDtypes) {
 TEST(KvCopy, WritesNothingBetweenTheRows) {
   Strided from(small, 5, {20, 4, 1}, {20, 4, 1});
   Strided to(small, 5, {35, 7, 1}, {35, 7, 1});
-  EXPECT_OK(copy(const_view(from.view), to.view));
+  EXPECT_OK(copy(from.view, to.view));
   for (const auto& memory : to.memory) {
     for (std::size_t i = 0; i < memory.size() / 4; ++i) {
       if (i % 7 >= 4) {
@@ -235,7 +235,7 @@ TEST(KvCopy, RoundsToNearestEvenAndKeepsNotANumber) {
                                       -std::numeric_limits<float>::max()};
   std::memcpy(from.view().tensor(0, Kind::key), numbers.data(), 16);
   KvCache to = value_of(KvCache::create(narrow, 1));
-  EXPECT_OK(copy(std::as_const(from).view(), to.view()));
+  EXPECT_OK(copy(from.view(), to.view()));
   const auto got = [&to](std::int64_t i) {
     return load_as_float(to.view().tensor(0, Kind::key), DType::bf16, i);
   };
@@ -253,7 +253,7 @@ TEST(KvCopy, RefusesShapesThatDiffer) {
                                                      {{3, 2, 2, {}, DType::f32}, 5},
                                                      {small, 4}}) {
     KvCache to = value_of(KvCache::create(shape, tokens));
-    EXPECT_CODE(copy(std::as_const(from).view(), to.view()), ErrorCode::shape_mismatch);
+    EXPECT_CODE(copy(from.view(), to.view()), ErrorCode::shape_mismatch);
   }
 }
 
@@ -261,17 +261,17 @@ TEST(KvCopy, RefusesDeviceMemoryAndMissingTensors) {
   KvCache cache = value_of(KvCache::create(small, 5));
   KvView device = cache.view();
   device.memory = MemorySpace::device;
-  EXPECT_CODE(copy(std::as_const(cache).view(), device), ErrorCode::invalid_argument);
-  EXPECT_CODE(copy(const_view(device), cache.view()), ErrorCode::invalid_argument);
+  EXPECT_CODE(copy(cache.view(), device), ErrorCode::invalid_argument);
+  EXPECT_CODE(copy(device, cache.view()), ErrorCode::invalid_argument);
   KvView short_of_one = cache.view();
   short_of_one.tensors.pop_back();
-  EXPECT_CODE(copy(std::as_const(cache).view(), short_of_one), ErrorCode::invalid_argument);
+  EXPECT_CODE(copy(cache.view(), short_of_one), ErrorCode::invalid_argument);
 }
 
 TEST(KvCopy, OfNoTokensTouchesNothing) {
   KvCache from = value_of(KvCache::create(small, 5));
   Strided to(small, 5, {20, 4, 1}, {20, 4, 1});
-  EXPECT_OK(copy(std::as_const(from).view().slice(5, 0), to.view.slice(0, 0)));
+  EXPECT_OK(copy(from.view().slice(5, 0), to.view.slice(0, 0)));
   EXPECT_EQ(to.memory[0][0], std::byte{0x7f});
 }
 

@@ -9,6 +9,7 @@ construct that seqkv implements. To be run again when a construct is added; the 
 
 import json
 import pathlib
+import random
 
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -161,7 +162,22 @@ def texts() -> list[str]:
              "<r>   <l>", "a <r>    x", "word words sword word_ word- word", "(word) 1word word1 \u00e9word word\u0301 \u00b2word \u24b6word word\u200d",
              "<x", "<xx>", "<xx", "<<xx>>", "<x<xx>x>", "e\u0301\u00e9", "\u00e9e\u0301 ae\u0301e\u0301b", "\u65e5\u672c\u8a9e", "<s>", " <s> a<s>b",
              "<r>word", "word<l>", "a<l>\u00a0 <r>\u0085b", "  ", "   ", "a    b"]
-    return some
+    return some + random_texts(90)
+
+
+def random_texts(count: int) -> list[str]:
+    """Characters of all planes among words, numbers and white space."""
+    source = random.Random(2026)
+    ranges = [(0x20, 0x7E), (0x20, 0x7E), (0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x1FFF), (0x2000, 0x2BFF)]
+    ranges += [(0x3000, 0xD7A3), (0xE000, 0xFFFF), (0x10000, 0x1FFFF), (0x20000, 0x10FFFF)]
+    pieces = [" the", " of", "ing", "tion", "  ", "\n", "\t", "\n\n    ", " ", "'s", "12", "2026", "==", "->", "();", " <s>", "<|end|>"]
+    return [
+        "".join(
+            source.choice(pieces) if source.random() < 0.4 else chr(source.randint(*source.choice(ranges)))
+            for _ in range(source.randint(1, 24))
+        )
+        for _ in range(count)
+    ]
 
 
 def main() -> None:

