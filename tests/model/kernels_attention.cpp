@@ -17,6 +17,9 @@ namespace {
 using test::Array;
 using test::Numbers;
 
+/// {first position, count} of the rows of each sequence.
+using Spans = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
 /// Queries of several sequences at once, as a chunk has them.
 struct AttentionProblem {
   static constexpr std::int64_t layers = 2;
@@ -29,9 +32,7 @@ struct AttentionProblem {
   std::vector<std::vector<float>> keys, values;  ///< by sequence; NaN where there are no tokens
   std::vector<float> queries;
 
-  /// `spans` = {first position, count} of each sequence's rows.
-  AttentionProblem(const kernels::HeadShape& shape, std::int64_t seen,
-                   const std::vector<std::pair<std::int64_t, std::int64_t>>& spans)
+  AttentionProblem(const kernels::HeadShape& shape, std::int64_t seen, const Spans& spans)
       : heads(shape), window(seen) {
     Numbers numbers(static_cast<std::uint32_t>(shape.head_dim + 1000 * shape.query_heads + 100000 * seen));
     for (const auto& [first, count] : spans) {
@@ -109,8 +110,7 @@ struct AttentionProblem {
 template <class Space>
 class AttentionKernelsTest : public testing::Test {
  protected:
-  void check(const kernels::HeadShape& heads, std::int64_t window,
-             const std::vector<std::pair<std::int64_t, std::int64_t>>& spans) {
+  void check(const kernels::HeadShape& heads, std::int64_t window, const Spans& spans) {
     SCOPED_TRACE(testing::Message() << heads.query_heads << " heads of " << heads.head_dim << " on " << heads.kv_heads
                                     << ", window " << window << ", " << spans.size() << " sequences");
     AttentionProblem problem(heads, window, spans);
@@ -127,12 +127,12 @@ class AttentionKernelsTest : public testing::Test {
 
   Space space;
   // Beginnings and ends on, before and behind the edges of tiles; a single token among them.
-  std::vector<std::pair<std::int64_t, std::int64_t>> spans = {{0, 5}, {60, 10}, {130, 1}, {127, 3}, {0, 70}};
+  const Spans edges = {{0, 5}, {60, 10}, {130, 1}, {127, 3}, {0, 70}};
 };
 TYPED_TEST_SUITE(AttentionKernelsTest, test::Spaces);
 
 TYPED_TEST(AttentionKernelsTest, HeadDims) {
-  for (std::int64_t dim : {2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 80, 96, 128}) this->check({2, 1, dim}, 0, this->spans);
+  for (std::int64_t dim : {2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 80, 96, 128}) this->check({2, 1, dim}, 0, this->edges);
   this->check({1, 1, 512}, 0, {{62, 4}});
 }
 
@@ -143,7 +143,7 @@ TYPED_TEST(AttentionKernelsTest, Groups) {
 
 TYPED_TEST(AttentionKernelsTest, Windows) {
   for (std::int64_t window : {1, 2, 15, 16, 17, 63, 64, 65, 128, 200, 1000}) {
-    this->check({4, 2, 32}, window, this->spans);
+    this->check({4, 2, 32}, window, this->edges);
     this->check({8, 1, 80}, window, {{200, 40}});
   }
 }
@@ -154,7 +154,7 @@ TYPED_TEST(AttentionKernelsTest, RandomShapes) {
     const std::int64_t kv_heads = 1 + numbers.below(3);
     const std::int64_t group = std::int64_t{1} << numbers.below(4);
     constexpr std::int64_t dims[] = {64, 80, 96, 128};
-    std::vector<std::pair<std::int64_t, std::int64_t>> spans;
+    Spans spans;
     for (std::int64_t s = 1 + numbers.below(3); s > 0; --s) spans.push_back({numbers.below(250), 1 + numbers.below(30)});
     this->check({group * kv_heads, kv_heads, dims[numbers.below(4)]}, numbers.below(2) * (1 + numbers.below(150)), spans);
   }

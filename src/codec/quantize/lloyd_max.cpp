@@ -54,8 +54,8 @@ std::vector<double> lloyd_max_centroids(int bits, std::int64_t dim) {
   const Density density(dim);
   const int count = 1 << (bits - 1);
   std::vector<double> half(count);
-  const double spread = 1.0 / std::sqrt(static_cast<double>(dim));
-  for (int k = 0; k < count; ++k) half[k] = std::min(0.999, 3.0 * spread * (k + 0.5) / count);
+  const double reach = std::min(1.0, 3.0 / std::sqrt(static_cast<double>(dim)));
+  for (int k = 0; k < count; ++k) half[k] = reach * (k + 0.5) / count;
   constexpr int most_iterations = 20000;
   constexpr double tolerance = 1e-14;
   double change = 1.0;
@@ -66,7 +66,8 @@ std::vector<double> lloyd_max_centroids(int bits, std::int64_t dim) {
       const double high = k + 1 < count ? 0.5 * (half[k] + half[k + 1]) : 1.0;
       const double mass = density.mass(high) - density.mass(low);
       // A cell so far out that its mass vanishes keeps its centroid.
-      const double centroid = mass > 0.0 ? (density.moment(high) - density.moment(low)) / mass : half[k];
+      const double moment = density.moment(high) - density.moment(low);
+      const double centroid = mass > 0.0 ? std::clamp(moment / mass, low, high) : half[k];
       change = std::max(change, std::abs(centroid - half[k]));
       half[k] = centroid;
       low = high;

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+// The store: sharing by exact prefix, transactions, and what it notices.
+#include "seqkv/store.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <Kokkos_Core.hpp>
+
+#include "support/caches.hpp"
+#include "support/files.hpp"
+
+namespace seqkv {
+namespace {
+
+using test::value_of;
+using Space = Kokkos::DefaultExecutionSpace;
+
+constexpr std::int64_t block_tokens = 16;
+
+class StoreTest : public testing::Test {
+ protected:
+  test::ScratchFolder scratch;
+  std::filesystem::path folder = scratch.path() / "store";
+  StoreParameters parameters{test::shape_of(2, 1, 16, DType::bf16), Sha256().update("model").finish(), block_tokens};
+  Codec codec = value_of(Codec::parse("none+lossless"));
+
+  Store writer() { return value_of(Store::open_for_writing(folder, parameters)); }
+  Store reader() { return value_of(Store::open(folder)); }
+
+  /// A cache whose values at a token depend on the tokens up to it only, as a model's would.
+  KvCache cache_of(TokenSpan tokens) const {
+    KvCache cache = value_of(KvCache::create(parameters.shape, static_cast<std::int64_t>(tokens.size())));
+    std::uint32_t state = 1;
+    for (std::size_t t = 0; t < tokens.size(); ++t) {
+      state = state * 1664525U + tokens[t] + 1013904223U;
+      for (std::size_t tensor = 0; tensor < cache.view().tensors.size(); ++tensor) {
+        for (int i = 0; i < 16; ++i) {
+          const auto value = static_cast<float>((state >> (i % 16)) % 97 + tensor) / 7.0F;
+          store_from_float(cache.view().tensors[tensor], DType::bf16, static_cast<std::int64_t>(t) * 16 + i, value);
+        }
+      }
+    }
+    return cache;
+  }
+
+  /// Saves a session; returns how many blocks the store had already.
+  std::int64_t save(Store& store, const std::string& name, const std::vector<Token>& tokens) {
+    auto session = value_of(store.begin(name, tokens, codec));
+    const std::int64_t known = session.known_tokens();
+    const KvCache cache = cache_of(tokens);
+    const auto rest = static_cast<std::int64_t>(tokens.size()) - known;
+    for (const CodedBlock& block : value_of(encode(Space(), codec, cache.view().slice(known, rest),
+                                                   TokenSpan(tokens).subspan(known), known, block_tokens))) {
+      const auto status = session.append(block);
+      EXPECT_TRUE(status.ok()) << status.error().describe();
+    }
+    const auto status = session.commit();
+    EXPECT_TRUE(status.ok()) << status.error().describe();
+    return session.known_blocks();
+  }
+
+  void expect_restores(const Store& store, const std::string& name, const std::vector<Token>& tokens) {
+    const auto blocks = value_of(store.blocks(name));
+    KvCache out = value_of(KvCache::create(parameters.shape, static_cast<std::int64_t>(tokens.size())));
+    ASSERT_OK(decode(Space(), codec, blocks, out.view()));
+    EXPECT_TRUE(test::same_bytes(out, cache_of(tokens))) << name;
+  }
+};
+
+std::vector<Token> joined(std::vector<Token> a, const std::vector<Token>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+TEST_F(StoreTest, SessionsShareWholeBlocksOfTheirPrefix) {
+  const auto preamble = test::random_tokens(40, 1);  // two whole blocks and a half
+  const auto first = joined(preamble, test::random_tokens(30, 2));
+  const auto second = joined(preamble, test::random_tokens(50, 3));
+  Store store = writer();
+  EXPECT_EQ(save(store, "first", first), 0);
+  EXPECT_EQ(save(store, "second", second), 2);
+  const auto totals = value_of(store.totals());
+  EXPECT_EQ(totals.sessions, 2);
+  EXPECT_EQ(totals.session_tokens, 160);
+  EXPECT_EQ(totals.stored_tokens, 160 - 32);
+  expect_restores(reader(), "first", first);
+  expect_restores(reader(), "second", second);
+}
+
+TEST_F(StoreTest, TheSameTokensCostNothingTwice) {
+  const auto tokens = test::random_tokens(40, 4);
+  Store store = writer();
+  EXPECT_EQ(save(store, "a", tokens), 0);
+  EXPECT_EQ(save(store, "b", tokens), 3);  // the tail too
+  EXPECT_EQ(value_of(store.totals()).blocks, 3);
+  EXPECT_EQ(value_of(store.session("b")).own_bytes, 0);
+}
+
+TEST_F(StoreTest, ATailIsNotAPrefix) {
+  const auto tokens = test::random_tokens(40, 5);
+  const std::vector<Token> shorter(tokens.begin(), tokens.begin() + 36);
+  Store store = writer();
+  save(store, "shorter", shorter);
+  EXPECT_EQ(save(store, "longer", tokens), 2);
+  expect_restores(store, "longer", tokens);
+}
+
+TEST_F(StoreTest, CodecsDoNotShareBlocks) {
+  const auto tokens = test::random_tokens(32, 6);
+  Store store = writer();
+  save(store, "exact", tokens);
+  EXPECT_TRUE(value_of(store.match(tokens, value_of(Codec::parse("none+turboquant:3")))).empty());
+  EXPECT_EQ(value_of(store.match(tokens, codec)).size(), 2U);
+}
+
+TEST_F(StoreTest, ListsItsSessionsByName) {
+  Store store = writer();
+  const auto preamble = test::random_tokens(16, 7);
+  save(store, "b", joined(preamble, {1, 2, 3}));
+  save(store, "a", joined(preamble, {4, 5}));
+  const auto sessions = value_of(store.sessions());
+  ASSERT_EQ(sessions.size(), 2U);
+  EXPECT_EQ(sessions[0].name, "a");
+  EXPECT_EQ(sessions[0].tokens, 18);
+  EXPECT_EQ(sessions[0].blocks, 2);
+  EXPECT_GT(sessions[0].bytes, sessions[0].own_bytes);
+  EXPECT_EQ(sessions[0].codec, "none+lossless");
+  EXPECT_CODE(store.session("c"), ErrorCode::session_not_found);
+  EXPECT_CODE(store.blocks("c"), ErrorCode::session_not_found);
+}
+
+TEST_F(StoreTest, WithoutCommitNothingHappened) {
+  const auto tokens = test::random_tokens(64, 8);
+  Store store = writer();
+  save(store, "kept", test::random_tokens(20, 9));
+  const auto before = value_of(store.totals());
+  const auto pack_size = std::filesystem::file_size(folder / "packs" / "00000001.pack");
+  {
+    auto session = value_of(store.begin("dropped", tokens, codec));
+    const auto blocks = value_of(encode(Space(), codec, cache_of(tokens).view(), tokens, 0, block_tokens));
+    ASSERT_OK(session.append(blocks[0]));
+    EXPECT_CODE(session.commit(), ErrorCode::invalid_argument);  // blocks are missing
+    ASSERT_OK(session.append(blocks[1]));
+  }
+  EXPECT_EQ(value_of(store.totals()).blocks, before.blocks);
+  EXPECT_EQ(std::filesystem::file_size(folder / "packs" / "00000001.pack"), pack_size);
+  EXPECT_EQ(save(store, "dropped", tokens), 0);
+}
+
+TEST_F(StoreTest, AWriterThatDiedLeavesTheOldState) {
+  const auto kept = test::random_tokens(40, 10);
+  const auto lost = test::random_tokens(64, 11);
+  {
+    Store store = writer();
+    save(store, "kept", kept);
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    // Serial: the threads of the parent's pool do not exist here.
+    auto store = Store::open_for_writing(folder, parameters);
+    auto session = store->begin("lost", lost, codec);
+    const auto blocks = encode(Kokkos::Serial(), codec, cache_of(lost).view(), lost, 0, block_tokens);
+    const bool appended = session->append((*blocks)[0]).ok();
+    _exit(appended ? 0 : 1);  // no destructors: as a kill
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_EQ(status, 0);
+  Store store = writer();
+  EXPECT_EQ(value_of(store.sessions()).size(), 1U);
+  expect_restores(store, "kept", kept);
+  EXPECT_EQ(save(store, "lost", lost), 0);
+  expect_restores(store, "lost", lost);
+  EXPECT_TRUE(value_of(store.verify()).problems.empty());
+}
+
+TEST_F(StoreTest, AppendTakesTheNextBlockOnly) {
+  const auto tokens = test::random_tokens(48, 12);
+  Store store = writer();
+  auto session = value_of(store.begin("s", tokens, codec));
+  const auto blocks = value_of(encode(Space(), codec, cache_of(tokens).view(), tokens, 0, block_tokens));
+  EXPECT_CODE(session.append(blocks[1]), ErrorCode::invalid_argument);
+  ASSERT_OK(session.append(blocks[0]));
+  EXPECT_CODE(session.append(blocks[0]), ErrorCode::invalid_argument);
+  const auto other = test::random_tokens(16, 13);
+  EXPECT_CODE(session.append(value_of(encode(Space(), codec, cache_of(other).view(), other, 16, block_tokens))[0]),
+              ErrorCode::invalid_argument);
+}
+
+TEST_F(StoreTest, RefusesWhatDoesNotFit) {
+  Store store = writer();
+  EXPECT_CODE(store.begin("", test::random_tokens(5, 1), codec), ErrorCode::invalid_argument);
+  EXPECT_CODE(store.begin("bad \xff name", test::random_tokens(5, 1), codec), ErrorCode::invalid_argument);
+  EXPECT_CODE(store.begin("s", {}, codec), ErrorCode::empty_input);
+  save(store, "s", test::random_tokens(5, 1));
+  EXPECT_CODE(store.begin("s", test::random_tokens(5, 2), codec), ErrorCode::session_differs);
+  Store read_only = reader();
+  EXPECT_CODE(read_only.begin("t", test::random_tokens(5, 1), codec), ErrorCode::invalid_argument);
+  EXPECT_CODE(Store::open(scratch.path() / "nothing"), ErrorCode::file_not_found);
+}
+
+TEST_F(StoreTest, OneStoreOneKindOfCache) {
+  writer();
+  StoreParameters other = parameters;
+  other.model = Sha256().update("another").finish();
+  EXPECT_CODE(Store::open_for_writing(folder, other), ErrorCode::wrong_model);
+  other = parameters;
+  other.block_tokens = 32;
+  EXPECT_CODE(Store::open_for_writing(folder, other), ErrorCode::wrong_store);
+  other = parameters;
+  other.shape.dtype = DType::f16;
+  EXPECT_CODE(Store::open_for_writing(folder, other), ErrorCode::wrong_store);
+  other = parameters;
+  other.shape.rope.theta = 500000;
+  EXPECT_CODE(Store::open_for_writing(folder, other), ErrorCode::wrong_store);
+}
+
+TEST_F(StoreTest, EveryFlippedByteOfAPackIsNoticed) {
+  const auto tokens = test::random_tokens(40, 14);
+  {
+    Store store = writer();
+    save(store, "s", tokens);
+  }
+  const auto path = folder / "packs" / "00000001.pack";
+  const std::string good = test::read_all(path);
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 0x10);
+    scratch.write("store/packs/00000001.pack", bad);
+    const Store store = reader();
+    const auto blocks = store.blocks("s");
+    const auto report = value_of(store.verify());
+    // The session record at the end is not read for a restore, only kept for rebuilding the index.
+    EXPECT_EQ(blocks.ok(), report.broken_sessions.empty()) << "byte " << i;
+    if (blocks.ok()) expect_restores(store, "s", tokens);
+  }
+  scratch.write("store/packs/00000001.pack", good.substr(0, good.size() / 2));
+  EXPECT_CODE(reader().blocks("s"), ErrorCode::truncated);
+}
+
+TEST_F(StoreTest, ReadersGoOnWhileAWriterAppends) {
+  const auto first = test::random_tokens(40, 15);
+  Store store = writer();
+  save(store, "first", first);
+  const Store early = reader();
+  const auto blocks = value_of(early.blocks("first"));
+  for (int i = 0; i < 20; ++i) save(store, "later" + std::to_string(i), test::random_tokens(100, 100 + i));
+  // Views handed out before stay good, and the reader sees what came after.
+  KvCache out = value_of(KvCache::create(parameters.shape, 40));
+  ASSERT_OK(decode(Space(), codec, blocks, out.view()));
+  EXPECT_TRUE(test::same_bytes(out, cache_of(first)));
+  expect_restores(early, "later19", test::random_tokens(100, 119));
+}
+
+TEST_F(StoreTest, FilesAreForTheirOwnerOnly) {
+  Store store = writer();
+  save(store, "s", test::random_tokens(5, 16));
+  using std::filesystem::perms;
+  const auto others = perms::group_all | perms::others_all;
+  for (const char* name : {"", "store.db", "packs/00000001.pack"}) {
+    EXPECT_EQ(std::filesystem::status(folder / name).permissions() & others, perms::none) << name;
+  }
+}
+
+}  // namespace
+}  // namespace seqkv
