@@ -41,8 +41,8 @@ TEST(Labels, AllWorkIsLabeled) {
     const test::ScratchFolder scratch;
     const auto model = test::value_of(Model<Space>::load(space, SEQKV_MODEL));
     ManifestLine line;
-    line.session = "s";
-    line.text = "Every kernel has a name.";
+    line.session = std::string("s");
+    line.text = std::string("Every kernel has a name.");
     for (const char* spec : {"raw", "none+lossless", "none+turboquant:3,keys=unrotated"}) {
       BatchOptions options{test::value_of(Codec::parse(spec))};
       options.measure = 4;
