@@ -55,6 +55,7 @@ Result<Tokenizer> Tokenizer::parse(std::string_view text) {
   for (AddedToken& token : parts.added) {
     if (token.normalized && parts.nfc) {
       SEQKV_ASSIGN(token.content, to_nfc(token.content));
+      parts.entries[parts.entry_of[token.id]].bytes = token.content;  // the text that it was found in
     }
     (token.normalized ? normalized : raw).push_back(std::move(token));
   }
