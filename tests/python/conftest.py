@@ -15,7 +15,7 @@ def pytest_configure():
 
 @pytest.fixture(scope="session")
 def cli():
-    """Runs the program: cli("ls", "--store", folder, "--json", expect=0) -> support.Run (code, out, err, json)."""
+    """Runs the program: cli("ls", "--store", folder, "--json", expect=0), and gives a support.Run."""
     return support.run
 
 
@@ -27,7 +27,7 @@ def model():
 
 @pytest.fixture(scope="session")
 def shared():
-    """A path below the folder of models and texts that are not part of the project, or the test is skipped."""
+    """A path below the folder of models and texts beside the project; without it the test is skipped."""
 
     def find(name):
         path: pathlib.Path = support.SHARED / name

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 the seqkv authors
-"""What the Python tests have in common, with the standard library alone: running the program, safetensors files."""
+"""What the Python tests have in common, by the standard library alone: the program, safetensors files."""
 
 import collections
 import contextlib
@@ -64,8 +64,8 @@ def run(*arguments, expect=DONE, timeout=170, environment=None, **options):
 
 
 def refused(code, *arguments, names=(), beside=None, **options):
-    """Runs the program on something it has to refuse: with this exit code, one line on stderr that has all of
-    `names` in it, nothing on stdout. `beside` is a folder in which nothing may appear, disappear or change."""
+    """Runs the program on something it has to refuse: with this exit code, nothing on stdout, and one line on
+    stderr that has all of `names` in it. `beside` is a folder in which nothing may appear or change."""
     with contextlib.nullcontext() if beside is None else unchanged(beside):
         result = run(*arguments, "--quiet", expect=code, **options)
     assert result.out == "", result

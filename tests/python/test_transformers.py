@@ -38,9 +38,8 @@ def widths(source, **given):
         tie_word_embeddings=source.random() < 0.5,
     )
     shape.update(given)
-    shape["hidden_size"] = shape["num_attention_heads"] * source.randint(
-        5, 20
-    )  # transformers wants a multiple
+    # transformers wants a multiple.
+    shape["hidden_size"] = shape["num_attention_heads"] * source.randint(5, 20)
     return shape
 
 
