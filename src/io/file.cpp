@@ -102,7 +102,11 @@ Result<AtomicFile> AtomicFile::create(const fs::path& path) {
   fs::path temporary = path;
   temporary += fmt::format(".tmp-{}-{}", ::getpid(), counter.fetch_add(1));
   out.file_ = Descriptor(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (out.file_.get() < 0) return system_error("cannot create", path, errno);
+  if (out.file_.get() < 0) {
+    Error error = system_error("cannot create", path, errno);
+    if (error.code == ErrorCode::file_not_found) error.code = ErrorCode::io;  // it is the folder that is missing
+    return error;
+  }
   out.temporary_ = temporary;
   return out;
 }

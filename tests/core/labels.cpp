@@ -21,8 +21,8 @@ std::set<std::string> strangers;  // labels that do not follow the rule
 void look_at(const char* label) {
   const std::string text(label);
   const bool ours = text.starts_with("seqkv::") && text.find("::", 7) != std::string::npos;
-  // What Kokkos does on its own behalf (initializing a View of ours, deep copies, scratch of teams).
-  const bool of_kokkos = text.starts_with("Kokkos::") || text.find("Kokkos") != std::string::npos;
+  // What Kokkos does on its own behalf (initializing a View of ours, deep copies, scratch of teams, freeing).
+  const bool of_kokkos = text.find("Kokkos") != std::string::npos || text.starts_with("HostSpace");
   if (!ours && !of_kokkos) strangers.insert(text);
 }
 

@@ -158,13 +158,13 @@ TEST_F(StoreTest, AWriterThatDiedLeavesTheOldState) {
     Store store = writer();
     save(store, "kept", kept);
   }
+  // Coded before the fork: the threads of Kokkos do not exist in the child.
+  const auto blocks = value_of(encode(Space(), codec, cache_of(lost).view(), lost, 0, block_tokens));
   const pid_t child = fork();
   if (child == 0) {
-    // Serial: the threads of the parent's pool do not exist here.
     auto store = Store::open_for_writing(folder, parameters);
     auto session = store->begin("lost", lost, codec);
-    const auto blocks = encode(Kokkos::Serial(), codec, cache_of(lost).view(), lost, 0, block_tokens);
-    const bool appended = session->append((*blocks)[0]).ok();
+    const bool appended = session->append(blocks[0]).ok();
     _exit(appended ? 0 : 1);  // no destructors: as a kill
   }
   int status = 0;
