@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "seqkv/backends.hpp"
+
 namespace seqkv::cpu {
 
 #if defined(SEQKV_HAVE_X86_KERNELS)
@@ -48,3 +50,12 @@ const Kernels* kernels() {
 }
 
 }  // namespace seqkv::cpu
+
+namespace seqkv {
+
+std::string cpu_kernels() {
+  const cpu::Kernels* best = cpu::kernels();
+  return best == nullptr ? "portable" : best->name;
+}
+
+}  // namespace seqkv

@@ -5,6 +5,8 @@
 /// The sum over a row that norms and softmax share: 16 chains, folded in a fixed order (model/kernels.hpp).
 #pragma once
 
+#include <Kokkos_Core.hpp>
+
 #include "core/detmath.hpp"
 #include "model/kernels.hpp"
 

@@ -5,6 +5,7 @@
 /// Weights of a model, packed for the kernels.
 #pragma once
 
+#include <Kokkos_Core.hpp>
 #include <vector>
 
 #include "model/kernels.hpp"
