@@ -5,26 +5,33 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+system_python=/usr/bin/python3
+[ -x $system_python ] || system_python=python3
+
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
 die() {
   say "$*"
   exit 1
 }
 
-# What the build needs, as "probe Debian-package". A probe is a command, a pkg-config module or a header.
+# What the build needs, as "probe Debian-package". A probe is a command, a pkg-config module, a
+# header or a module of the system's Python.
 build_needs=(
   "command:cmake cmake" "command:ninja ninja-build" "command:c++ g++" "command:pkg-config pkg-config"
-  "command:patch patch" "command:git git" "command:python3 python3" "module:libzstd libzstd-dev"
+  "command:patch patch" "command:python3 python3" "module:libzstd libzstd-dev"
   "module:libpcre2-8 libpcre2-dev" "module:libutf8proc libutf8proc-dev" "module:libxxhash libxxhash-dev"
   "module:sqlite3 libsqlite3-dev" "module:libcrypto libssl-dev" "module:liblzma liblzma-dev" "module:fmt libfmt-dev"
   "header:nlohmann/json.hpp nlohmann-json3-dev" "header:CLI/CLI.hpp libcli11-dev"
 )
-test_needs=("header:gtest/gtest.h libgtest-dev" "module:sqlite3 sqlite3" "header:rapidcheck.h librapidcheck-dev")
+test_needs=("header:gtest/gtest.h libgtest-dev" "header:rapidcheck.h librapidcheck-dev")
+# Of the system's Python, unless SEQKV_TEST_PYTHON names another one.
+python_test_needs=("python:pytest python3-pytest" "python:numpy python3-numpy")
 bench_needs=("header:benchmark/benchmark.h libbenchmark-dev")
 
 has() {
   case $1 in
     command:*) command -v "${1#*:}" >/dev/null ;;
+    python:*) "$system_python" -c "import ${1#*:}" 2>/dev/null ;;
     module:*) pkg-config --exists "${1#*:}" 2>/dev/null ;;
     header:*) printf '#include <%s>\n' "${1#*:}" | c++ -std=c++20 -fsyntax-only -x c++ - 2>/dev/null ;;
   esac

@@ -41,6 +41,7 @@ const std::vector<Command>& commands();
 Action declare_info(CLI::App& app);
 Action declare_tokenize(CLI::App& app);
 Action declare_prefill(CLI::App& app);
+Action declare_compare(CLI::App& app);
 Action declare_compress(CLI::App& app);
 Action declare_decompress(CLI::App& app);
 Action declare_evaluate(CLI::App& app);

@@ -17,6 +17,7 @@ const std::vector<Command>& commands() {
       {"info", "Show the build, its backends and limits", declare_info},
       {"tokenize", "Turn text into token ids, or back", declare_tokenize},
       {"prefill", "Run a model over text and write its KV cache", declare_prefill},
+      {"compare", "Compare two KV caches of the same tokens", declare_compare},
       {"compress", "Code a KV cache into a frame (.sqkv)", declare_compress},
       {"decompress", "Restore a KV cache from a frame", declare_decompress},
       {"evaluate", "Measure codecs on text: bits against quality after a restore", declare_evaluate},
