@@ -89,8 +89,8 @@ inline void gemm_panel(const kernels::Gemm& args, std::int64_t panel, std::int64
     const float* a = args.a + first * args.lda + k;
     const std::int64_t at = (panel * depth + k) * kernels::panel_width;
     if (args.b.is_bf16) {
-      multiply(last - first, kernels::panel_width, some, a, args.lda, static_cast<const std::uint16_t*>(args.b.data) + at,
-               kernels::panel_width, c, args.ldc, k > 0);
+      multiply(last - first, kernels::panel_width, some, a, args.lda,
+               static_cast<const std::uint16_t*>(args.b.data) + at, kernels::panel_width, c, args.ldc, k > 0);
     } else {
       multiply(last - first, kernels::panel_width, some, a, args.lda, static_cast<const float*>(args.b.data) + at,
                kernels::panel_width, c, args.ldc, k > 0);

@@ -132,12 +132,14 @@ template <class Body>
 SEQKV_INLINE void for_each_vector(std::int64_t count, const Body& body) {
   std::int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    body(i, [](const float* p) { return load(p); }, [](float* p, f32x16 a) { store(p, a); });
+    body(
+        i, [](const float* p) { return load(p); }, [](float* p, f32x16 a) { store(p, a); });
   }
   if (i < count) {
     const std::int64_t rest = count - i;
-    body(i, [rest](const float* p) { return load_some(p, rest); },
-         [rest](float* p, f32x16 a) { store_some(p, a, rest); });
+    body(
+        i, [rest](const float* p) { return load_some(p, rest); },
+        [rest](float* p, f32x16 a) { store_some(p, a, rest); });
   }
 }
 

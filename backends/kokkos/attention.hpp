@@ -66,7 +66,8 @@ void attention(const ExecutionSpace& space, const kernels::Attention& args) {
           Kokkos::parallel_for(Kokkos::TeamThreadRange(team, dim), [&](const std::int64_t i) {
             float acc = out(i) * shrink;
             for (std::int64_t j = low; j < high; ++j) {
-              const float* values = kernels::value_row_at(cache, args.heads, args.layer, head / group, tile * key_tile + j);
+              const float* values =
+                  kernels::value_row_at(cache, args.heads, args.layer, head / group, tile * key_tile + j);
               acc = detmath::fma(p(j), values[i], acc);
             }
             out(i) = acc;
@@ -74,9 +75,8 @@ void attention(const ExecutionSpace& space, const kernels::Attention& args) {
           team.team_barrier();
         }
         const float scale = 1.0F / denominator;
-        Kokkos::parallel_for(Kokkos::TeamThreadRange(team, dim), [&](const std::int64_t i) {
-          args.out[m * args.ldo + head * dim + i] = out(i) * scale;
-        });
+        Kokkos::parallel_for(Kokkos::TeamThreadRange(team, dim),
+                             [&](const std::int64_t i) { args.out[m * args.ldo + head * dim + i] = out(i) * scale; });
       });
 }
 

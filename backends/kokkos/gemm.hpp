@@ -25,7 +25,8 @@ void gemm(const ExecutionSpace& space, const kernels::Gemm& args) {
         float sum = 0;
         if (args.b.is_bf16) {
           const auto* weights = static_cast<const std::uint16_t*>(args.b.data) + base;
-          for (std::int64_t k = 0; k < depth; ++k) sum = detmath::fma(row[k], bf16_to_float(weights[k * panel_width]), sum);
+          for (std::int64_t k = 0; k < depth; ++k)
+            sum = detmath::fma(row[k], bf16_to_float(weights[k * panel_width]), sum);
         } else {
           const auto* weights = static_cast<const float*>(args.b.data) + base;
           for (std::int64_t k = 0; k < depth; ++k) sum = detmath::fma(row[k], weights[k * panel_width], sum);

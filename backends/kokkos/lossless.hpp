@@ -88,8 +88,8 @@ struct Lossless {
                                       const std::byte* values, std::byte* out, std::byte* scratch) const {
     std::int64_t written = 0;
     Kokkos::single(
-        Kokkos::PerTeam(team),
-        [&](std::int64_t& bytes) { bytes = encode_alone(subblock, values, out, scratch); }, written);
+        Kokkos::PerTeam(team), [&](std::int64_t& bytes) { bytes = encode_alone(subblock, values, out, scratch); },
+        written);
     return written;
   }
 
@@ -98,8 +98,8 @@ struct Lossless {
                               std::int64_t bytes, std::byte* values, std::byte* scratch) const {
     int whole = 0;
     Kokkos::single(
-        Kokkos::PerTeam(team),
-        [&](int& done) { done = decode_alone(subblock, in, bytes, values, scratch) ? 1 : 0; }, whole);
+        Kokkos::PerTeam(team), [&](int& done) { done = decode_alone(subblock, in, bytes, values, scratch) ? 1 : 0; },
+        whole);
     return whole == 1;
   }
 
@@ -254,7 +254,8 @@ struct Lossless {
     for (std::int64_t head = 0; head < subblock.heads; ++head) {
       const rans::Share* share = shares + head * symbols;
       for (int s = 0; s < symbols; ++s) {
-        for (std::uint32_t k = 0; k < share[s].frequency; ++k) symbol_of[share[s].start + k] = static_cast<std::uint8_t>(s);
+        for (std::uint32_t k = 0; k < share[s].frequency; ++k)
+          symbol_of[share[s].start + k] = static_cast<std::uint8_t>(s);
       }
       for (std::int64_t i = 0; i < per_head; ++i) {
         const auto lane = static_cast<int>(i % rans::lanes);

@@ -112,7 +112,8 @@ struct TurboQuant {
       unsigned plane[most_bits] = {};
       for (std::int64_t i = 8 * j; i < 8 * j + 8 && i < rotation.dim; ++i) {
         const auto index = static_cast<unsigned>(quantize(x[i] * inverse));
-        for (int b = 0; b < bits; ++b) plane[b] |= (index >> static_cast<unsigned>(b) & 1U) << static_cast<unsigned>(i % 8);
+        for (int b = 0; b < bits; ++b)
+          plane[b] |= (index >> static_cast<unsigned>(b) & 1U) << static_cast<unsigned>(i % 8);
       }
       for (int b = 0; b < bits; ++b) planes[(b * vectors + v) * plane_row() + j] = static_cast<std::byte>(plane[b]);
     }

@@ -19,9 +19,12 @@ constexpr std::size_t size_of(DType dtype) noexcept { return dtype == DType::f32
 /// "bf16", "f16" or "f32".
 constexpr std::string_view to_string(DType dtype) noexcept {
   switch (dtype) {
-    case DType::bf16: return "bf16";
-    case DType::f16: return "f16";
-    case DType::f32: return "f32";
+    case DType::bf16:
+      return "bf16";
+    case DType::f16:
+      return "f16";
+    case DType::f32:
+      return "f32";
   }
   return "?";
 }

@@ -84,8 +84,7 @@ struct BasicKvView {
 
   /// A view that only reads, of the same memory.
   operator BasicKvView<const std::byte>() const  // NOLINT(google-explicit-constructor): as T* to const T*
-    requires(!std::is_const_v<Byte>)
-  {
+      requires(!std::is_const_v<Byte>) {
     return {shape, tokens, {tensors.begin(), tensors.end()}, strides, memory};
   }
 

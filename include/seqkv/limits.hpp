@@ -20,16 +20,16 @@ inline constexpr std::int64_t max_tokens = 1LL << 31;      ///< of one session; 
 inline constexpr std::int64_t max_vocabulary = 1LL << 24;  ///< of a model; not in the format
 
 // Models.
-inline constexpr std::int64_t max_hidden = 1 << 17;     ///< width of the residual stream; not in the format
-inline constexpr std::int64_t max_query_heads = 4096;   ///< not in the format
+inline constexpr std::int64_t max_hidden = 1 << 17;    ///< width of the residual stream; not in the format
+inline constexpr std::int64_t max_query_heads = 4096;  ///< not in the format
 
 // Files.
-inline constexpr std::int64_t max_safetensors_header = 100'000'000;    ///< as the reference implementation
-inline constexpr std::int64_t max_json_bytes = 256LL << 20;            ///< config, tokenizer, index, manifest line
-inline constexpr std::int64_t max_text_bytes = 16LL << 30;             ///< a text file after decompression
-inline constexpr std::int64_t max_codec_spec = 255;                    ///< bytes of a codec string; format
-inline constexpr std::int64_t max_session_name = 1024;                 ///< bytes; format of packs
-inline constexpr std::int64_t max_subblock_bytes = (1LL << 31) - 1;     ///< raw bytes of one sub-block; format
-inline constexpr std::int64_t max_coded_block = 1LL << 40;             ///< bytes of one coded block; not in the format
+inline constexpr std::int64_t max_safetensors_header = 100'000'000;  ///< as the reference implementation
+inline constexpr std::int64_t max_json_bytes = 256LL << 20;          ///< config, tokenizer, index, manifest line
+inline constexpr std::int64_t max_text_bytes = 16LL << 30;           ///< a text file after decompression
+inline constexpr std::int64_t max_codec_spec = 255;                  ///< bytes of a codec string; format
+inline constexpr std::int64_t max_session_name = 1024;               ///< bytes; format of packs
+inline constexpr std::int64_t max_subblock_bytes = (1LL << 31) - 1;  ///< raw bytes of one sub-block; format
+inline constexpr std::int64_t max_coded_block = 1LL << 40;           ///< bytes of one coded block; not in the format
 
 }  // namespace seqkv::limits

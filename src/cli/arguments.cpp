@@ -25,7 +25,8 @@ void TokenSource::declare(CLI::App& app) {
   from->add_option("--text", text, "Text file (plain, .xz, .zst; .jsonl: see --index)");
   from->add_option("--tokens", tokens, "Token file (.npy, .json, .jsonl, or the input_ids of .safetensors)");
   from->require_option(1);
-  app.add_option("--index", index, "Which document or sequence of a .jsonl file, from 0")->check(CLI::NonNegativeNumber);
+  app.add_option("--index", index, "Which document or sequence of a .jsonl file, from 0")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--max-tokens", max_tokens, "Use only the first N tokens")->check(CLI::PositiveNumber);
 }
 
@@ -48,11 +49,13 @@ Result<std::vector<Token>> TokenSource::read(const Model<Space>& model) const {
     if (at >= sequences->size()) return missing(sequences->size(), tokens);
     out = std::move((*sequences)[at]);
   }
-  if (max_tokens > 0 && static_cast<std::int64_t>(out.size()) > max_tokens) out.resize(static_cast<std::size_t>(max_tokens));
+  if (max_tokens > 0 && static_cast<std::int64_t>(out.size()) > max_tokens)
+    out.resize(static_cast<std::size_t>(max_tokens));
   return out;
 }
 
-Result<std::shared_ptr<const Model<Space>>> load_model(const Options& options, const Space& space, const std::string& folder) {
+Result<std::shared_ptr<const Model<Space>>> load_model(const Options& options, const Space& space,
+                                                       const std::string& folder) {
   const double start = now();
   auto model = Model<Space>::load(space, folder);
   if (model) {

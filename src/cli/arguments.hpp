@@ -35,6 +35,7 @@ struct TokenSource {
 };
 
 /// Loads a model and says so.
-Result<std::shared_ptr<const Model<Space>>> load_model(const Options& options, const Space& space, const std::string& folder);
+Result<std::shared_ptr<const Model<Space>>> load_model(const Options& options, const Space& space,
+                                                       const std::string& folder);
 
 }  // namespace seqkv::cli

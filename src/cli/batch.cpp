@@ -39,7 +39,8 @@ Result<void> refuse_several_ranks() {
     const char* value = std::getenv(name);
     const bool inside_step = std::string_view(name) != "SLURM_NTASKS" || std::getenv("SLURM_STEP_ID") != nullptr;
     if (value != nullptr && inside_step && std::atoi(value) > 1) {
-      return Error(ErrorCode::unsupported, fmt::format("started as {} processes ({}), but this build has no MPI: run one", value, name));
+      return Error(ErrorCode::unsupported,
+                   fmt::format("started as {} processes ({}), but this build has no MPI: run one", value, name));
     }
   }
   return {};
@@ -110,8 +111,9 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   batch.measure = arguments.measure;
   batch.stop = &stop_requested;
   Progress progress(options, "batch");
-  auto report = run_batch(space, *model, arguments.store, *manifest, batch,
-                          [&progress](std::int64_t done, std::int64_t all, const BatchRow&) { progress.update(done, all); });
+  auto report =
+      run_batch(space, *model, arguments.store, *manifest, batch,
+                [&progress](std::int64_t done, std::int64_t all, const BatchRow&) { progress.update(done, all); });
   if (!report) return std::move(report).error();
   auto store = Store::open(arguments.store);
   if (!store) return std::move(store).error();
@@ -134,13 +136,17 @@ Action declare_batch(CLI::App& app) {
   add_dtype(app, arguments->dtype, "Number type in which sessions are coded (default bf16)");
   app.add_option("--block-tokens", arguments->block_tokens, "Tokens of a block; prefixes are shared in whole blocks")
       ->check(CLI::Range(16, 4096));
-  app.add_option("--prefix", arguments->prefix,
-                 "A prefix that is stored but not in memory: restore it and go on from there (default), or recompute it")
+  app.add_option(
+         "--prefix", arguments->prefix,
+         "A prefix that is stored but not in memory: restore it and go on from there (default), or recompute it")
       ->check(CLI::IsMember({"restore", "recompute"}));
-  app.add_option("--measure", arguments->measure, "Measure KL: the last N tokens of each session run on its restored cache")
+  app.add_option("--measure", arguments->measure,
+                 "Measure KL: the last N tokens of each session run on its restored cache")
       ->check(CLI::NonNegativeNumber);
-  app.add_flag("--restart", arguments->restart, "Go on after an interruption: sessions that are stored are passed over");
-  app.footer(R"(A line of the manifest: {"session": NAME, and one of "text": TEXT, "text_file": PATH, "tokens": [IDS], "kv": PATH}.
+  app.add_flag("--restart", arguments->restart,
+               "Go on after an interruption: sessions that are stored are passed over");
+  app.footer(
+      R"(A line of the manifest: {"session": NAME, and one of "text": TEXT, "text_file": PATH, "tokens": [IDS], "kv": PATH}.
 All lines are checked before work starts. SIGINT or SIGTERM: the session in hand is finished, exit code 8.
 Example:
   seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+turboquant:4 --measure 64)");

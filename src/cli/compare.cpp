@@ -44,7 +44,8 @@ Result<void> check_same_tokens(const KvFile& reference, const KvFile& other, con
   const TokenSpan b = other.tokens();
   const auto differ = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
   if (differ == a.end() && a.size() == b.size()) return {};
-  return Error(ErrorCode::shape_mismatch, fmt::format("{} and {} tokens, which differ from position {} on", a.size(), b.size(), differ - a.begin()))
+  return Error(ErrorCode::shape_mismatch, fmt::format("{} and {} tokens, which differ from position {} on", a.size(),
+                                                      b.size(), differ - a.begin()))
       .in_file(name)
       .at_field("input_ids");
 }
@@ -87,7 +88,8 @@ Result<int> run(const Arguments& arguments, const Options& options) {
     progress.update(first + count, tokens);
   }
   const auto& [keys, values] = difference;
-  const bool within = arguments.tolerance < 0 || (keys.relative() <= arguments.tolerance && values.relative() <= arguments.tolerance);
+  const bool within =
+      arguments.tolerance < 0 || (keys.relative() <= arguments.tolerance && values.relative() <= arguments.tolerance);
   print(options, {{"tokens", tokens},
                   {"identical", keys.identical && values.identical},
                   {"key_error", keys.relative()},
@@ -105,7 +107,8 @@ Action declare_compare(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   app.add_option("reference", arguments->reference, "KV file (.safetensors)")->required();
   app.add_option("other", arguments->other, "KV file of the same tokens")->required();
-  app.add_option("--tolerance", arguments->tolerance, "Largest relative error of keys and of values; above it the exit code is 5")
+  app.add_option("--tolerance", arguments->tolerance,
+                 "Largest relative error of keys and of values; above it the exit code is 5")
       ->check(CLI::NonNegativeNumber);
   app.footer(R"(Number types may differ. key_error and value_error are root mean squares, relative to the reference's.
 Example:

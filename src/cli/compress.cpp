@@ -25,8 +25,9 @@ Result<Digest> model_of(const Arguments& arguments, const KvFile& file, const Op
   if (!model) return std::move(model).error();
   const Digest given = (*model)->fingerprint().combined();
   if (!file.model().is_zero() && file.model() != given) {
-    return Error(ErrorCode::wrong_model, fmt::format("the file names model {}, {} is model {}", file.model().hex().substr(0, 16),
-                                                     arguments.model, given.hex().substr(0, 16)))
+    return Error(ErrorCode::wrong_model,
+                 fmt::format("the file names model {}, {} is model {}", file.model().hex().substr(0, 16),
+                             arguments.model, given.hex().substr(0, 16)))
         .in_file(arguments.in);
   }
   return given;
@@ -43,7 +44,8 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   auto model = model_of(arguments, *file, options);
   if (!model) return std::move(model).error();
 
-  auto writer = FrameWriter::create(arguments.out, {file->shape(), tokens, arguments.block_tokens, codec->spec(), *model, {}});
+  auto writer =
+      FrameWriter::create(arguments.out, {file->shape(), tokens, arguments.block_tokens, codec->spec(), *model, {}});
   if (!writer) return std::move(writer).error();
   const double start = now();
   Progress progress(options, "compress");
@@ -82,7 +84,8 @@ Action declare_compress(CLI::App& app) {
   app.add_option("out", arguments->out, "Frame to write (.sqkv)")->required();
   app.add_option("--codec", arguments->codec, codec_help)->required();
   app.add_option("--model", arguments->model, "Model folder: checks and records which model the cache is of");
-  app.add_option("--block-tokens", arguments->block_tokens, "Tokens of a block, which decodes on its own")->check(CLI::Range(16, 4096));
+  app.add_option("--block-tokens", arguments->block_tokens, "Tokens of a block, which decodes on its own")
+      ->check(CLI::Range(16, 4096));
   app.footer("Example:\n  seqkv compress kv.safetensors kv.sqkv --codec none+turboquant:4");
   return [arguments](const Options& options) { return run(*arguments, options); };
 }

@@ -22,8 +22,10 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   const FrameInfo& info = frame->info();
   const DType dtype = arguments.dtype.empty() ? info.shape.dtype : dtype_of(arguments.dtype);
   const double start = now();
-  const CodedCache cache{info.shape, info.codec, info.model, info.block_tokens, frame->blocks(0, info.blocks()), *tokens};
-  if (auto status = write_blocks(options, cache, dtype, arguments.out); !status) return std::move(status).error().in_file(arguments.in);
+  const CodedCache cache{info.shape, info.codec, info.model, info.block_tokens, frame->blocks(0, info.blocks()),
+                         *tokens};
+  if (auto status = write_blocks(options, cache, dtype, arguments.out); !status)
+    return std::move(status).error().in_file(arguments.in);
   const double seconds = now() - start;
   const auto components = static_cast<double>(info.tokens * info.shape.components_per_token());
   print(options, {{"codec", info.codec},

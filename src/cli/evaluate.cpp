@@ -53,7 +53,8 @@ Result<std::vector<std::vector<Token>>> read_tokens(const Arguments& arguments, 
     documents.push_back(std::move(*tokens));
   }
   if (documents.empty()) {
-    return Error(ErrorCode::empty_input, fmt::format("none of {} documents has {} tokens", texts->size(), needed)).in_file(arguments.text);
+    return Error(ErrorCode::empty_input, fmt::format("none of {} documents has {} tokens", texts->size(), needed))
+        .in_file(arguments.text);
   }
   return documents;
 }
@@ -83,7 +84,8 @@ Result<int> run(Arguments& arguments, const Options& options) {
   auto documents = read_tokens(arguments, **model);
   if (!documents) return std::move(documents).error();
   if (static_cast<std::int64_t>(documents->size()) < arguments.docs) {
-    say(options, fmt::format("only {} documents are long enough ({} were asked for)", documents->size(), arguments.docs));
+    say(options,
+        fmt::format("only {} documents are long enough ({} were asked for)", documents->size(), arguments.docs));
   }
   Progress progress(options, "evaluate");
   auto report = evaluate(space, *model, *documents, *codecs, arguments.options,
@@ -114,13 +116,16 @@ Action declare_evaluate(CLI::App& app) {
   app.add_option("--text", arguments->text, "Documents (.jsonl with \"text\"; .xz and .zst too)")->required();
   app.add_option("--codec", arguments->codecs, std::string(codec_help) + "; several may be given");
   app.add_flag("--only", arguments->only, "Without the baselines raw and none+turboquant:2, 3, 4")->needs("--codec");
-  app.add_option("--context", arguments->options.context, "Tokens whose cache is coded (default 768)")->check(CLI::Range(2, 1 << 24));
+  app.add_option("--context", arguments->options.context, "Tokens whose cache is coded (default 768)")
+      ->check(CLI::Range(2, 1 << 24));
   app.add_option("--continue", arguments->options.continuation, "Tokens run on the restored cache (default 128)")
       ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--docs", arguments->docs, "Documents: the first that are long enough (default 24)")->check(CLI::PositiveNumber);
+  app.add_option("--docs", arguments->docs, "Documents: the first that are long enough (default 24)")
+      ->check(CLI::PositiveNumber);
   add_dtype(app, arguments->dtype, "Number type in which an engine holds the cache (default bf16)");
-  app.footer("The exact cache is fp32; `raw` shows what rounding to --dtype alone does.\nExample:\n"
-             "  seqkv evaluate --model models/docs-7m --text eval.jsonl.xz --codec none+lossless --json");
+  app.footer(
+      "The exact cache is fp32; `raw` shows what rounding to --dtype alone does.\nExample:\n"
+      "  seqkv evaluate --model models/docs-7m --text eval.jsonl.xz --codec none+lossless --json");
   return [arguments](const Options& options) { return run(*arguments, options); };
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-#include <Kokkos_Core.hpp>
 #include <fmt/format.h>
+#include <Kokkos_Core.hpp>
 
 #include <algorithm>
 
@@ -34,23 +34,24 @@ std::vector<std::string> backends() {
 }
 
 Result<int> run(const Options& options) {
-  print(options, {{"version", version()},
-                  {"frame_version", frame_version},
-                  {"store_version", store_version},
-                  {"compiler", __VERSION__},
-                  {"kokkos", fmt::format("{}.{}.{}", KOKKOS_VERSION / 10000, KOKKOS_VERSION / 100 % 100, KOKKOS_VERSION % 100)},
-                  {"backends", backends()},
-                  {"default_backend", Space::name()},
-                  {"devices", std::max(Kokkos::num_devices(), 0)},
-                  {"threads", Kokkos::DefaultHostExecutionSpace().concurrency()},
-                  {"cpu_kernels", cpu_kernels()},
-                  {"mpi", false},
-                  {"limits", Report{{"max_layers", limits::max_layers},
-                                    {"max_kv_heads", limits::max_kv_heads},
-                                    {"max_head_dim", limits::max_head_dim},
-                                    {"max_block_tokens", limits::max_block_tokens},
-                                    {"max_tokens", limits::max_tokens},
-                                    {"max_vocabulary", limits::max_vocabulary}}}});
+  print(options,
+        {{"version", version()},
+         {"frame_version", frame_version},
+         {"store_version", store_version},
+         {"compiler", __VERSION__},
+         {"kokkos", fmt::format("{}.{}.{}", KOKKOS_VERSION / 10000, KOKKOS_VERSION / 100 % 100, KOKKOS_VERSION % 100)},
+         {"backends", backends()},
+         {"default_backend", Space::name()},
+         {"devices", std::max(Kokkos::num_devices(), 0)},
+         {"threads", Kokkos::DefaultHostExecutionSpace().concurrency()},
+         {"cpu_kernels", cpu_kernels()},
+         {"mpi", false},
+         {"limits", Report{{"max_layers", limits::max_layers},
+                           {"max_kv_heads", limits::max_kv_heads},
+                           {"max_head_dim", limits::max_head_dim},
+                           {"max_block_tokens", limits::max_block_tokens},
+                           {"max_tokens", limits::max_tokens},
+                           {"max_vocabulary", limits::max_vocabulary}}}});
   return 0;
 }
 

@@ -73,7 +73,8 @@ Result<int> run(const Arguments& arguments, const Options& options) {
     if (last) break;
   }
   const double seconds = now() - start;
-  if (auto written = write(arguments, space, **model, *tokens, sequence, output); !written) return std::move(written).error();
+  if (auto written = write(arguments, space, **model, *tokens, sequence, output); !written)
+    return std::move(written).error();
   print(options, {{"tokens", count},
                   {"seconds", seconds},
                   {"tokens_per_second", static_cast<double>(count) / seconds},

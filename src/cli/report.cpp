@@ -75,13 +75,15 @@ void print_table(const std::vector<Report>& rows) {
   }
   std::vector<std::size_t> widths(lines[0].size());
   for (const auto& line : lines) {
-    for (std::size_t column = 0; column < line.size(); ++column) widths[column] = std::max(widths[column], line[column].size());
+    for (std::size_t column = 0; column < line.size(); ++column)
+      widths[column] = std::max(widths[column], line[column].size());
   }
   for (const auto& line : lines) {
     std::string text;
     for (std::size_t column = 0; column < line.size(); ++column) {
       const bool is_text = std::holds_alternative<std::string>(rows[0].fields()[column].second.data());
-      text += is_text ? fmt::format("{:<{}}  ", line[column], widths[column]) : fmt::format("{:>{}}  ", line[column], widths[column]);
+      text += is_text ? fmt::format("{:<{}}  ", line[column], widths[column])
+                      : fmt::format("{:>{}}  ", line[column], widths[column]);
     }
     text.erase(text.find_last_not_of(' ') + 1);
     fmt::print("{}\n", text);
@@ -102,7 +104,8 @@ void print_fields(const Report& report, const std::string& prefix) {
 }  // namespace
 
 void Report::set(const std::string& name, Value value) {
-  const auto found = std::find_if(fields_.begin(), fields_.end(), [&name](const Field& field) { return field.first == name; });
+  const auto found =
+      std::find_if(fields_.begin(), fields_.end(), [&name](const Field& field) { return field.first == name; });
   if (found == fields_.end()) {
     fields_.emplace_back(name, std::move(value));
   } else {

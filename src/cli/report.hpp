@@ -38,7 +38,8 @@ class Value {
   /// A report within, or the rows of a table, shared because reports hold values in turn.
   using Inner = std::shared_ptr<const Report>;
   using Table = std::shared_ptr<const std::vector<Report>>;
-  using Data = std::variant<std::monostate, bool, std::int64_t, double, std::string, std::vector<std::string>, Inner, Table>;
+  using Data =
+      std::variant<std::monostate, bool, std::int64_t, double, std::string, std::vector<std::string>, Inner, Table>;
   const Data& data() const { return data_; }
 
  private:

@@ -32,7 +32,8 @@ Result<int> encode_texts(const Arguments& arguments, const Tokenizer& tokenizer,
   Progress progress(options, "tokenize");
   for (const std::string& document : *documents) {
     auto ids = tokenizer.encode(document, arguments.template_tokens ? SpecialTokens::add : SpecialTokens::none);
-    if (!ids) return std::move(ids).error().at_field(fmt::format("document {}", sequences.size())).in_file(arguments.text);
+    if (!ids)
+      return std::move(ids).error().at_field(fmt::format("document {}", sequences.size())).in_file(arguments.text);
     tokens += static_cast<std::int64_t>(ids->size());
     bytes += static_cast<std::int64_t>(document.size());
     sequences.push_back(std::move(*ids));
@@ -40,7 +41,11 @@ Result<int> encode_texts(const Arguments& arguments, const Tokenizer& tokenizer,
   }
   const double seconds = now() - start;
   if (auto written = write_token_file(arguments.out, sequences); !written) return std::move(written).error();
-  print(options, {{"documents", sequences.size()}, {"tokens", tokens}, {"bytes", bytes}, {"seconds", seconds}, {"out", arguments.out}});
+  print(options, {{"documents", sequences.size()},
+                  {"tokens", tokens},
+                  {"bytes", bytes},
+                  {"seconds", seconds},
+                  {"out", arguments.out}});
   return 0;
 }
 
@@ -50,7 +55,8 @@ Result<int> decode_tokens(const Arguments& arguments, const Tokenizer& tokenizer
   std::vector<std::string> documents;
   for (const auto& sequence : *sequences) {
     auto text = tokenizer.decode(sequence);
-    if (!text) return std::move(text).error().at_field(fmt::format("sequence {}", documents.size())).in_file(arguments.tokens);
+    if (!text)
+      return std::move(text).error().at_field(fmt::format("sequence {}", documents.size())).in_file(arguments.tokens);
     documents.push_back(std::move(*text));
   }
   if (auto written = write_documents(arguments.out, documents); !written) return std::move(written).error();
@@ -64,7 +70,8 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   }
   auto tokenizer = Tokenizer::load(std::filesystem::path(arguments.model) / "tokenizer.json");
   if (!tokenizer) return std::move(tokenizer).error();
-  return arguments.decode ? decode_tokens(arguments, *tokenizer, options) : encode_texts(arguments, *tokenizer, options);
+  return arguments.decode ? decode_tokens(arguments, *tokenizer, options)
+                          : encode_texts(arguments, *tokenizer, options);
 }
 
 }  // namespace
@@ -74,7 +81,8 @@ Action declare_tokenize(CLI::App& app) {
   app.add_option("--model", arguments->model, "Model folder with tokenizer.json")->required();
   app.add_option("--text", arguments->text, "Text file; of .jsonl (.xz, .zst) the \"text\" of every line");
   app.add_option("--tokens", arguments->tokens, "Token file to turn back into text");
-  app.add_option("--out", arguments->out, "Token file to write (.npy, .json, .jsonl); with --decode a .jsonl of texts")->required();
+  app.add_option("--out", arguments->out, "Token file to write (.npy, .json, .jsonl); with --decode a .jsonl of texts")
+      ->required();
   app.add_flag("--decode", arguments->decode, "From tokens to text");
   app.add_flag("--template", arguments->template_tokens, "Add the special tokens of the tokenizer's template");
   app.footer("Example:\n  seqkv tokenize --model models/docs-7m --text notes.txt --out notes.npy");

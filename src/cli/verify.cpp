@@ -23,7 +23,8 @@ Result<int> verify_frame(const Arguments& arguments, const Options& options) {
   if (!tokens) return std::move(tokens).error();
   auto cache = decode(Space(), *frame);
   if (!cache) return std::move(cache).error().in_file(arguments.frame);
-  print(options, {{"ok", true}, {"blocks", frame->info().blocks()}, {"tokens", tokens->size()}, {"bytes", frame->bytes()}});
+  print(options,
+        {{"ok", true}, {"blocks", frame->info().blocks()}, {"tokens", tokens->size()}, {"bytes", frame->bytes()}});
   return 0;
 }
 
@@ -41,7 +42,8 @@ Result<int> verify_store(const Arguments& arguments, const Options& options) {
                   {"problems", report->problems},
                   {"broken_sessions", report->broken_sessions}});
   if (ok) return 0;
-  say(options, fmt::format("seqkv: {} problems, {} sessions cannot be restored", report->problems.size(), report->broken_sessions.size()));
+  say(options, fmt::format("seqkv: {} problems, {} sessions cannot be restored", report->problems.size(),
+                           report->broken_sessions.size()));
   return exit_code(ErrorCode::corrupt);
 }
 

@@ -7,7 +7,8 @@
 
 namespace seqkv::cli {
 
-Result<void> write_blocks(const Options& options, const CodedCache& cache, DType dtype, const std::filesystem::path& out) {
+Result<void> write_blocks(const Options& options, const CodedCache& cache, DType dtype,
+                          const std::filesystem::path& out) {
   const Space space;
   auto codec = Codec::parse(cache.codec);
   if (!codec) return std::move(codec).error();

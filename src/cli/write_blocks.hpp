@@ -26,6 +26,7 @@ struct CodedCache {
 };
 
 /// The file appears when every checksum has held, or not at all. Memory: that of a few blocks.
-Result<void> write_blocks(const Options& options, const CodedCache& cache, DType dtype, const std::filesystem::path& out);
+Result<void> write_blocks(const Options& options, const CodedCache& cache, DType dtype,
+                          const std::filesystem::path& out);
 
 }  // namespace seqkv::cli

@@ -17,11 +17,11 @@ namespace seqkv::codec {
 /// One sub-block's work; pointers are to memory of the execution space.
 struct Task {
   Subblock subblock;
-  std::uint64_t number = 0;           ///< 2 * layer + kind
-  std::byte* values = nullptr;        ///< encode reads them, decode writes them
-  std::byte* coded = nullptr;         ///< encode writes up to kernel.size(), decode reads `bytes`
-  std::int64_t bytes = 0;             ///< of `coded`; encode sets it, or not_codable
-  bool raw = false;                   ///< decode: `coded` holds the values
+  std::uint64_t number = 0;     ///< 2 * layer + kind
+  std::byte* values = nullptr;  ///< encode reads them, decode writes them
+  std::byte* coded = nullptr;   ///< encode writes up to kernel.size(), decode reads `bytes`
+  std::int64_t bytes = 0;       ///< of `coded`; encode sets it, or not_codable
+  bool raw = false;             ///< decode: `coded` holds the values
 };
 
 template <class ExecutionSpace>
@@ -30,10 +30,11 @@ using Tasks = Mirrored<ExecutionSpace, Task>;
 /// One team a task, threads taking tasks one by one.
 template <class ExecutionSpace, class Kernel>
 Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy_for(const ExecutionSpace& space,
-                                                                                const Kernel& kernel,
-                                                                                const Subblock& largest,
-                                                                                std::int64_t tasks) {
-  Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy(space, static_cast<int>(tasks), Kokkos::AUTO);
+                                                                                 const Kernel& kernel,
+                                                                                 const Subblock& largest,
+                                                                                 std::int64_t tasks) {
+  Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy(space, static_cast<int>(tasks),
+                                                                               Kokkos::AUTO);
   policy.set_scratch_size(1, Kokkos::PerTeam(static_cast<int>(kernel.scratch_bytes(largest) + 64)));
   return policy;
 }
@@ -49,8 +50,7 @@ void encode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subbl
       "seqkv::codec::encode", policy, KOKKOS_LAMBDA(const Team& team) {
         Task& task = tasks[team.league_rank()];
         auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
-        const std::int64_t written =
-            kernel.encode(team, task.subblock, task.number, task.values, task.coded, scratch);
+        const std::int64_t written = kernel.encode(team, task.subblock, task.number, task.values, task.coded, scratch);
         Kokkos::single(Kokkos::PerTeam(team), [&]() { task.bytes = written; });
       });
 }
@@ -72,8 +72,7 @@ void decode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subbl
           return;
         }
         auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
-        const bool good =
-            kernel.decode(team, task.subblock, task.number, task.coded, task.bytes, task.values, scratch);
+        const bool good = kernel.decode(team, task.subblock, task.number, task.coded, task.bytes, task.values, scratch);
         Kokkos::single(Kokkos::PerTeam(team), [&]() {
           if (!good) task.bytes = not_codable;
         });

@@ -110,8 +110,9 @@ Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block) {
     const bool raw = (entry & raw_flag) != 0;
     const std::int64_t size = entry & ~raw_flag;
     if (raw ? size != whole : size >= whole) {
-      return corrupt(fmt::format("a {} sub-block of {} bytes where raw values have {}", raw ? "raw" : "coded", size, whole),
-                     reader.position());
+      return corrupt(
+          fmt::format("a {} sub-block of {} bytes where raw values have {}", raw ? "raw" : "coded", size, whole),
+          reader.position());
     }
     parts.subblocks.push_back({reader.get_bytes(static_cast<std::size_t>(size)), raw});
     padding_is_zero = padding_is_zero && reader.skip_padding(alignment);

@@ -17,7 +17,8 @@ constexpr std::string_view known =
     "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated";
 
 Error invalid(std::string_view spec, const std::string& what) {
-  return Error(ErrorCode::invalid_codec_spec, fmt::format("'{}': {}; {}", spec.substr(0, limits::max_codec_spec), what, known));
+  return Error(ErrorCode::invalid_codec_spec,
+               fmt::format("'{}': {}; {}", spec.substr(0, limits::max_codec_spec), what, known));
 }
 
 /// Takes the text up to `separator` off the front; all of it if there is none.

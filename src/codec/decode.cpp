@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-#include <Kokkos_Core.hpp>
 #include <fmt/format.h>
+#include <Kokkos_Core.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -68,7 +68,8 @@ class BatchDecoder {
     owner_.set_positions(space_, parts.front().first_position, out.tokens);
     const auto count = static_cast<std::int64_t>(parts.size()) * subblocks();
     tasks_.to_device(space_, count);
-    std::visit([&](const auto& kernel) { codec::decode_tasks(space_, kernel, largest_, tasks_, count); }, owner_.kernel());
+    std::visit([&](const auto& kernel) { codec::decode_tasks(space_, kernel, largest_, tasks_, count); },
+               owner_.kernel());
     tasks_.to_host(space_, count);
     values_.to_host(space_, bytes_);
     space_.fence("seqkv::codec::decode: values are checked on the host");
@@ -97,9 +98,12 @@ class BatchDecoder {
         Subblock subblock{shape_.kv_heads, parts[block].tokens, shape_.head_dim, shape_.dtype, index % 2 == 0, token};
         if (subblock.tokens > largest_.tokens) largest_ = subblock;
         const auto& payload = parts[block].subblocks[index];
-        tasks_[block * subblocks() + index] = {subblock, static_cast<std::uint64_t>(index),
-                                               values_.device() + offsets_[block] + index * whole, nullptr,
-                                               static_cast<std::int64_t>(payload.bytes.size()), payload.raw};
+        tasks_[block * subblocks() + index] = {subblock,
+                                               static_cast<std::uint64_t>(index),
+                                               values_.device() + offsets_[block] + index * whole,
+                                               nullptr,
+                                               static_cast<std::int64_t>(payload.bytes.size()),
+                                               payload.raw};
       }
       token += parts[block].tokens;
     }
@@ -137,18 +141,19 @@ class BatchDecoder {
 
   Result<void> check(std::span<const BlockParts> parts, std::int64_t first_block) const {
     std::vector<std::uint64_t> hashes(parts.size() * subblocks());
-    Kokkos::parallel_for("seqkv::codec::hash", HostRange(0, static_cast<std::int64_t>(hashes.size())), [&](std::int64_t i) {
-      const BlockParts& block = parts[i / subblocks()];
-      const std::int64_t whole = codec::raw_bytes(shape_, block.tokens);
-      const std::byte* values = values_.host() + offsets_[i / subblocks()] + i % subblocks() * whole;
-      hashes[i] = xxh3_64({values, static_cast<std::size_t>(whole)});
-    });
+    Kokkos::parallel_for(
+        "seqkv::codec::hash", HostRange(0, static_cast<std::int64_t>(hashes.size())), [&](std::int64_t i) {
+          const BlockParts& block = parts[i / subblocks()];
+          const std::int64_t whole = codec::raw_bytes(shape_, block.tokens);
+          const std::byte* values = values_.host() + offsets_[i / subblocks()] + i % subblocks() * whole;
+          hashes[i] = xxh3_64({values, static_cast<std::size_t>(whole)});
+        });
     for (std::size_t block = 0; block < parts.size(); ++block) {
       const auto number = first_block + static_cast<std::int64_t>(block);
       for (std::int64_t index = 0; index < subblocks(); ++index) {
         if (tasks_[block * subblocks() + index].bytes != codec::not_codable) continue;
-        return Error(ErrorCode::corrupt, fmt::format("the {}s of layer {} do not decode", index % 2 == 0 ? "key" : "value",
-                                                     index / 2))
+        return Error(ErrorCode::corrupt,
+                     fmt::format("the {}s of layer {} do not decode", index % 2 == 0 ? "key" : "value", index / 2))
             .in_block(number);
       }
       const auto of_block = std::span(hashes).subspan(block * subblocks(), subblocks());
@@ -168,7 +173,8 @@ class BatchDecoder {
       const std::int64_t whole = codec::raw_bytes(shape_, tokens);
       ConstKvView from{shape_, tokens, {}, {}, MemorySpace::host};
       from.strides.fill({tokens * shape_.head_dim, shape_.head_dim, 1});
-      for (std::int64_t i = 0; i < subblocks(); ++i) from.tensors.push_back(values_.host() + offsets_[block] + i * whole);
+      for (std::int64_t i = 0; i < subblocks(); ++i)
+        from.tensors.push_back(values_.host() + offsets_[block] + i * whole);
       SEQKV_TRY(copy(from, out.slice(token, tokens)));
       token += tokens;
     }
@@ -193,12 +199,14 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
   SEQKV_ASSIGN(const std::vector<BlockParts> parts, parse_blocks(out.shape, blocks, out.tokens));
   SEQKV_ASSIGN(auto owner, codec::KernelOwner<ExecutionSpace>::create(space, codec, out.shape));
   // Enough sub-blocks together for all threads; memory stays that of a few blocks.
-  const std::int64_t together = std::max<std::int64_t>(1, divide_up<std::int64_t>(8 * space.concurrency(), 2 * out.shape.layers));
+  const std::int64_t together =
+      std::max<std::int64_t>(1, divide_up<std::int64_t>(8 * space.concurrency(), 2 * out.shape.layers));
   try {
     BatchDecoder<ExecutionSpace> decoder(space, out.shape, std::move(owner));
     std::int64_t token = 0;
     for (std::size_t first = 0; first < parts.size(); first += static_cast<std::size_t>(together)) {
-      const auto batch = std::span<const BlockParts>(parts).subspan(first, std::min<std::size_t>(together, parts.size() - first));
+      const auto batch =
+          std::span<const BlockParts>(parts).subspan(first, std::min<std::size_t>(together, parts.size() - first));
       std::int64_t tokens = 0;
       for (const BlockParts& block : batch) tokens += block.tokens;
       SEQKV_TRY(decoder.run(batch, static_cast<std::int64_t>(first), out.slice(token, tokens)));
@@ -219,7 +227,7 @@ Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame) {
   return cache;
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                              \
+#define SEQKV_INSTANTIATE(Space)                                                                            \
   template Result<void> decode(const Space&, const Codec&, std::span<const CodedBlockView>, const KvView&); \
   template Result<KvCache> decode(const Space&, const FrameReader&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-#include <Kokkos_Core.hpp>
 #include <fmt/format.h>
+#include <Kokkos_Core.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -101,8 +101,12 @@ class BatchEncoder {
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t block = i / layout_.subblocks();
       const std::int64_t index = i % layout_.subblocks();
-      tasks_[i] = {layout_.subblock(block, index), static_cast<std::uint64_t>(index),
-                   values_.device() + layout_.values_at(block, index), slots_.device() + i * slot_, codec::not_codable, false};
+      tasks_[i] = {layout_.subblock(block, index),
+                   static_cast<std::uint64_t>(index),
+                   values_.device() + layout_.values_at(block, index),
+                   slots_.device() + i * slot_,
+                   codec::not_codable,
+                   false};
     }
     if constexpr (std::is_same_v<Kernel, codec::RawKernel>) return;
     values_.to_device(space_, layout_.bytes());
@@ -180,8 +184,8 @@ Result<void> check_arguments(const ConstKvView& kv, TokenSpan tokens, std::int64
     return Error(ErrorCode::invalid_argument, fmt::format("first position {}", first_position));
   }
   if (codec::raw_bytes(kv.shape, block_tokens) > limits::max_subblock_bytes) {
-    return Error(ErrorCode::limit_exceeded, fmt::format("a block of {} tokens of {} is too large", block_tokens,
-                                                        kv.shape.describe()));
+    return Error(ErrorCode::limit_exceeded,
+                 fmt::format("a block of {} tokens of {} is too large", block_tokens, kv.shape.describe()));
   }
   return {};
 }
@@ -199,7 +203,8 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
     const std::int64_t batch = block_tokens * blocks_per_batch(space.concurrency(), kv.shape, block_tokens);
     for (std::int64_t first = 0; first < kv.tokens; first += batch) {
       const std::int64_t count = std::min(batch, kv.tokens - first);
-      SEQKV_TRY(encoder.run(kv.slice(first, count), tokens.subspan(first, count), first_position + first, block_tokens, out));
+      SEQKV_TRY(
+          encoder.run(kv.slice(first, count), tokens.subspan(first, count), first_position + first, block_tokens, out));
     }
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::out_of_memory, "no memory to code a batch of blocks");
@@ -207,9 +212,9 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
   return out;
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                                   \
-  template Result<std::vector<CodedBlock>> encode(const Space&, const Codec&, const ConstKvView&, TokenSpan, std::int64_t, \
-                                                  std::int64_t);
+#define SEQKV_INSTANTIATE(Space)                                                                             \
+  template Result<std::vector<CodedBlock>> encode(const Space&, const Codec&, const ConstKvView&, TokenSpan, \
+                                                  std::int64_t, std::int64_t);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv

@@ -75,8 +75,8 @@ Result<void> check_info(const FrameInfo& info) {
   if (info.tokens < 1 || info.tokens > limits::max_tokens || info.block_tokens < limits::min_block_tokens ||
       info.block_tokens > limits::max_block_tokens || info.codec.empty() ||
       static_cast<std::int64_t>(info.codec.size()) > limits::max_codec_spec) {
-    return Error(ErrorCode::invalid_argument, fmt::format("a frame of {} tokens in blocks of {} with codec '{}'", info.tokens,
-                                                          info.block_tokens, info.codec));
+    return Error(ErrorCode::invalid_argument, fmt::format("a frame of {} tokens in blocks of {} with codec '{}'",
+                                                          info.tokens, info.block_tokens, info.codec));
   }
   return {};
 }
@@ -86,7 +86,8 @@ Result<FrameInfo> read_fixed(ByteReader& reader, std::size_t file_bytes, std::si
   const auto head = reader.get_bytes(magic.size());
   if (!std::ranges::equal(head, std::as_bytes(std::span(magic)))) return corrupt("not a seqkv frame (magic bytes)", 0);
   const auto version = reader.get<std::uint16_t>();
-  if (!reader.ok()) return Error(ErrorCode::truncated, "ends inside its header").at_byte(static_cast<std::int64_t>(file_bytes));
+  if (!reader.ok())
+    return Error(ErrorCode::truncated, "ends inside its header").at_byte(static_cast<std::int64_t>(file_bytes));
   if (version < min_frame_version || version > frame_version) {
     return Error(ErrorCode::unsupported_version, fmt::format("frame version {}, this library reads {} to {}", version,
                                                              min_frame_version, frame_version))
@@ -116,12 +117,14 @@ Result<FrameInfo> read_fixed(ByteReader& reader, std::size_t file_bytes, std::si
   std::ranges::copy(reader.get_bytes(32), info.profile.bytes.begin());
   const bool padding_is_zero = reader.skip_padding(fixed_bytes);
   info.codec = reader.get_string(codec_size);
-  if (!reader.ok()) return Error(ErrorCode::truncated, "ends inside its header").at_byte(static_cast<std::int64_t>(file_bytes));
+  if (!reader.ok())
+    return Error(ErrorCode::truncated, "ends inside its header").at_byte(static_cast<std::int64_t>(file_bytes));
   if (flags != 0 || reserved != 0 || !padding_is_zero) return corrupt("reserved bits are not zero", 10);
   if (dtype < 1 || dtype > 3 || scaling > 2) return corrupt("unknown dtype or rope scaling", 44);
   info.shape.dtype = static_cast<DType>(dtype);
   rope.scaling = static_cast<RopeScaling>(scaling);
-  if (tokens > static_cast<std::uint64_t>(limits::max_tokens) || original > static_cast<std::uint64_t>(limits::max_tokens)) {
+  if (tokens > static_cast<std::uint64_t>(limits::max_tokens) ||
+      original > static_cast<std::uint64_t>(limits::max_tokens)) {
     return corrupt("more tokens than a frame can have", 16);
   }
   info.tokens = static_cast<std::int64_t>(tokens);
@@ -185,7 +188,8 @@ Result<void> FrameWriter::append(CodedBlockView block) {
 Result<void> FrameWriter::commit() {
   State& state = *state_;
   if (static_cast<std::int64_t>(state.index.size()) != state.info.blocks()) {
-    return Error(ErrorCode::invalid_argument, fmt::format("{} blocks of {} were written", state.index.size(), state.info.blocks()))
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("{} blocks of {} were written", state.index.size(), state.info.blocks()))
         .in_file(state.file.path().string());
   }
   SEQKV_TRY(state.file.write_at(write_header(state.info, state.index), 0));
@@ -212,13 +216,14 @@ FrameReader::~FrameReader() = default;
 namespace {
 
 /// Blocks follow one another at the next multiple of 64, zeros between, to the end of the file.
-Result<std::vector<CodedBlockView>> read_index(ByteReader& reader, std::span<const std::byte> bytes, const FrameInfo& info,
-                                               std::size_t header_size) {
+Result<std::vector<CodedBlockView>> read_index(ByteReader& reader, std::span<const std::byte> bytes,
+                                               const FrameInfo& info, std::size_t header_size) {
   if (!reader.skip_padding(8)) return corrupt("padding is not zero", reader.position());
   const auto entries = reader.get_bytes(static_cast<std::size_t>(info.blocks()) * sizeof(IndexEntry));
   const std::size_t hashed = reader.position();
   const auto hash = reader.get<std::uint64_t>();
-  if (!reader.ok()) return Error(ErrorCode::truncated, "ends inside its index").at_byte(static_cast<std::int64_t>(bytes.size()));
+  if (!reader.ok())
+    return Error(ErrorCode::truncated, "ends inside its index").at_byte(static_cast<std::int64_t>(bytes.size()));
   if (hash != xxh3_64(bytes.first(hashed))) {
     return Error(ErrorCode::checksum_mismatch, "the header does not have the checksum stored with it")
         .at_byte(static_cast<std::int64_t>(hashed));
@@ -230,7 +235,8 @@ Result<std::vector<CodedBlockView>> read_index(ByteReader& reader, std::span<con
     const auto offset = load_le<std::uint64_t>(entries.data() + i * 16);
     const auto size = load_le<std::uint64_t>(entries.data() + i * 16 + 8);
     if (offset != expected || size > static_cast<std::uint64_t>(limits::max_coded_block)) {
-      return corrupt(fmt::format("block at {} of {} bytes, expected at {}", offset, size, expected), hashed).in_block(i);
+      return corrupt(fmt::format("block at {} of {} bytes, expected at {}", offset, size, expected), hashed)
+          .in_block(i);
     }
     if (offset > bytes.size() || size > bytes.size() - offset) {
       return Error(ErrorCode::truncated, fmt::format("the block should end at byte {}", offset + size))
@@ -288,7 +294,9 @@ Result<std::vector<Token>> FrameReader::tokens() const {
     const auto number = static_cast<std::int64_t>(i);
     if (!block) return std::move(block).error().in_block(number).in_file(state_->name);
     if (block->first_position != number * state_->info.block_tokens) {
-      return corrupt(fmt::format("it is for position {}", block->first_position), 0).in_block(number).in_file(state_->name);
+      return corrupt(fmt::format("it is for position {}", block->first_position), 0)
+          .in_block(number)
+          .in_file(state_->name);
     }
     tokens.insert(tokens.end(), block->tokens.begin(), block->tokens.end());
   }

@@ -20,12 +20,13 @@ namespace {
 constexpr std::uint64_t turboquant_seed = 0x7365716b76ULL;  // "seqkv"
 
 template <class ExecutionSpace>
-Kokkos::View<float*, typename ExecutionSpace::memory_space> upload(const ExecutionSpace& space, const std::string& label,
+Kokkos::View<float*, typename ExecutionSpace::memory_space> upload(const ExecutionSpace& space,
+                                                                   const std::string& label,
                                                                    const std::vector<float>& values) {
   Kokkos::View<float*, typename ExecutionSpace::memory_space> out(
       Kokkos::view_alloc(space, Kokkos::WithoutInitializing, label), values.size());
-  Kokkos::deep_copy(space, out,
-                    Kokkos::View<const float*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(values.data(), values.size()));
+  Kokkos::deep_copy(
+      space, out, Kokkos::View<const float*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(values.data(), values.size()));
   space.fence("seqkv::codec::upload: the host copy is local");
   return out;
 }
@@ -50,7 +51,7 @@ kokkos::TurboQuant make_turboquant(const TurboQuantSpec& spec, std::int64_t dim)
 
 template <class ExecutionSpace>
 Result<KernelOwner<ExecutionSpace>> KernelOwner<ExecutionSpace>::create(const ExecutionSpace& space, const Codec& codec,
-                                                                       const KvShape& shape) {
+                                                                        const KvShape& shape) {
   KernelOwner owner;
   if (std::holds_alternative<LosslessSpec>(codec.quantizer())) owner.kernel_ = kokkos::Lossless{};
   if (const auto* spec = std::get_if<TurboQuantSpec>(&codec.quantizer())) {

@@ -38,10 +38,21 @@ double log2(double x) {
 double exp2(double x) {
   const double rounded = x + 6755399441055744.0;  // 1.5 * 2^52
   const double r = (x - (rounded - 6755399441055744.0)) * 0.69314718055994530942;
-  static constexpr std::array<double, 15> taylor = {
-      1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
-      1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0,
-      1.0 / 87178291200.0};
+  static constexpr std::array<double, 15> taylor = {1.0,
+                                                    1.0,
+                                                    1.0 / 2,
+                                                    1.0 / 6,
+                                                    1.0 / 24,
+                                                    1.0 / 120,
+                                                    1.0 / 720,
+                                                    1.0 / 5040,
+                                                    1.0 / 40320,
+                                                    1.0 / 362880,
+                                                    1.0 / 3628800,
+                                                    1.0 / 39916800,
+                                                    1.0 / 479001600,
+                                                    1.0 / 6227020800.0,
+                                                    1.0 / 87178291200.0};
   const auto exponent = std::bit_cast<std::uint64_t>(rounded) << 52U;
   return std::bit_cast<double>(std::bit_cast<std::uint64_t>(polynomial(taylor, r)) + exponent);
 }
@@ -56,19 +67,35 @@ SinCos sincos(double x) {
   const double n = rounded - 6755399441055744.0;
   const double r = std::fma(-n, part3, std::fma(-n, part2, std::fma(-n, part1, x)));
   const double r2 = r * r;
-  static constexpr std::array<double, 9> sine = {
-      1.0,           -1.0 / 6,         1.0 / 120,           -1.0 / 5040,         1.0 / 362880, -1.0 / 39916800,
-      1.0 / 6227020800.0, -1.0 / 1307674368000.0, 1.0 / 355687428096000.0};
-  static constexpr std::array<double, 9> cosine = {
-      1.0, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200.0,
-      1.0 / 20922789888000.0};
+  static constexpr std::array<double, 9> sine = {1.0,
+                                                 -1.0 / 6,
+                                                 1.0 / 120,
+                                                 -1.0 / 5040,
+                                                 1.0 / 362880,
+                                                 -1.0 / 39916800,
+                                                 1.0 / 6227020800.0,
+                                                 -1.0 / 1307674368000.0,
+                                                 1.0 / 355687428096000.0};
+  static constexpr std::array<double, 9> cosine = {1.0,
+                                                   -1.0 / 2,
+                                                   1.0 / 24,
+                                                   -1.0 / 720,
+                                                   1.0 / 40320,
+                                                   -1.0 / 3628800,
+                                                   1.0 / 479001600,
+                                                   -1.0 / 87178291200.0,
+                                                   1.0 / 20922789888000.0};
   const double s = r * polynomial(sine, r2);
   const double c = polynomial(cosine, r2);
   switch (std::bit_cast<std::uint64_t>(rounded) & 3U) {
-    case 0: return {s, c};
-    case 1: return {c, -s};
-    case 2: return {-s, -c};
-    default: return {-c, s};
+    case 0:
+      return {s, c};
+    case 1:
+      return {c, -s};
+    case 2:
+      return {-s, -c};
+    default:
+      return {-c, s};
   }
 }
 

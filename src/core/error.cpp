@@ -9,32 +9,58 @@ namespace seqkv {
 
 std::string_view to_string(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::internal: return "internal";
-    case ErrorCode::invalid_argument: return "invalid_argument";
-    case ErrorCode::invalid_codec_spec: return "invalid_codec_spec";
-    case ErrorCode::bad_format: return "bad_format";
-    case ErrorCode::unsupported: return "unsupported";
-    case ErrorCode::shape_mismatch: return "shape_mismatch";
-    case ErrorCode::missing_field: return "missing_field";
-    case ErrorCode::not_finite: return "not_finite";
-    case ErrorCode::not_utf8: return "not_utf8";
-    case ErrorCode::empty_input: return "empty_input";
-    case ErrorCode::token_out_of_range: return "token_out_of_range";
-    case ErrorCode::wrong_model: return "wrong_model";
-    case ErrorCode::wrong_store: return "wrong_store";
-    case ErrorCode::session_differs: return "session_differs";
-    case ErrorCode::file_not_found: return "file_not_found";
-    case ErrorCode::session_not_found: return "session_not_found";
-    case ErrorCode::corrupt: return "corrupt";
-    case ErrorCode::checksum_mismatch: return "checksum_mismatch";
-    case ErrorCode::truncated: return "truncated";
-    case ErrorCode::unsupported_version: return "unsupported_version";
-    case ErrorCode::io: return "io";
-    case ErrorCode::disk_full: return "disk_full";
-    case ErrorCode::out_of_memory: return "out_of_memory";
-    case ErrorCode::limit_exceeded: return "limit_exceeded";
-    case ErrorCode::busy: return "busy";
-    case ErrorCode::interrupted: return "interrupted";
+    case ErrorCode::internal:
+      return "internal";
+    case ErrorCode::invalid_argument:
+      return "invalid_argument";
+    case ErrorCode::invalid_codec_spec:
+      return "invalid_codec_spec";
+    case ErrorCode::bad_format:
+      return "bad_format";
+    case ErrorCode::unsupported:
+      return "unsupported";
+    case ErrorCode::shape_mismatch:
+      return "shape_mismatch";
+    case ErrorCode::missing_field:
+      return "missing_field";
+    case ErrorCode::not_finite:
+      return "not_finite";
+    case ErrorCode::not_utf8:
+      return "not_utf8";
+    case ErrorCode::empty_input:
+      return "empty_input";
+    case ErrorCode::token_out_of_range:
+      return "token_out_of_range";
+    case ErrorCode::wrong_model:
+      return "wrong_model";
+    case ErrorCode::wrong_store:
+      return "wrong_store";
+    case ErrorCode::session_differs:
+      return "session_differs";
+    case ErrorCode::file_not_found:
+      return "file_not_found";
+    case ErrorCode::session_not_found:
+      return "session_not_found";
+    case ErrorCode::corrupt:
+      return "corrupt";
+    case ErrorCode::checksum_mismatch:
+      return "checksum_mismatch";
+    case ErrorCode::truncated:
+      return "truncated";
+    case ErrorCode::unsupported_version:
+      return "unsupported_version";
+    case ErrorCode::io:
+      return "io";
+    case ErrorCode::disk_full:
+      return "disk_full";
+    case ErrorCode::out_of_memory:
+      return "out_of_memory";
+    case ErrorCode::limit_exceeded:
+      return "limit_exceeded";
+    case ErrorCode::busy:
+      return "busy";
+    case ErrorCode::interrupted:
+      return "interrupted";
   }
   return "unknown";
 }

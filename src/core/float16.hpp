@@ -46,18 +46,27 @@ SEQKV_INLINE std::uint16_t float_to_f16(float x) {
 /// Element `i` of an array of `dtype`, as float (exact).
 SEQKV_INLINE float load_as_float(const void* values, DType dtype, std::int64_t i) {
   switch (dtype) {
-    case DType::bf16: return bf16_to_float(static_cast<const std::uint16_t*>(values)[i]);
-    case DType::f16: return f16_to_float(static_cast<const std::uint16_t*>(values)[i]);
-    default: return static_cast<const float*>(values)[i];
+    case DType::bf16:
+      return bf16_to_float(static_cast<const std::uint16_t*>(values)[i]);
+    case DType::f16:
+      return f16_to_float(static_cast<const std::uint16_t*>(values)[i]);
+    default:
+      return static_cast<const float*>(values)[i];
   }
 }
 
 /// Stores a float as element `i` of an array of `dtype` (rounded).
 SEQKV_INLINE void store_from_float(void* values, DType dtype, std::int64_t i, float x) {
   switch (dtype) {
-    case DType::bf16: static_cast<std::uint16_t*>(values)[i] = float_to_bf16(x); break;
-    case DType::f16: static_cast<std::uint16_t*>(values)[i] = float_to_f16(x); break;
-    default: static_cast<float*>(values)[i] = x; break;
+    case DType::bf16:
+      static_cast<std::uint16_t*>(values)[i] = float_to_bf16(x);
+      break;
+    case DType::f16:
+      static_cast<std::uint16_t*>(values)[i] = float_to_f16(x);
+      break;
+    default:
+      static_cast<float*>(values)[i] = x;
+      break;
   }
 }
 

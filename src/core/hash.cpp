@@ -14,9 +14,7 @@
 
 namespace seqkv {
 
-std::uint64_t xxh3_64(std::span<const std::byte> bytes) noexcept {
-  return XXH3_64bits(bytes.data(), bytes.size());
-}
+std::uint64_t xxh3_64(std::span<const std::byte> bytes) noexcept { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 std::string Digest::hex() const {
   constexpr std::string_view digits = "0123456789abcdef";

@@ -3,8 +3,8 @@
 
 #include "seqkv/kv.hpp"
 
-#include <Kokkos_Core.hpp>
 #include <fmt/format.h>
+#include <Kokkos_Core.hpp>
 
 #include <algorithm>
 #include <cstring>

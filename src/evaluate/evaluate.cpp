@@ -73,8 +73,12 @@ class Evaluator {
     SEQKV_ASSIGN(const std::vector<CodedBlock> blocks,
                  encode(space_, codec, cache_.view(), context, 0, options_.block_tokens));
     tally.encode_seconds += seconds_since(start);
-    const FrameInfo info{cache_.shape(), cache_.tokens(), options_.block_tokens, codec.spec(),
-                         forward_.model().fingerprint().combined(), {}};
+    const FrameInfo info{cache_.shape(),
+                         cache_.tokens(),
+                         options_.block_tokens,
+                         codec.spec(),
+                         forward_.model().fingerprint().combined(),
+                         {}};
     SEQKV_ASSIGN(const std::vector<std::byte> bytes, make_frame(info, blocks));
     tally.bytes += static_cast<double>(bytes.size());
 
@@ -112,8 +116,9 @@ class Evaluator {
     const TokenSpan tokens = document_.subspan(options_.context, options_.continuation);
     const typename Forward<ExecutionSpace>::Item item{&sequence, tokens, options_.continuation};
     SEQKV_TRY(forward_.run(space_, {&item, 1}, &output));
-    return Continuation{to_host<ExecutionSpace>(output.logits, options_.continuation),
-                        to_host<ExecutionSpace>(output.attention, forward_.model().config().layers * options_.continuation)};
+    return Continuation{
+        to_host<ExecutionSpace>(output.logits, options_.continuation),
+        to_host<ExecutionSpace>(output.attention, forward_.model().config().layers * options_.continuation)};
   }
 
   const ExecutionSpace& space_;
@@ -132,14 +137,17 @@ Result<EvaluateReport> evaluate(const ExecutionSpace& space, std::shared_ptr<con
                                 const std::vector<std::vector<Token>>& documents, const std::vector<Codec>& codecs,
                                 const EvaluateOptions& options,
                                 const std::function<void(std::int64_t, std::int64_t)>& progress) {
-  if (documents.empty() || codecs.empty()) return Error(ErrorCode::empty_input, "no documents or no codecs to evaluate");
+  if (documents.empty() || codecs.empty())
+    return Error(ErrorCode::empty_input, "no documents or no codecs to evaluate");
   if (options.context < 2 || options.continuation < 1) {
-    return Error(ErrorCode::invalid_argument, "a context of at least 2 and a continuation of at least 1 token are needed");
+    return Error(ErrorCode::invalid_argument,
+                 "a context of at least 2 and a continuation of at least 1 token are needed");
   }
   for (std::size_t d = 0; d < documents.size(); ++d) {
     if (static_cast<std::int64_t>(documents[d].size()) < options.context + options.continuation) {
-      return Error(ErrorCode::invalid_argument, fmt::format("document {} has {} tokens, {} are needed", d, documents[d].size(),
-                                                            options.context + options.continuation));
+      return Error(ErrorCode::invalid_argument,
+                   fmt::format("document {} has {} tokens, {} are needed", d, documents[d].size(),
+                               options.context + options.continuation));
     }
   }
   const KvShape shape = model->config().kv_shape(options.dtype);
@@ -176,10 +184,10 @@ Result<EvaluateReport> evaluate(const ExecutionSpace& space, std::shared_ptr<con
   return report;
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                                    \
-  template Result<EvaluateReport> evaluate(const Space&, std::shared_ptr<const Model<Space>>,                       \
-                                           const std::vector<std::vector<Token>>&, const std::vector<Codec>&,       \
-                                           const EvaluateOptions&, const std::function<void(std::int64_t, std::int64_t)>&);
+#define SEQKV_INSTANTIATE(Space)                                                                 \
+  template Result<EvaluateReport> evaluate(                                                      \
+      const Space&, std::shared_ptr<const Model<Space>>, const std::vector<std::vector<Token>>&, \
+      const std::vector<Codec>&, const EvaluateOptions&, const std::function<void(std::int64_t, std::int64_t)>&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv

@@ -46,14 +46,15 @@ Result<RopeConfig> rope_from_json(const std::string& text) {
   if (!json) return std::move(json).error().at_field(rope_key);
   if (!json->is_object()) return bad("not a JSON object");
   RopeConfig rope;
-  for (const auto& [name, value] : {std::pair("dim", &rope.dim), std::pair("original_max_positions", &rope.original_max_positions)}) {
+  for (const auto& [name, value] :
+       {std::pair("dim", &rope.dim), std::pair("original_max_positions", &rope.original_max_positions)}) {
     const auto field = json->find(name);
     if (field == json->end() || !field->is_number_integer()) return bad(fmt::format("'{}' is not an integer", name));
     *value = field->get<std::int64_t>();
   }
-  for (const auto& [name, value] : {std::pair("theta", &rope.theta), std::pair("factor", &rope.factor),
-                                    std::pair("low_freq_factor", &rope.low_freq_factor),
-                                    std::pair("high_freq_factor", &rope.high_freq_factor)}) {
+  for (const auto& [name, value] :
+       {std::pair("theta", &rope.theta), std::pair("factor", &rope.factor),
+        std::pair("low_freq_factor", &rope.low_freq_factor), std::pair("high_freq_factor", &rope.high_freq_factor)}) {
     const auto field = json->find(name);
     if (field == json->end() || !field->is_number()) return bad(fmt::format("'{}' is not a number", name));
     *value = field->get<double>();
@@ -93,7 +94,8 @@ Result<KvShape> read_shape(const SafetensorsFile& file, std::int64_t& tokens) {
         .at_field(tensor_name(0, Kind::key));
   }
   if (first.shape.size() != 3) {
-    return Error(ErrorCode::shape_mismatch, "expected [kv_heads, tokens, head_dim]").at_field(tensor_name(0, Kind::key));
+    return Error(ErrorCode::shape_mismatch, "expected [kv_heads, tokens, head_dim]")
+        .at_field(tensor_name(0, Kind::key));
   }
   KvShape shape;
   shape.dtype = *dtype;

@@ -30,9 +30,12 @@ std::optional<DType> dtype_from_safetensors(std::string_view name) {
 
 std::string_view to_safetensors(DType dtype) {
   switch (dtype) {
-    case DType::bf16: return "BF16";
-    case DType::f16: return "F16";
-    case DType::f32: return "F32";
+    case DType::bf16:
+      return "BF16";
+    case DType::f16:
+      return "F16";
+    case DType::f32:
+      return "F32";
   }
   return "?";
 }
@@ -69,7 +72,8 @@ struct SafetensorsFile::State {
       TensorView view{tensor.dtype, std::move(tensor.shape),
                       bytes.subspan(begin, static_cast<std::size_t>(tensor.end - tensor.begin)), file};
       if (!tensors.emplace(tensor_name, std::move(view)).second) {
-        return Error(ErrorCode::bad_format, fmt::format("tensor '{}' is in another shard too", tensor_name)).in_file(file);
+        return Error(ErrorCode::bad_format, fmt::format("tensor '{}' is in another shard too", tensor_name))
+            .in_file(file);
       }
     }
     metadata.merge(header->metadata);
@@ -111,7 +115,9 @@ Result<SafetensorsFile> SafetensorsFile::open_model(const std::filesystem::path&
   SEQKV_ASSIGN(const nlohmann::json index, io::read_json(index_path));
   const auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object()) {
-    return Error(ErrorCode::missing_field, "not there, or not an object").at_field("weight_map").in_file(index_path.string());
+    return Error(ErrorCode::missing_field, "not there, or not an object")
+        .at_field("weight_map")
+        .in_file(index_path.string());
   }
   std::map<std::string, std::vector<std::string>> tensors_of_shard;
   for (const auto& [tensor, shard] : map->items()) {
@@ -147,7 +153,9 @@ const TensorView* SafetensorsFile::find(const std::string& name) const {
 Result<TensorView> SafetensorsFile::tensor(const std::string& name) const {
   const TensorView* found = find(name);
   if (found == nullptr) {
-    return Error(ErrorCode::missing_field, "is not in the file").at_field(fmt::format("tensor '{}'", name)).in_file(state_->name);
+    return Error(ErrorCode::missing_field, "is not in the file")
+        .at_field(fmt::format("tensor '{}'", name))
+        .in_file(state_->name);
   }
   return *found;
 }
@@ -198,8 +206,8 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const std::filesystem::path&
   std::string text = header.empty() ? "{}" : header.dump();
   text.resize(round_up(text.size(), std::size_t{8}), ' ');
   if (static_cast<std::int64_t>(text.size()) > limits::max_safetensors_header) {
-    return Error(ErrorCode::limit_exceeded, fmt::format("the header takes {} bytes, at most {} are allowed", text.size(),
-                                                        limits::max_safetensors_header))
+    return Error(ErrorCode::limit_exceeded, fmt::format("the header takes {} bytes, at most {} are allowed",
+                                                        text.size(), limits::max_safetensors_header))
         .in_file(path.string());
   }
 
@@ -215,7 +223,8 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const std::filesystem::path&
   return writer;
 }
 
-Result<void> SafetensorsWriter::write(const std::string& tensor, std::int64_t offset, std::span<const std::byte> bytes) {
+Result<void> SafetensorsWriter::write(const std::string& tensor, std::int64_t offset,
+                                      std::span<const std::byte> bytes) {
   const auto found = state_->tensors.find(tensor);
   if (found == state_->tensors.end()) return Error(ErrorCode::invalid_argument, "no such tensor").at_field(tensor);
   const auto& [name, place] = *found;

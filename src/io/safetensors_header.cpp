@@ -139,7 +139,8 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
 };
 
 Error bad(const std::string& tensor, std::string what) {
-  return Error(ErrorCode::bad_format, std::move(what)).at_field(tensor.empty() ? "" : fmt::format("tensor '{}'", tensor));
+  return Error(ErrorCode::bad_format, std::move(what))
+      .at_field(tensor.empty() ? "" : fmt::format("tensor '{}'", tensor));
 }
 
 Result<void> check_extent(const std::string& name, const HeaderTensor& tensor) {
@@ -183,10 +184,10 @@ Result<void> check_layout(const SafetensorsHeader& header, std::int64_t buffer_s
 
 int safetensors_bits(const std::string& dtype) {
   static const std::map<std::string, int> bits = {
-      {"BOOL", 8},    {"U8", 8},      {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
-      {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"I16", 16},
-      {"U16", 16},    {"F16", 16},    {"BF16", 16}, {"I32", 32},    {"U32", 32},    {"F32", 32},
-      {"I64", 64},    {"U64", 64},    {"F64", 64},  {"C64", 64}};
+      {"BOOL", 8},        {"U8", 8},          {"I8", 8},    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
+      {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F4", 4},    {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"I16", 16},
+      {"U16", 16},        {"F16", 16},        {"BF16", 16}, {"I32", 32},    {"U32", 32},    {"F32", 32},
+      {"I64", 64},        {"U64", 64},        {"F64", 64},  {"C64", 64}};
   const auto found = bits.find(dtype);
   return found == bits.end() ? 0 : found->second;
 }
@@ -203,12 +204,13 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> fi
   if (file.size() < 8) return bad("", "shorter than the 8 bytes of a safetensors header length").at_byte(0);
   const auto length = load_le<std::uint64_t>(file.data());
   if (length > static_cast<std::uint64_t>(limits::max_safetensors_header)) {
-    return Error(ErrorCode::limit_exceeded,
-                 fmt::format("the header claims {} bytes, at most {} are allowed", length, limits::max_safetensors_header))
+    return Error(ErrorCode::limit_exceeded, fmt::format("the header claims {} bytes, at most {} are allowed", length,
+                                                        limits::max_safetensors_header))
         .at_byte(0);
   }
   if (length > file.size() - 8) {
-    return bad("", fmt::format("the header claims {} bytes, the file holds {} behind its length", length, file.size() - 8))
+    return bad("",
+               fmt::format("the header claims {} bytes, the file holds {} behind its length", length, file.size() - 8))
         .at_byte(0);
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, length);

@@ -29,7 +29,8 @@ Error too_long() {
 }
 
 Error too_hungry() {
-  return Error(ErrorCode::limit_exceeded, fmt::format("decompression takes more than {} bytes of memory", decoder_memory));
+  return Error(ErrorCode::limit_exceeded,
+               fmt::format("decompression takes more than {} bytes of memory", decoder_memory));
 }
 
 Result<std::string> decompress_xz(std::string_view packed) {
@@ -102,7 +103,8 @@ Result<std::string> read_text(const std::filesystem::path& path) {
 std::string printable(std::string_view text) {
   constexpr std::size_t longest = 200;
   std::string out(text.substr(0, longest));
-  std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   if (text.size() > longest) out += "...";
   return out;
 }

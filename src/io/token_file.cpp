@@ -40,7 +40,8 @@ Result<std::vector<Token>> from_json(const nlohmann::json& array) {
     if (!entry.is_number_integer()) {
       return Error(ErrorCode::bad_format, fmt::format("entry {} is not an integer", tokens.size()));
     }
-    if (entry.is_number_unsigned() && entry.get<std::uint64_t>() > INT32_MAX) return out_of_range(entry.dump(), tokens.size());
+    if (entry.is_number_unsigned() && entry.get<std::uint64_t>() > INT32_MAX)
+      return out_of_range(entry.dump(), tokens.size());
     SEQKV_ASSIGN(const Token token, checked_token(entry.get<std::int64_t>(), tokens.size()));
     tokens.push_back(token);
   }
@@ -60,7 +61,9 @@ std::string_view npy_field(std::string_view header, std::string_view key) {
 
 /// NEP 1: magic, version, header length (2 or 4 bytes), a Python dict literal, data.
 Result<std::vector<Token>> from_npy(std::string_view file) {
-  const auto bad = [](std::string what) { return Error(ErrorCode::bad_format, std::move(what)).at_field(".npy header"); };
+  const auto bad = [](std::string what) {
+    return Error(ErrorCode::bad_format, std::move(what)).at_field(".npy header");
+  };
   ByteReader reader(as_bytes(file));
   if (reader.get_string(npy_magic.size()) != npy_magic) return bad("the magic bytes are not those of a .npy file");
   const auto major = reader.get<std::uint8_t>();
@@ -170,7 +173,8 @@ Result<void> write_token_file(const std::filesystem::path& path, const std::vect
         .in_file(path.string());
   }
   if (suffix != ".jsonl" && sequences.size() != 1) {
-    return Error(ErrorCode::invalid_argument, fmt::format("{} takes one sequence, there are {}", suffix, sequences.size()))
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("{} takes one sequence, there are {}", suffix, sequences.size()))
         .in_file(path.string());
   }
   for (const auto& sequence : sequences) {
@@ -183,7 +187,8 @@ Result<void> write_token_file(const std::filesystem::path& path, const std::vect
     SEQKV_TRY(file.append(as_bytes(npy_header(sequences[0].size()))));
     SEQKV_TRY(file.append(as_bytes(TokenSpan(sequences[0]))));
   } else {
-    for (const auto& sequence : sequences) SEQKV_TRY(file.append(as_bytes(fmt::format("[{}]\n", fmt::join(sequence, ",")))));
+    for (const auto& sequence : sequences)
+      SEQKV_TRY(file.append(as_bytes(fmt::format("[{}]\n", fmt::join(sequence, ",")))));
   }
   return file.commit();
 }

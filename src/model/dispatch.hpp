@@ -28,17 +28,17 @@ const cpu::Kernels* cpu_kernels() {
   }
 }
 
-#define SEQKV_DISPATCH(function, Args)                            \
-  template <class ExecutionSpace>                                 \
-  void function(const ExecutionSpace& space, const Args& args) {  \
-    if (args.rows == 0) return;                                   \
-    if constexpr (is_host_space<ExecutionSpace>) {                \
+#define SEQKV_DISPATCH(function, Args)                                \
+  template <class ExecutionSpace>                                     \
+  void function(const ExecutionSpace& space, const Args& args) {      \
+    if (args.rows == 0) return;                                       \
+    if constexpr (is_host_space<ExecutionSpace>) {                    \
       if (const cpu::Kernels* best = cpu_kernels<ExecutionSpace>()) { \
-        cpu::function(*best, space, args);                        \
-        return;                                                   \
-      }                                                           \
-    }                                                             \
-    kokkos::function(space, args);                                \
+        cpu::function(*best, space, args);                            \
+        return;                                                       \
+      }                                                               \
+    }                                                                 \
+    kokkos::function(space, args);                                    \
   }
 
 SEQKV_DISPATCH(gemm, kernels::Gemm)

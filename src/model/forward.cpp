@@ -55,7 +55,9 @@ struct RopeTable {
     Kokkos::parallel_for(
         "seqkv::model::rope_table",
         Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::IndexType<std::int64_t>>(0, wanted),
-        [&](std::int64_t p) { rope_angles(frequencies, p, host_cosine.data() + p * pairs, host_sine.data() + p * pairs); });
+        [&](std::int64_t p) {
+          rope_angles(frequencies, p, host_cosine.data() + p * pairs, host_sine.data() + p * pairs);
+        });
     Kokkos::deep_copy(space, cosine, host_cosine);
     Kokkos::deep_copy(space, sine, host_sine);
     space.fence("seqkv::model::rope_table: the host copy is local");
@@ -112,18 +114,30 @@ struct Forward<ExecutionSpace>::State {
 
   kernels::Gemm product(std::int64_t rows, const Matrix<ExecutionSpace>& a, const PanelMemory<ExecutionSpace>& b,
                         const Matrix<ExecutionSpace>& c) const {
-    return {rows, a.data(), static_cast<std::int64_t>(a.stride(0)), b.matrix, c.data(), static_cast<std::int64_t>(c.stride(0))};
+    return {rows,     a.data(), static_cast<std::int64_t>(a.stride(0)),
+            b.matrix, c.data(), static_cast<std::int64_t>(c.stride(0))};
   }
 
   /// x += delta (if `with_delta`) + bias; y = norm(x), from row `first` on.
   kernels::Norm normalize(std::int64_t first, std::int64_t rows, const Vector<ExecutionSpace>& weight, bool with_delta,
                           const float* bias) const {
     const auto ld = static_cast<std::int64_t>(x.stride(0));
-    return {rows, config().hidden, x.data() + first * ld, ld, with_delta ? delta.data() + first * ld : nullptr, ld,
-            bias, weight.data(), static_cast<float>(config().norm_epsilon), y.data() + first * ld, ld};
+    return {rows,
+            config().hidden,
+            x.data() + first * ld,
+            ld,
+            with_delta ? delta.data() + first * ld : nullptr,
+            ld,
+            bias,
+            weight.data(),
+            static_cast<float>(config().norm_epsilon),
+            y.data() + first * ld,
+            ld};
   }
 
-  const float* bias_or_null(const Vector<ExecutionSpace>& bias) const { return bias.size() > 0 ? bias.data() : nullptr; }
+  const float* bias_or_null(const Vector<ExecutionSpace>& bias) const {
+    return bias.size() > 0 ? bias.data() : nullptr;
+  }
 
   /// Everything of a layer up to its keys and values in the caches. `pending` is the bias of the layer below.
   void attend_inputs(const ExecutionSpace& space, std::int64_t rows, std::int64_t layer, const float* pending) const {
@@ -151,9 +165,9 @@ struct Forward<ExecutionSpace>::State {
   }
 
   void attend(const ExecutionSpace& space, std::int64_t rows, std::int64_t layer) const {
-    model::attention(space, kernels::Attention{rows, layer, config().window[layer], heads(), info.device(), caches.device(),
-                                               q.data(), static_cast<std::int64_t>(q.stride(0)), attended.data(),
-                                               static_cast<std::int64_t>(attended.stride(0))});
+    model::attention(space, kernels::Attention{rows, layer, config().window[layer], heads(), info.device(),
+                                               caches.device(), q.data(), static_cast<std::int64_t>(q.stride(0)),
+                                               attended.data(), static_cast<std::int64_t>(attended.stride(0))});
   }
 
   /// From attention to the end of the layer; what is to be added to x is left in delta.
@@ -162,15 +176,15 @@ struct Forward<ExecutionSpace>::State {
     model::gemm(space, product(rows, attended, weights.output, delta));
     model::norm(space, normalize(0, rows, weights.mlp_norm, true, bias_or_null(weights.output_bias)));
     model::gemm(space, product(rows, y, weights.gate_up, gate_up));
-    model::gated_activation(space, {rows, config().intermediate, gate_up.data(),
-                                    static_cast<std::int64_t>(gate_up.stride(0)), bias_or_null(weights.gate_up_bias),
-                                    act.data(), static_cast<std::int64_t>(act.stride(0))});
+    model::gated_activation(space,
+                            {rows, config().intermediate, gate_up.data(), static_cast<std::int64_t>(gate_up.stride(0)),
+                             bias_or_null(weights.gate_up_bias), act.data(), static_cast<std::int64_t>(act.stride(0))});
     model::gemm(space, product(rows, act, weights.down, delta));
   }
 
   /// Logits of rows [first, first + rows) of the chunk into rows from `target` on of `out`.
-  void make_logits(const ExecutionSpace& space, std::int64_t first, std::int64_t rows, const Matrix<ExecutionSpace>& out,
-                   std::int64_t target) const {
+  void make_logits(const ExecutionSpace& space, std::int64_t first, std::int64_t rows,
+                   const Matrix<ExecutionSpace>& out, std::int64_t target) const {
     const auto& weights = model->weights();
     const float* pending = bias_or_null(weights.layers.back().down_bias);
     model::norm(space, normalize(first, rows, weights.final_norm, true, pending));
@@ -213,8 +227,8 @@ const Model<ExecutionSpace>& Forward<ExecutionSpace>::model() const noexcept {
 
 template <class ExecutionSpace>
 Result<Forward<ExecutionSpace>> Forward<ExecutionSpace>::create(const ExecutionSpace& space,
-                                                               std::shared_ptr<const Model<ExecutionSpace>> model,
-                                                               std::int64_t chunk) {
+                                                                std::shared_ptr<const Model<ExecutionSpace>> model,
+                                                                std::int64_t chunk) {
   if (chunk < 1 || chunk > 65536) {
     return Error(ErrorCode::invalid_argument, fmt::format("a chunk of {} tokens, expected 1 to 65536", chunk));
   }
@@ -244,13 +258,14 @@ Result<void> check_items(std::span<const Item> items, const ModelConfig& config)
     }
     for (std::int64_t t = 0; t < count; ++t) {
       if (item.tokens[t] >= config.vocabulary) {
-        return Error(ErrorCode::token_out_of_range, fmt::format("token {} is {}, the vocabulary has {}", t,
-                                                                item.tokens[t], config.vocabulary));
+        return Error(ErrorCode::token_out_of_range,
+                     fmt::format("token {} is {}, the vocabulary has {}", t, item.tokens[t], config.vocabulary));
       }
     }
     if (item.sequence->tokens() + count > config.max_positions) {
-      return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens, the model has {} positions (max_position_embeddings)",
-                                                          item.sequence->tokens() + count, config.max_positions));
+      return Error(ErrorCode::limit_exceeded,
+                   fmt::format("{} tokens, the model has {} positions (max_position_embeddings)",
+                               item.sequence->tokens() + count, config.max_positions));
     }
   }
   return {};
@@ -291,13 +306,17 @@ Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span
   for (const Item& item : items) {
     wanted += item.logits;
     total += static_cast<std::int64_t>(item.tokens.size());
-    positions = std::max<std::int64_t>(positions, item.sequence->tokens() + static_cast<std::int64_t>(item.tokens.size()));
+    positions =
+        std::max<std::int64_t>(positions, item.sequence->tokens() + static_cast<std::int64_t>(item.tokens.size()));
   }
   const bool want_attention = output != nullptr && output->want_attention;
-  if (wanted > 0 && output == nullptr) return Error(ErrorCode::invalid_argument, "logits are asked for without an output");
+  if (wanted > 0 && output == nullptr)
+    return Error(ErrorCode::invalid_argument, "logits are asked for without an output");
   try {
-    const auto need = [&](Matrix<ExecutionSpace>& matrix, const std::string& label, std::int64_t rows, std::int64_t columns) {
-      if (static_cast<std::int64_t>(matrix.extent(0)) >= rows && static_cast<std::int64_t>(matrix.extent(1)) == columns) return;
+    const auto need = [&](Matrix<ExecutionSpace>& matrix, const std::string& label, std::int64_t rows,
+                          std::int64_t columns) {
+      if (static_cast<std::int64_t>(matrix.extent(0)) >= rows && static_cast<std::int64_t>(matrix.extent(1)) == columns)
+        return;
       matrix = Matrix<ExecutionSpace>(Kokkos::view_alloc(space, label), rows, columns);
     };
     if (wanted > 0) need(output->logits, "seqkv::model::logits", wanted, config.vocabulary);

@@ -21,10 +21,10 @@
 
 namespace seqkv::kernels {
 
-inline constexpr std::int64_t panel_width = 32;   ///< outputs of a packed matrix that stand together
-inline constexpr std::int64_t key_tile = 64;      ///< keys of one softmax tile
-inline constexpr std::int64_t sum_lanes = 16;     ///< chains of a row sum
-inline constexpr std::int64_t value_padding = 16; ///< a value row is padded to a multiple of this
+inline constexpr std::int64_t panel_width = 32;    ///< outputs of a packed matrix that stand together
+inline constexpr std::int64_t key_tile = 64;       ///< keys of one softmax tile
+inline constexpr std::int64_t sum_lanes = 16;      ///< chains of a row sum
+inline constexpr std::int64_t value_padding = 16;  ///< a value row is padded to a multiple of this
 
 /// A weight matrix [outputs][inputs] in panels: element (n, k) is at ((n / 32) * inputs + k) * 32 + n % 32;
 /// outputs beyond the last are zero.
@@ -132,14 +132,14 @@ SEQKV_INLINE std::int64_t padded_value_width(std::int64_t head_dim) {
 }
 
 /// The tile [head_dim][64] with the keys of tokens 64 * tile ... 64 * tile + 63.
-SEQKV_INLINE float* key_tile_at(const CacheTable& cache, const HeadShape& heads, std::int64_t layer,
-                                       std::int64_t head, std::int64_t tile) {
+SEQKV_INLINE float* key_tile_at(const CacheTable& cache, const HeadShape& heads, std::int64_t layer, std::int64_t head,
+                                std::int64_t tile) {
   return cache.keys + ((layer * heads.kv_heads + head) * cache.capacity + tile * key_tile) * heads.head_dim;
 }
 
 /// The value row of one token.
-SEQKV_INLINE float* value_row_at(const CacheTable& cache, const HeadShape& heads, std::int64_t layer,
-                                        std::int64_t head, std::int64_t token) {
+SEQKV_INLINE float* value_row_at(const CacheTable& cache, const HeadShape& heads, std::int64_t layer, std::int64_t head,
+                                 std::int64_t token) {
   return cache.values + ((layer * heads.kv_heads + head) * cache.capacity + token) * padded_value_width(heads.head_dim);
 }
 

@@ -251,7 +251,7 @@ Model<ExecutionSpace>::~Model() = default;
 
 template <class ExecutionSpace>
 Result<std::shared_ptr<const Model<ExecutionSpace>>> Model<ExecutionSpace>::load(const ExecutionSpace& space,
-                                                                                const std::filesystem::path& folder) {
+                                                                                 const std::filesystem::path& folder) {
   Model model;
   model.folder_ = folder;
   SEQKV_ASSIGN(model.config_, ModelConfig::load(folder / "config.json"));

@@ -186,7 +186,8 @@ Result<ModelConfig> parse_fields(const json& document) {
   SEQKV_ASSIGN(const Defaults defaults, defaults_of(model.type));
   SEQKV_ASSIGN(const std::string activation, config.text("hidden_act", "silu"));
   if (activation != "silu") return refuse("hidden_act", fmt::format("'{}' is not implemented (silu is)", activation));
-  if (config.find("quantization_config") != nullptr) return refuse("quantization_config", "quantized weights are not implemented");
+  if (config.find("quantization_config") != nullptr)
+    return refuse("quantization_config", "quantized weights are not implemented");
   SEQKV_ASSIGN(model.hidden, config.count("hidden_size", limits::max_hidden));
   SEQKV_ASSIGN(model.intermediate, config.count("intermediate_size", limits::max_hidden * 8));
   SEQKV_ASSIGN(model.layers, config.count("num_hidden_layers", limits::max_layers));
@@ -195,17 +196,18 @@ Result<ModelConfig> parse_fields(const json& document) {
   SEQKV_ASSIGN(model.kv_heads, config.count("num_key_value_heads", limits::max_kv_heads,
                                             own_kv_heads ? model.query_heads : defaults.kv_heads));
   const std::int64_t share = std::max<std::int64_t>(model.hidden / model.query_heads, 1);
-  SEQKV_ASSIGN(model.head_dim, config.count("head_dim", limits::max_head_dim,
-                                            defaults.head_dim > 0 ? defaults.head_dim : share));
+  SEQKV_ASSIGN(model.head_dim,
+               config.count("head_dim", limits::max_head_dim, defaults.head_dim > 0 ? defaults.head_dim : share));
   SEQKV_ASSIGN(model.vocabulary, config.count("vocab_size", limits::max_vocabulary));
-  SEQKV_ASSIGN(model.max_positions, config.count("max_position_embeddings", limits::max_tokens, defaults.max_positions));
+  SEQKV_ASSIGN(model.max_positions,
+               config.count("max_position_embeddings", limits::max_tokens, defaults.max_positions));
   SEQKV_ASSIGN(model.norm_epsilon, config.number("rms_norm_eps", 1e-6));
   SEQKV_ASSIGN(model.tied_embeddings, config.flag("tie_word_embeddings", false));
   SEQKV_ASSIGN(const bool attention_bias, config.flag("attention_bias", false));
   SEQKV_ASSIGN(const bool mlp_bias, config.flag("mlp_bias", false));
   if (model.query_heads % model.kv_heads != 0) {
-    return Error(ErrorCode::bad_format, fmt::format("{} query heads cannot share {} KV heads evenly", model.query_heads,
-                                                    model.kv_heads))
+    return Error(ErrorCode::bad_format,
+                 fmt::format("{} query heads cannot share {} KV heads evenly", model.query_heads, model.kv_heads))
         .at_field("num_key_value_heads");
   }
   if (model.head_dim % 2 != 0) return Error(ErrorCode::bad_format, "is odd").at_field("head_dim");

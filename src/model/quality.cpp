@@ -81,10 +81,11 @@ double surprisal_bits(std::span<const float> logits, TokenSpan next) {
   if (next.empty()) return 0;
   const std::size_t width = logits.size() / next.size();
   std::vector<double> bits(next.size());
-  Kokkos::parallel_for("seqkv::model::surprisal", HostRange(0, static_cast<std::int64_t>(next.size())), [&](std::int64_t r) {
-    const auto row = logits.subspan(r * width, width);
-    bits[r] = (log_sum_exp(row) - row[next[r]]) * 1.44269504088896340736;
-  });
+  Kokkos::parallel_for("seqkv::model::surprisal", HostRange(0, static_cast<std::int64_t>(next.size())),
+                       [&](std::int64_t r) {
+                         const auto row = logits.subspan(r * width, width);
+                         bits[r] = (log_sum_exp(row) - row[next[r]]) * 1.44269504088896340736;
+                       });
   double sum = 0;
   for (double b : bits) sum += b;
   return sum;

@@ -114,10 +114,11 @@ struct DeviceCopy {
 
 template <class State>
 Result<void> check_view(const State& state, const KvShape& shape, MemorySpace memory) {
-  if (shape.layers != state.layers || shape.kv_heads != state.heads.kv_heads || shape.head_dim != state.heads.head_dim) {
+  if (shape.layers != state.layers || shape.kv_heads != state.heads.kv_heads ||
+      shape.head_dim != state.heads.head_dim) {
     return Error(ErrorCode::shape_mismatch,
-                 fmt::format("a cache of {}, the model has {} layers x {} KV heads x {}", shape.describe(), state.layers,
-                             state.heads.kv_heads, state.heads.head_dim));
+                 fmt::format("a cache of {}, the model has {} layers x {} KV heads x {}", shape.describe(),
+                             state.layers, state.heads.kv_heads, state.heads.head_dim));
   }
   if (memory != MemorySpace::host) return Error(ErrorCode::invalid_argument, "host memory is expected");
   return {};
@@ -193,8 +194,9 @@ Result<void> Sequence<ExecutionSpace>::read(const ExecutionSpace& space, std::in
     SEQKV_ASSIGN(KvCache host, KvCache::create(out.shape, out.tokens));
     DeviceCopy<ExecutionSpace> device(space, host);
     extract(device.view);
-    Kokkos::deep_copy(Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(host.view().tensors[0], host.bytes()),
-                      device.memory);
+    Kokkos::deep_copy(
+        Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(host.view().tensors[0], host.bytes()),
+        device.memory);
     return copy(host.view(), out);
   }
 }
@@ -216,8 +218,8 @@ Result<void> Sequence<ExecutionSpace>::append(const ExecutionSpace& space, const
     SEQKV_ASSIGN(KvCache host, KvCache::create(in.shape, in.tokens));
     SEQKV_TRY(copy(in, host.view()));
     DeviceCopy<ExecutionSpace> device(space, host);
-    Kokkos::deep_copy(device.memory,
-                      Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(host.view().tensors[0], host.bytes()));
+    Kokkos::deep_copy(device.memory, Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(
+                                         host.view().tensors[0], host.bytes()));
     insert(device.view);
   }
   state.tokens += in.tokens;

@@ -36,7 +36,8 @@ struct Tokenizer::State {
     if (!pre.pattern) return encode_stage(text, stage + 1, out);
     Result<void> inner;
     SEQKV_TRY(pre.pattern->split(text, [&](std::size_t begin, std::size_t end, bool is_match) {
-      if (inner && (is_match || !pre.matches_only)) inner = encode_stage(text.substr(begin, end - begin), stage + 1, out);
+      if (inner && (is_match || !pre.matches_only))
+        inner = encode_stage(text.substr(begin, end - begin), stage + 1, out);
     }));
     return inner;
   }
@@ -108,8 +109,8 @@ Result<std::string> Tokenizer::decode(TokenSpan tokens, bool skip_special) const
   std::string text;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] >= entry_of.size() || entry_of[tokens[i]] == TokenizerParts::no_entry) {
-      return Error(ErrorCode::token_out_of_range, fmt::format("token {} is {}, which is not in the vocabulary of {}", i,
-                                                              tokens[i], entry_of.size()));
+      return Error(ErrorCode::token_out_of_range,
+                   fmt::format("token {} is {}, which is not in the vocabulary of {}", i, tokens[i], entry_of.size()));
     }
     const TokenizerParts::Entry& entry = state_->parts.entries[entry_of[tokens[i]]];
     if (!(skip_special && entry.special)) text += entry.bytes;

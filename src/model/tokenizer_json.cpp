@@ -115,7 +115,8 @@ Result<void> parse_pre_tokenizer(const json& pre, TokenizerParts& parts, bool& b
     for (const json& inner : member(pre, "pretokenizers")) SEQKV_TRY(parse_pre_tokenizer(inner, parts, byte_level));
     return {};
   }
-  return refuse("pre_tokenizer", fmt::format("type '{}' is not implemented (ByteLevel, Split, Digits, Sequence are)", type));
+  return refuse("pre_tokenizer",
+                fmt::format("type '{}' is not implemented (ByteLevel, Split, Digits, Sequence are)", type));
 }
 
 /// TemplateProcessing's "single": special tokens around one text A.
@@ -126,7 +127,8 @@ Result<Template> parse_template(const json& post) {
   for (const json& piece : member(post, "single")) {
     if (const json& text = member(piece, "Sequence"); !text.is_null()) {
       if (text_of(text, "id") != "A") return bad("post_processor", "'single' names a text other than A");
-      if (std::exchange(behind, true)) return refuse("post_processor", "a template with the text twice is not implemented");
+      if (std::exchange(behind, true))
+        return refuse("post_processor", "a template with the text twice is not implemented");
       continue;
     }
     const std::string name = text_of(member(piece, "SpecialToken"), "id");
@@ -154,7 +156,8 @@ Result<void> parse_post_processor(const json& post, std::optional<Template>& out
     for (const json& inner : member(post, "processors")) SEQKV_TRY(parse_post_processor(inner, out));
     return {};
   }
-  return refuse("post_processor", fmt::format("type '{}' is not implemented (ByteLevel, TemplateProcessing, Sequence are)", type));
+  return refuse("post_processor",
+                fmt::format("type '{}' is not implemented (ByteLevel, TemplateProcessing, Sequence are)", type));
 }
 
 /// Byte-level vocabularies are spelled in ByteLevel's alphabet; no decoder or that one undoes it.
@@ -164,7 +167,8 @@ Result<void> check_decoder(const json& decoder) {
     for (const json& inner : member(decoder, "decoders")) SEQKV_TRY(check_decoder(inner));
     return {};
   }
-  return refuse("decoder", fmt::format("type '{}' is not implemented (ByteLevel, Sequence are)", text_of(decoder, "type")));
+  return refuse("decoder",
+                fmt::format("type '{}' is not implemented (ByteLevel, Sequence are)", text_of(decoder, "type")));
 }
 
 void add_entry(TokenizerParts& parts, Token id, std::string bytes, bool special) {
@@ -194,9 +198,10 @@ Result<void> parse_merges(const json& merges, const json& vocabulary, Bpe& bpe) 
     const auto left = merge ? alphabet.to_bytes(merge->first) : std::nullopt;
     const auto right = merge ? alphabet.to_bytes(merge->second) : std::nullopt;
     // Entries that are not spelled in the alphabet never come up in a text; they only have to exist.
-    const bool known = left && right ? bpe.add_merge(*left, *right)
-                                     : merge && vocabulary.contains(merge->first) && vocabulary.contains(merge->second) &&
-                                           vocabulary.contains(merge->first + merge->second);
+    const bool known = left && right
+                           ? bpe.add_merge(*left, *right)
+                           : merge && vocabulary.contains(merge->first) && vocabulary.contains(merge->second) &&
+                                 vocabulary.contains(merge->first + merge->second);
     if (!known) return bad("model.merges", fmt::format("entry {} is not a pair of tokens whose joint is a token", i));
   }
   return {};
@@ -211,7 +216,8 @@ Result<void> parse_model(const json& model, TokenizerParts& parts) {
   for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!text_of(model, name).empty()) return refuse(fmt::format("model.{}", name), "is not implemented");
   }
-  if (flag_of(model, "byte_fallback", false)) return refuse("model.byte_fallback", "SentencePiece vocabularies are not implemented");
+  if (flag_of(model, "byte_fallback", false))
+    return refuse("model.byte_fallback", "SentencePiece vocabularies are not implemented");
   const json& dropout = member(model, "dropout");
   if (!dropout.is_null() && dropout != 0.0) return refuse("model.dropout", "random merges are not implemented");
 
@@ -268,7 +274,8 @@ Result<void> parse_added_tokens(const json& list, const json& vocabulary, Tokeni
     if (token.content.empty()) continue;
     const std::int64_t id = ids.id_of(token.content);
     if (id >= limits::max_vocabulary) {
-      return Error(ErrorCode::limit_exceeded, fmt::format("more than {} tokens", limits::max_vocabulary)).at_field(field);
+      return Error(ErrorCode::limit_exceeded, fmt::format("more than {} tokens", limits::max_vocabulary))
+          .at_field(field);
     }
     token.id = static_cast<Token>(id);
     add_entry(parts, token.id, token.content, token.special);
@@ -285,7 +292,8 @@ Result<TokenizerParts> parse_tokenizer(const json& document) {
   bool byte_level = false;
   SEQKV_TRY(parse_normalizer(member(document, "normalizer"), parts));
   SEQKV_TRY(parse_pre_tokenizer(member(document, "pre_tokenizer"), parts, byte_level));
-  if (!byte_level) return refuse("pre_tokenizer", "only byte-level vocabularies are implemented, there is no ByteLevel here");
+  if (!byte_level)
+    return refuse("pre_tokenizer", "only byte-level vocabularies are implemented, there is no ByteLevel here");
   SEQKV_TRY(parse_post_processor(member(document, "post_processor"), parts.post));
   SEQKV_TRY(check_decoder(member(document, "decoder")));
   SEQKV_TRY(parse_model(member(document, "model"), parts));

@@ -18,9 +18,9 @@ namespace seqkv {
 
 /// One step of how text becomes words: each piece of the step before is divided further.
 struct PreTokenizer {
-  std::optional<Regex> pattern;    ///< words are the matches and the gaps between them; none: the piece is a word
-  bool matches_only = false;       ///< words are the matches only ("Removed" with invert)
-  bool add_prefix_space = false;   ///< a piece that does not start with a space gets one
+  std::optional<Regex> pattern;   ///< words are the matches and the gaps between them; none: the piece is a word
+  bool matches_only = false;      ///< words are the matches only ("Removed" with invert)
+  bool add_prefix_space = false;  ///< a piece that does not start with a space gets one
 };
 
 /// Ids put before and behind the text by the post-processor.

@@ -28,9 +28,7 @@ struct Job {
   bool from_kv = false;
 };
 
-std::int64_t common_prefix(TokenSpan a, TokenSpan b) {
-  return std::ranges::mismatch(a, b).in1 - a.begin();
-}
+std::int64_t common_prefix(TokenSpan a, TokenSpan b) { return std::ranges::mismatch(a, b).in1 - a.begin(); }
 
 /// Runs jobs one after the other on one sequence, which keeps the cache of the session before.
 template <class ExecutionSpace>
@@ -83,9 +81,9 @@ class BatchRunner {
       stored.insert(stored.end(), head.tokens.begin(), head.tokens.end());
     }
     if (stored == job.tokens && info->codec == options_.codec.spec()) return true;
-    return Error(ErrorCode::session_differs,
-                 fmt::format("session '{}' is in the store with {}", job.line->session,
-                             stored == job.tokens ? fmt::format("codec {}", info->codec) : std::string("other tokens")));
+    return Error(ErrorCode::session_differs, fmt::format("session '{}' is in the store with {}", job.line->session,
+                                                         stored == job.tokens ? fmt::format("codec {}", info->codec)
+                                                                              : std::string("other tokens")));
   }
 
   /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from the store.
@@ -104,7 +102,8 @@ class BatchRunner {
     return {};
   }
 
-  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks, std::int64_t tokens) {
+  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks,
+                             std::int64_t tokens) {
     SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, tokens));
     SEQKV_TRY(decode(space_, options_.codec, blocks, cache.view()));
     return sequence.append(space_, cache.view());
@@ -210,8 +209,8 @@ Result<Job> read_job(const Model<ExecutionSpace>& model, const ManifestLine& lin
     KvShape shape = file.shape();
     if (shape.rope.dim == 0) shape.rope = parameters.shape.rope;
     if (!(shape == parameters.shape)) {
-      return Error(ErrorCode::shape_mismatch, fmt::format("a cache of {}, the store's sessions are {}", file.shape().describe(),
-                                                          parameters.shape.describe()))
+      return Error(ErrorCode::shape_mismatch, fmt::format("a cache of {}, the store's sessions are {}",
+                                                          file.shape().describe(), parameters.shape.describe()))
           .in_file(line.kv.string());
     }
     if (!file.model().is_zero() && file.model() != parameters.model) {
@@ -222,13 +221,14 @@ Result<Job> read_job(const Model<ExecutionSpace>& model, const ManifestLine& lin
   const ModelConfig& config = model.config();
   for (std::size_t t = 0; t < job.tokens.size(); ++t) {
     if (job.tokens[t] >= config.vocabulary) {
-      return Error(ErrorCode::token_out_of_range, fmt::format("token {} is {}, the vocabulary has {}", t, job.tokens[t],
-                                                              config.vocabulary));
+      return Error(ErrorCode::token_out_of_range,
+                   fmt::format("token {} is {}, the vocabulary has {}", t, job.tokens[t], config.vocabulary));
     }
   }
   if (!job.from_kv && static_cast<std::int64_t>(job.tokens.size()) > config.max_positions) {
-    return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens, the model has {} positions (max_position_embeddings)",
-                                                        job.tokens.size(), config.max_positions));
+    return Error(ErrorCode::limit_exceeded,
+                 fmt::format("{} tokens, the model has {} positions (max_position_embeddings)", job.tokens.size(),
+                             config.max_positions));
   }
   return job;
 }
@@ -251,7 +251,8 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
   for (const ManifestLine& line : manifest) {
     if (stored.contains(line.session)) continue;
     auto job = read_job(*model, line, parameters);
-    if (!job) return std::move(job).error().at_field(fmt::format("manifest line {}, session '{}'", line.line, line.session));
+    if (!job)
+      return std::move(job).error().at_field(fmt::format("manifest line {}, session '{}'", line.line, line.session));
     job->row = jobs.size();
     jobs.push_back(std::move(job).value());
   }
@@ -270,7 +271,9 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
       break;
     }
     auto row = runner.run(job);
-    if (!row) return std::move(row).error().at_field(fmt::format("manifest line {}, session '{}'", job.line->line, job.line->session));
+    if (!row)
+      return std::move(row).error().at_field(
+          fmt::format("manifest line {}, session '{}'", job.line->line, job.line->session));
     if (progress) progress(++done, static_cast<std::int64_t>(jobs.size()), *row);
     rows[job.row] = std::move(row).value();
   }
@@ -280,9 +283,9 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
   return report;
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                                 \
-  template Result<BatchReport> run_batch(const Space&, std::shared_ptr<const Model<Space>>,                      \
-                                         const std::filesystem::path&, const std::vector<ManifestLine>&,         \
+#define SEQKV_INSTANTIATE(Space)                                                                         \
+  template Result<BatchReport> run_batch(const Space&, std::shared_ptr<const Model<Space>>,              \
+                                         const std::filesystem::path&, const std::vector<ManifestLine>&, \
                                          const BatchOptions&, const BatchProgress&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 

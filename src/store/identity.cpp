@@ -8,7 +8,12 @@
 namespace seqkv::store {
 
 Digest root_identity(std::string_view salt, const Digest& model) {
-  return Sha256().update("seqkv prefix 1").update(static_cast<std::uint64_t>(salt.size())).update(salt).update(model.bytes).finish();
+  return Sha256()
+      .update("seqkv prefix 1")
+      .update(static_cast<std::uint64_t>(salt.size()))
+      .update(salt)
+      .update(model.bytes)
+      .finish();
 }
 
 Digest block_identity(const Digest& parent, TokenSpan tokens) {

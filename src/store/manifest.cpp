@@ -37,7 +37,8 @@ Result<ManifestLine> parse_line(const json& object, const std::filesystem::path&
       if (!value.is_array()) return bad("'tokens' is not an array");
       for (const json& token : value) {
         if (!token.is_number_unsigned() || token.get<std::uint64_t>() > INT32_MAX) {
-          return Error(ErrorCode::token_out_of_range, fmt::format("'tokens': entry {} is not a token id", line.tokens.size()));
+          return Error(ErrorCode::token_out_of_range,
+                       fmt::format("'tokens': entry {} is not a token id", line.tokens.size()));
         }
         line.tokens.push_back(token.get<Token>());
       }
@@ -56,7 +57,8 @@ Result<ManifestLine> parse_line(const json& object, const std::filesystem::path&
     }
   }
   if (line.session.empty()) return Error(ErrorCode::missing_field, "'session' is missing");
-  if (found != 1) return bad(fmt::format("session '{}' needs exactly one of {}", line.session, fmt::join(sources, ", ")));
+  if (found != 1)
+    return bad(fmt::format("session '{}' needs exactly one of {}", line.session, fmt::join(sources, ", ")));
   return line;
 }
 

@@ -60,7 +60,8 @@ Result<RecordView> read_record(std::span<const std::byte> bytes, std::int64_t of
   hashed.put(bytes.first(record_head_bytes - 8));
   hashed.put(payload);
   if (hash != xxh3_64({hashed.data(), hashed.size()})) {
-    return Error(ErrorCode::checksum_mismatch, "the head of the record does not have the checksum stored with it").at_byte(offset);
+    return Error(ErrorCode::checksum_mismatch, "the head of the record does not have the checksum stored with it")
+        .at_byte(offset);
   }
   if (!reader.skip_padding(pack_alignment)) return corrupt("padding is not zero, or the record ends too early", offset);
   const auto following = reader.get_bytes(following_bytes);
@@ -116,8 +117,10 @@ std::vector<std::byte> session_record(const SessionHead& head) {
 
 Result<BlockRecord> read_block_record(std::span<const std::byte> pack, std::int64_t offset, std::int64_t bytes) {
   const auto size = static_cast<std::int64_t>(pack.size());
-  if (offset < pack_alignment || bytes < static_cast<std::int64_t>(record_head_bytes) || offset > size || bytes > size - offset) {
-    return Error(ErrorCode::truncated, fmt::format("the pack has {} bytes, the record should end at {}", size, offset + bytes))
+  if (offset < pack_alignment || bytes < static_cast<std::int64_t>(record_head_bytes) || offset > size ||
+      bytes > size - offset) {
+    return Error(ErrorCode::truncated,
+                 fmt::format("the pack has {} bytes, the record should end at {}", size, offset + bytes))
         .at_byte(size);
   }
   SEQKV_ASSIGN(const RecordView record,

@@ -42,7 +42,8 @@ Pairs to_pairs(const StoreParameters& parameters, const Digest& id) {
 }
 
 Error bad(const std::string& name) {
-  return Error(ErrorCode::corrupt, "missing from the index, or not what it should be").at_field(fmt::format("parameter '{}'", name));
+  return Error(ErrorCode::corrupt, "missing from the index, or not what it should be")
+      .at_field(fmt::format("parameter '{}'", name));
 }
 
 class PairReader {
@@ -86,8 +87,9 @@ class PairReader {
 Result<void> check_parameters(const StoreParameters& parameters) {
   SEQKV_TRY(parameters.shape.check());
   if (parameters.block_tokens < limits::min_block_tokens || parameters.block_tokens > limits::max_block_tokens) {
-    return Error(ErrorCode::invalid_argument, fmt::format("blocks of {} tokens, expected {} to {}", parameters.block_tokens,
-                                                          limits::min_block_tokens, limits::max_block_tokens));
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("blocks of {} tokens, expected {} to {}", parameters.block_tokens,
+                             limits::min_block_tokens, limits::max_block_tokens));
   }
   return {};
 }
@@ -111,7 +113,8 @@ Result<void> read_parameters(const Database& database, StoreParameters& paramete
   const PairReader reader(pairs);
   SEQKV_ASSIGN(const std::int64_t version, reader.integer("version"));
   if (version != store_version) {
-    return Error(ErrorCode::unsupported_version, fmt::format("store version {}, this library reads {}", version, store_version));
+    return Error(ErrorCode::unsupported_version,
+                 fmt::format("store version {}, this library reads {}", version, store_version));
   }
   KvShape& shape = parameters.shape;
   RopeConfig& rope = shape.rope;
@@ -131,24 +134,27 @@ Result<void> read_parameters(const Database& database, StoreParameters& paramete
   SEQKV_ASSIGN(rope.factor, reader.number("rope_factor"));
   SEQKV_ASSIGN(rope.low_freq_factor, reader.number("rope_low_freq_factor"));
   SEQKV_ASSIGN(rope.high_freq_factor, reader.number("rope_high_freq_factor"));
-  if (auto status = check_parameters(parameters); !status) return Error(ErrorCode::corrupt, status.error().message).at_field("parameters");
+  if (auto status = check_parameters(parameters); !status)
+    return Error(ErrorCode::corrupt, status.error().message).at_field("parameters");
   return {};
 }
 
-Result<void> compare_parameters(const StoreParameters& stored, const StoreParameters& given, const std::filesystem::path& index) {
+Result<void> compare_parameters(const StoreParameters& stored, const StoreParameters& given,
+                                const std::filesystem::path& index) {
   if (stored.model != given.model) {
     return Error(ErrorCode::wrong_model, fmt::format("the store holds caches of model {}, this is model {}",
                                                      stored.model.hex().substr(0, 16), given.model.hex().substr(0, 16)))
         .in_file(index.string());
   }
   if (stored.block_tokens != given.block_tokens) {
-    return Error(ErrorCode::wrong_store, fmt::format("the store has blocks of {} tokens, {} are asked for", stored.block_tokens,
-                                                     given.block_tokens))
+    return Error(ErrorCode::wrong_store, fmt::format("the store has blocks of {} tokens, {} are asked for",
+                                                     stored.block_tokens, given.block_tokens))
         .in_file(index.string());
   }
   if (!(stored.shape == given.shape)) {
     return Error(ErrorCode::wrong_store,
-                 fmt::format("the store holds caches of {}, this one is {}{}", stored.shape.describe(), given.shape.describe(),
+                 fmt::format("the store holds caches of {}, this one is {}{}", stored.shape.describe(),
+                             given.shape.describe(),
                              stored.shape.rope == given.shape.rope ? "" : " with another rotary embedding"))
         .in_file(index.string());
   }

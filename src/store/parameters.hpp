@@ -21,6 +21,7 @@ Result<void> write_parameters(Database& database, const StoreParameters& paramet
 Result<void> read_parameters(const Database& database, StoreParameters& parameters, Digest& id);
 
 /// Errors: wrong_model, wrong_store, each naming what differs.
-Result<void> compare_parameters(const StoreParameters& stored, const StoreParameters& given, const std::filesystem::path& index);
+Result<void> compare_parameters(const StoreParameters& stored, const StoreParameters& given,
+                                const std::filesystem::path& index);
 
 }  // namespace seqkv::store

@@ -54,7 +54,8 @@ Result<OpenPack> open_pack(const Store::State& state) {
   struct stat info {};
   if (::fstat(pack.file.get(), &info) != 0) return io::system_error("cannot stat", pack.path, errno);
   if (info.st_size < pack.committed) {
-    return Error(ErrorCode::truncated, fmt::format("the pack has {} bytes, the index says {}", info.st_size, pack.committed))
+    return Error(ErrorCode::truncated,
+                 fmt::format("the pack has {} bytes, the index says {}", info.st_size, pack.committed))
         .in_file(pack.path.string());
   }
   if (info.st_size > pack.committed && ::ftruncate(pack.file.get(), pack.committed) != 0) {
@@ -91,7 +92,8 @@ SessionWriter::~SessionWriter() {
   // Give the space back now; the next writer would cut it off anyway.
   if (state_->pack.is_new) {
     ::unlink(state_->pack.path.c_str());
-  } else if (state_->end > state_->pack.committed && ::ftruncate(state_->pack.file.get(), state_->pack.committed) != 0) {
+  } else if (state_->end > state_->pack.committed &&
+             ::ftruncate(state_->pack.file.get(), state_->pack.committed) != 0) {
     return;
   }
 }
@@ -107,20 +109,32 @@ std::int64_t SessionWriter::new_bytes() const noexcept {
 
 Result<SessionWriter> Store::begin(const std::string& name, TokenSpan tokens, const Codec& codec) {
   if (tokens.empty()) return Error(ErrorCode::empty_input, fmt::format("session '{}' has no tokens", name));
-  if (name.empty() || static_cast<std::int64_t>(name.size()) > limits::max_session_name || io::find_invalid_utf8(name) >= 0 ||
-      name.find('\0') != std::string::npos) {
-    return Error(ErrorCode::invalid_argument, fmt::format("a session's name has 1 to {} bytes of UTF-8", limits::max_session_name));
+  if (name.empty() || static_cast<std::int64_t>(name.size()) > limits::max_session_name ||
+      io::find_invalid_utf8(name) >= 0 || name.find('\0') != std::string::npos) {
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("a session's name has 1 to {} bytes of UTF-8", limits::max_session_name));
   }
   if (state_->lock.get() < 0) return Error(ErrorCode::invalid_argument, "the store is open for reading only");
   SEQKV_ASSIGN(Statement existing, state_->database.prepare("SELECT 1 FROM sessions WHERE name = ?"));
   SEQKV_ASSIGN(const bool exists, existing.bind(1, std::string_view(name)).step());
-  if (exists) return Error(ErrorCode::session_differs, fmt::format("session '{}' is in the store already", name)).in_file(state_->folder.string());
+  if (exists)
+    return Error(ErrorCode::session_differs, fmt::format("session '{}' is in the store already", name))
+        .in_file(state_->folder.string());
 
   SEQKV_ASSIGN(const std::vector<CodedBlockView> known, match(tokens, codec));
   auto writer = std::make_unique<SessionWriter::State>(
-      SessionWriter::State{state_.get(), name, {tokens.begin(), tokens.end()}, codec,
-                           store::block_identities(state_->root, tokens, state_->parameters.block_tokens), 0, 0, {}, {}, 0,
-                           {}, false});
+      SessionWriter::State{state_.get(),
+                           name,
+                           {tokens.begin(), tokens.end()},
+                           codec,
+                           store::block_identities(state_->root, tokens, state_->parameters.block_tokens),
+                           0,
+                           0,
+                           {},
+                           {},
+                           0,
+                           {},
+                           false});
   writer->known_blocks = static_cast<std::int64_t>(known.size());
   writer->known_tokens = std::min<std::int64_t>(writer->known_blocks * state_->parameters.block_tokens,
                                                 static_cast<std::int64_t>(tokens.size()));
@@ -140,20 +154,29 @@ Result<void> SessionWriter::append(CodedBlockView block) {
   const std::size_t number = static_cast<std::size_t>(state.known_blocks) + state.appended.size();
   const auto position = static_cast<std::int64_t>(number) * state.store->parameters.block_tokens;
   const auto all = static_cast<std::int64_t>(state.tokens.size());
-  const auto expected = TokenSpan(state.tokens).subspan(
-      static_cast<std::size_t>(std::min(position, all)),
-      static_cast<std::size_t>(std::clamp<std::int64_t>(all - position, 0, state.store->parameters.block_tokens)));
+  const auto expected = TokenSpan(state.tokens)
+                            .subspan(static_cast<std::size_t>(std::min(position, all)),
+                                     static_cast<std::size_t>(std::clamp<std::int64_t>(
+                                         all - position, 0, state.store->parameters.block_tokens)));
   if (info.first_position != position || !std::ranges::equal(info.tokens, expected)) {
-    return Error(ErrorCode::invalid_argument, fmt::format("the block for position {} with {} tokens is not the next one of '{}'",
-                                                          info.first_position, info.tokens.size(), state.name));
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("the block for position {} with {} tokens is not the next one of '{}'",
+                             info.first_position, info.tokens.size(), state.name));
   }
-  const auto head = store::block_record_head({state.identities[number], state.parent_of(number), state.codec.spec()}, block);
+  const auto head =
+      store::block_record_head({state.identities[number], state.parent_of(number), state.codec.spec()}, block);
   const std::int64_t offset = round_up(state.end, store::pack_alignment);
   SEQKV_TRY(io::write_all(state.pack.file, state.pack.path, head, offset));
   SEQKV_TRY(io::write_all(state.pack.file, state.pack.path, block, offset + static_cast<std::int64_t>(head.size())));
   const auto bytes = static_cast<std::int64_t>(head.size() + block.size());
-  state.appended.push_back({0, {}, state.identities[number], position, static_cast<std::int64_t>(info.tokens.size()),
-                            state.pack.number, offset, bytes});
+  state.appended.push_back({0,
+                            {},
+                            state.identities[number],
+                            position,
+                            static_cast<std::int64_t>(info.tokens.size()),
+                            state.pack.number,
+                            offset,
+                            bytes});
   state.end = offset + bytes;
   return {};
 }
@@ -184,7 +207,8 @@ Result<std::int64_t> SessionWriter::State::insert_rows() {
   SEQKV_ASSIGN(Statement session_row, database.prepare("INSERT INTO sessions (name, block, tokens, codec, created) "
                                                        "VALUES (?, ?, ?, (SELECT id FROM codecs WHERE spec = ?), ?)"));
   session_row.bind(1, std::string_view(name)).bind(2, *parent).bind(3, static_cast<std::int64_t>(tokens.size()));
-  SEQKV_TRY(session_row.bind(4, std::string_view(codec.spec())).bind(5, static_cast<std::int64_t>(std::time(nullptr))).run());
+  SEQKV_TRY(
+      session_row.bind(4, std::string_view(codec.spec())).bind(5, static_cast<std::int64_t>(std::time(nullptr))).run());
   return end;
 }
 
@@ -192,8 +216,8 @@ Result<void> SessionWriter::commit() {
   State& state = *state_;
   const std::size_t blocks = static_cast<std::size_t>(state.known_blocks) + state.appended.size();
   if (blocks != state.identities.size()) {
-    return Error(ErrorCode::invalid_argument, fmt::format("session '{}' has {} blocks, {} were given", state.name,
-                                                          state.identities.size(), blocks));
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("session '{}' has {} blocks, {} were given", state.name, state.identities.size(), blocks));
   }
   // Data first: the index never names bytes that are not on disk.
   const auto record = store::session_record(

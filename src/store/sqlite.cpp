@@ -17,15 +17,24 @@ Error sqlite_error(sqlite3* database, int status) {
   ErrorCode code = ErrorCode::io;
   switch (status & 0xff) {
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: code = ErrorCode::busy; break;
-    case SQLITE_FULL: code = ErrorCode::disk_full; break;
-    case SQLITE_NOMEM: code = ErrorCode::out_of_memory; break;
+    case SQLITE_LOCKED:
+      code = ErrorCode::busy;
+      break;
+    case SQLITE_FULL:
+      code = ErrorCode::disk_full;
+      break;
+    case SQLITE_NOMEM:
+      code = ErrorCode::out_of_memory;
+      break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_CONSTRAINT:
     case SQLITE_MISMATCH:
-    case SQLITE_ERROR: code = ErrorCode::corrupt; break;
-    default: break;
+    case SQLITE_ERROR:
+      code = ErrorCode::corrupt;
+      break;
+    default:
+      break;
   }
   const char* words = database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(status);
   const char* path = database != nullptr ? sqlite3_db_filename(database, "main") : "";
@@ -78,7 +87,8 @@ bool Statement::is_null(int column) const { return sqlite3_column_type(statement
 
 std::string Statement::text(int column) const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_.get(), column));
-  return text == nullptr ? "" : std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column)));
+  return text == nullptr ? ""
+                         : std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column)));
 }
 
 std::span<const std::byte> Statement::blob(int column) const {

@@ -52,7 +52,8 @@ Result<io::Descriptor> lock_for_writing(const std::filesystem::path& folder) {
   while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return io::system_error("cannot lock", path, errno);
     if (std::chrono::steady_clock::now() > deadline) {
-      return Error(ErrorCode::busy, fmt::format("another process has been writing to this store for {} s", lock_patience.count()))
+      return Error(ErrorCode::busy,
+                   fmt::format("another process has been writing to this store for {} s", lock_patience.count()))
           .in_file(path.string());
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -78,7 +79,8 @@ Result<void> create_index(const std::filesystem::path& folder, const StoreParame
   std::filesystem::remove(fresh, problem);
   {
     SEQKV_ASSIGN(Database database, Database::open(fresh, Database::Mode::create));
-    std::filesystem::permissions(fresh, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write, problem);
+    std::filesystem::permissions(fresh, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write,
+                                 problem);
     SEQKV_ASSIGN(store::Transaction transaction, store::Transaction::begin(database));
     SEQKV_TRY(database.execute(schema));
     SEQKV_ASSIGN(const Digest id, random_digest());
@@ -100,7 +102,8 @@ Result<BlockRow> row_from(const Statement& statement) {
   row.id = statement.integer(0);
   if (!statement.is_null(1)) row.parent = statement.integer(1);
   const auto identity = statement.blob(2);
-  if (identity.size() != row.identity.bytes.size()) return Error(ErrorCode::corrupt, "a block whose identity is not 32 bytes");
+  if (identity.size() != row.identity.bytes.size())
+    return Error(ErrorCode::corrupt, "a block whose identity is not 32 bytes");
   std::ranges::copy(identity, row.identity.bytes.begin());
   row.position = statement.integer(3);
   row.tokens = statement.integer(4);
@@ -116,7 +119,8 @@ Result<std::span<const std::byte>> Store::State::pack(std::int64_t number, std::
   if (found == packs.end() || static_cast<std::int64_t>(found->second.bytes().size()) < end) {
     const auto path = store::pack_path(folder, number);
     SEQKV_ASSIGN(io::MappedFile mapped, io::MappedFile::open(path));
-    if (auto good = store::check_pack_header(mapped.bytes(), id); !good) return std::move(good).error().in_file(path.string());
+    if (auto good = store::check_pack_header(mapped.bytes(), id); !good)
+      return std::move(good).error().in_file(path.string());
     // Views handed out before point into the old mapping, which therefore stays.
     if (found != packs.end()) packs.emplace(-static_cast<std::int64_t>(packs.size()) - 1, std::move(found->second));
     found = packs.insert_or_assign(number, std::move(mapped)).first;
@@ -125,7 +129,9 @@ Result<std::span<const std::byte>> Store::State::pack(std::int64_t number, std::
 }
 
 Result<store::BlockRecord> Store::State::read(const BlockRow& row) const {
-  const auto in_pack = [&](Error error) { return std::move(error).in_file(store::pack_path(folder, row.pack).string()); };
+  const auto in_pack = [&](Error error) {
+    return std::move(error).in_file(store::pack_path(folder, row.pack).string());
+  };
   if (row.offset < 0 || row.bytes < 0 || row.offset > INT64_MAX - row.bytes) {
     return in_pack(Error(ErrorCode::corrupt, "the index gives an impossible place for a block"));
   }
@@ -144,9 +150,10 @@ Result<store::BlockRecord> Store::State::read(const BlockRow& row) const {
 }
 
 Result<std::optional<BlockRow>> Store::State::find(const Digest& identity, const Codec& codec) const {
-  SEQKV_ASSIGN(Statement query, database.prepare(fmt::format(
-                                    "SELECT {} FROM blocks WHERE identity = ? AND codec = (SELECT id FROM codecs WHERE spec = ?)",
-                                    block_columns)));
+  SEQKV_ASSIGN(Statement query,
+               database.prepare(fmt::format(
+                   "SELECT {} FROM blocks WHERE identity = ? AND codec = (SELECT id FROM codecs WHERE spec = ?)",
+                   block_columns)));
   query.bind(1, std::span<const std::byte>(identity.bytes)).bind(2, std::string_view(codec.spec()));
   SEQKV_ASSIGN(const bool there, query.step());
   if (!there) return std::optional<BlockRow>();
@@ -162,13 +169,16 @@ Result<std::vector<BlockRow>> Store::State::chain(std::int64_t last) const {
   while (next) {
     query.bind(1, *next);
     SEQKV_ASSIGN(const bool there, query.step());
-    if (!there) return Error(ErrorCode::corrupt, fmt::format("block {} is missing from the index", *next)).in_file(index_path().string());
+    if (!there)
+      return Error(ErrorCode::corrupt, fmt::format("block {} is missing from the index", *next))
+          .in_file(index_path().string());
     SEQKV_ASSIGN(const BlockRow row, row_from(query));
     query.reset();
     // Positions fall along the chain, so that it ends.
     if (row.position < 0 || row.tokens < 1 || row.tokens > limits::max_block_tokens ||
         (position >= 0 && row.position + row.tokens != position) || (!row.parent && row.position != 0)) {
-      return Error(ErrorCode::corrupt, fmt::format("block {} is not at its place in the session", row.id)).in_file(index_path().string());
+      return Error(ErrorCode::corrupt, fmt::format("block {} is not at its place in the session", row.id))
+          .in_file(index_path().string());
     }
     position = row.position;
     next = row.parent;
@@ -229,9 +239,10 @@ constexpr const char* reference_query =
 Result<StoreTotals> Store::totals() const {
   StoreTotals totals;
   SEQKV_ASSIGN(Statement query,
-               state_->database.prepare("SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM blocks), "
-                                        "(SELECT ifnull(sum(tokens), 0) FROM sessions), "
-                                        "(SELECT ifnull(sum(tokens), 0) FROM blocks), (SELECT ifnull(sum(bytes), 0) FROM packs)"));
+               state_->database.prepare(
+                   "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM blocks), "
+                   "(SELECT ifnull(sum(tokens), 0) FROM sessions), "
+                   "(SELECT ifnull(sum(tokens), 0) FROM blocks), (SELECT ifnull(sum(bytes), 0) FROM packs)"));
   SEQKV_ASSIGN(const bool there, query.step());
   if (!there) return Error(ErrorCode::internal, "no row of totals");
   totals.sessions = query.integer(0);
@@ -282,7 +293,8 @@ Result<SessionInfo> Store::session(const std::string& name) const {
   SEQKV_ASSIGN(Statement references, state_->database.prepare(reference_query));
   query.bind(1, std::string_view(name));
   SEQKV_ASSIGN(const bool there, query.step());
-  if (!there) return Error(ErrorCode::session_not_found, fmt::format("no session '{}'", name)).in_file(state_->folder.string());
+  if (!there)
+    return Error(ErrorCode::session_not_found, fmt::format("no session '{}'", name)).in_file(state_->folder.string());
   return describe_session(*state_, query, references);
 }
 
@@ -290,7 +302,8 @@ Result<std::vector<CodedBlockView>> Store::blocks(const std::string& name) const
   SEQKV_ASSIGN(Statement query, state_->database.prepare("SELECT block, tokens FROM sessions WHERE name = ?"));
   query.bind(1, std::string_view(name));
   SEQKV_ASSIGN(const bool there, query.step());
-  if (!there) return Error(ErrorCode::session_not_found, fmt::format("no session '{}'", name)).in_file(state_->folder.string());
+  if (!there)
+    return Error(ErrorCode::session_not_found, fmt::format("no session '{}'", name)).in_file(state_->folder.string());
   const std::int64_t tokens = query.integer(1);
   SEQKV_ASSIGN(const std::vector<BlockRow> rows, state_->chain(query.integer(0)));
   if (rows.back().position + rows.back().tokens != tokens) {
@@ -302,7 +315,11 @@ Result<std::vector<CodedBlockView>> Store::blocks(const std::string& name) const
   Digest parent = state_->root;
   for (const BlockRow& row : rows) {
     auto record = state_->read(row);
-    if (!record) return std::move(record).error().in_block(static_cast<std::int64_t>(blocks.size())).at_field(fmt::format("session '{}'", name));
+    if (!record)
+      return std::move(record)
+          .error()
+          .in_block(static_cast<std::int64_t>(blocks.size()))
+          .at_field(fmt::format("session '{}'", name));
     if (record->head.parent != parent) {
       return Error(ErrorCode::corrupt, "the block does not continue the one before it")
           .in_block(static_cast<std::int64_t>(blocks.size()))

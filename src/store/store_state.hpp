@@ -31,8 +31,8 @@ struct Store::State {
   std::filesystem::path folder;
   store::Database database;
   StoreParameters parameters;
-  Digest id;    ///< random; ties packs to their index
-  Digest root;  ///< what chains of identities start from
+  Digest id;            ///< random; ties packs to their index
+  Digest root;          ///< what chains of identities start from
   io::Descriptor lock;  ///< held by writers
   mutable std::map<std::int64_t, io::MappedFile> packs;
 

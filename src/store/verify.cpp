@@ -33,11 +33,13 @@ Result<void> check_row(const Store::State& state, const BlockRow& row, const std
   std::int64_t begin = 0;
   if (row.parent) {
     const auto found = checked.find(*row.parent);
-    if (found == checked.end() || !found->second.good) return Error(ErrorCode::corrupt, "the block before it is missing or broken");
+    if (found == checked.end() || !found->second.good)
+      return Error(ErrorCode::corrupt, "the block before it is missing or broken");
     parent = found->second.identity;
     begin = found->second.end;
   }
-  if (record.head.parent != parent || row.position != begin) return Error(ErrorCode::corrupt, "it does not continue the block before it");
+  if (record.head.parent != parent || row.position != begin)
+    return Error(ErrorCode::corrupt, "it does not continue the block before it");
   return {};
 }
 
@@ -47,7 +49,8 @@ Result<VerifyReport> Store::verify(const std::function<void(std::int64_t, std::i
   VerifyReport report;
   SEQKV_ASSIGN(const StoreTotals totals, this->totals());
   // Parents come before children in order of position.
-  SEQKV_ASSIGN(Statement blocks, state_->database.prepare(fmt::format("SELECT {} FROM blocks ORDER BY position, id", block_columns)));
+  SEQKV_ASSIGN(Statement blocks,
+               state_->database.prepare(fmt::format("SELECT {} FROM blocks ORDER BY position, id", block_columns)));
   std::map<std::int64_t, Checked> checked;
   for (;;) {
     SEQKV_ASSIGN(const bool there, blocks.step());

@@ -12,7 +12,8 @@ namespace seqkv {
 namespace {
 
 TEST(Codec, CanonicalStringsParseToThemselves) {
-  for (const char* spec : {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5", "none+turboquant:3,keys=unrotated"}) {
+  for (const char* spec :
+       {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5", "none+turboquant:3,keys=unrotated"}) {
     const auto codec = Codec::parse(spec);
     ASSERT_OK(codec);
     EXPECT_EQ(codec->spec(), spec);
@@ -26,9 +27,27 @@ TEST(Codec, ABareQuantizerHasNoPredictor) {
 }
 
 TEST(Codec, WhatTheGrammarDoesNotKnowIsRefused) {
-  for (const char* spec : {"", "+", "none+", "none", "zip", "none+zip", "replay:3+lossless", "turboquant", "turboquant:", "turboquant:0",
-                           "turboquant:6", "turboquant:-1", "turboquant:3x", "turboquant:3,", "turboquant:3,keys=rotated", "raw:1",
-                           "lossless:", "none+none+raw", " raw", "raw ", "RAW"}) {
+  for (const char* spec : {"",
+                           "+",
+                           "none+",
+                           "none",
+                           "zip",
+                           "none+zip",
+                           "replay:3+lossless",
+                           "turboquant",
+                           "turboquant:",
+                           "turboquant:0",
+                           "turboquant:6",
+                           "turboquant:-1",
+                           "turboquant:3x",
+                           "turboquant:3,",
+                           "turboquant:3,keys=rotated",
+                           "raw:1",
+                           "lossless:",
+                           "none+none+raw",
+                           " raw",
+                           "raw ",
+                           "RAW"}) {
     if (std::string(spec) == "turboquant:3,") continue;  // a trailing comma is an empty option list
     EXPECT_CODE(Codec::parse(spec), ErrorCode::invalid_codec_spec);
   }

@@ -30,7 +30,8 @@ double distortion(const std::vector<double>& centroids, std::int64_t dim) {
 
 TEST(LloydMax, HasTheExactDistortions) {
   // shared/reference/kv-codecs.md, section 2.3: exact columns for d = 64 and d = 128.
-  const std::vector<std::array<double, 2>> exact = {{0.35839, 0.36089}, {0.11453, 0.11600}, {0.03339, 0.03397}, {0.00913, 0.00931}, {0.00240, 0.00245}};
+  const std::vector<std::array<double, 2>> exact = {
+      {0.35839, 0.36089}, {0.11453, 0.11600}, {0.03339, 0.03397}, {0.00913, 0.00931}, {0.00240, 0.00245}};
   for (int bits = 1; bits <= 5; ++bits) {
     EXPECT_NEAR(distortion(lloyd_max_centroids(bits, 64), 64) / exact[bits - 1][0], 1.0, 3e-3) << bits;
     EXPECT_NEAR(distortion(lloyd_max_centroids(bits, 128), 128) / exact[bits - 1][1], 1.0, 3e-3) << bits;

@@ -15,8 +15,14 @@ namespace {
 
 using test::value_of;
 
-constexpr const char* all_codecs[] = {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:2", "none+turboquant:3",
-                                      "none+turboquant:4", "none+turboquant:5", "none+turboquant:3,keys=unrotated"};
+constexpr const char* all_codecs[] = {"raw",
+                                      "none+lossless",
+                                      "none+turboquant:1",
+                                      "none+turboquant:2",
+                                      "none+turboquant:3",
+                                      "none+turboquant:4",
+                                      "none+turboquant:5",
+                                      "none+turboquant:3,keys=unrotated"};
 
 std::vector<CodedBlockView> views(const std::vector<CodedBlock>& blocks) { return {blocks.begin(), blocks.end()}; }
 
@@ -25,10 +31,12 @@ class RoundTrip : public testing::Test {
  protected:
   Space space;
 
-  std::vector<CodedBlock> encode_all(const char* spec, const KvCache& cache, const std::vector<Token>& tokens, std::int64_t block) {
+  std::vector<CodedBlock> encode_all(const char* spec, const KvCache& cache, const std::vector<Token>& tokens,
+                                     std::int64_t block) {
     return value_of(encode(space, value_of(Codec::parse(spec)), cache.view(), tokens, 0, block));
   }
-  KvCache decode_all(const char* spec, const std::vector<CodedBlock>& blocks, const KvShape& shape, std::int64_t tokens) {
+  KvCache decode_all(const char* spec, const std::vector<CodedBlock>& blocks, const KvShape& shape,
+                     std::int64_t tokens) {
     KvCache out = value_of(KvCache::create(shape, tokens));
     const auto status = decode(space, value_of(Codec::parse(spec)), views(blocks), out.view());
     if (!status) throw std::runtime_error(status.error().describe());
@@ -46,7 +54,8 @@ TYPED_TEST(RoundTrip, ExactCodecsKeepEveryBit) {
         for (const KvCache& cache : {test::random_cache(shape, tokens, 2), test::random_bits_cache(shape, tokens, 3),
                                      value_of(KvCache::create(shape, tokens))}) {
           const auto blocks = this->encode_all(spec, cache, ids, 32);
-          EXPECT_TRUE(test::same_bytes(this->decode_all(spec, blocks, shape, tokens), cache)) << spec << " " << to_string(dtype) << " " << tokens;
+          EXPECT_TRUE(test::same_bytes(this->decode_all(spec, blocks, shape, tokens), cache))
+              << spec << " " << to_string(dtype) << " " << tokens;
         }
       }
     }
@@ -68,7 +77,8 @@ TYPED_TEST(RoundTrip, TokensAndPositionsComeBack) {
   for (Token largest : {Token{0}, Token{1}, Token{4095}, Token{0x7fffffff}}) {
     auto ids = test::random_tokens(50, 6, largest + 1);
     ids[17] = largest;
-    const auto blocks = value_of(encode(this->space, value_of(Codec::parse("raw")), test::random_cache(shape, 50, 7).view(), ids, 96, 32));
+    const auto blocks = value_of(
+        encode(this->space, value_of(Codec::parse("raw")), test::random_cache(shape, 50, 7).view(), ids, 96, 32));
     ASSERT_EQ(blocks.size(), 2U);
     const auto first = value_of(inspect_block(shape, blocks[0]));
     const auto second = value_of(inspect_block(shape, blocks[1]));

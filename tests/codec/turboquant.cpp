@@ -40,7 +40,8 @@ double mean_squared_error(const KvCache& a, const KvCache& b) {
   const auto* x = reinterpret_cast<const float*>(a.raw().data());
   const auto* y = reinterpret_cast<const float*>(b.raw().data());
   double sum = 0;
-  for (std::int64_t i = 0; i < a.components(); ++i) sum += (double{x[i]} - double{y[i]}) * (double{x[i]} - double{y[i]});
+  for (std::int64_t i = 0; i < a.components(); ++i)
+    sum += (double{x[i]} - double{y[i]}) * (double{x[i]} - double{y[i]});
   return sum / static_cast<double>(a.components() / a.shape().head_dim);
 }
 
@@ -62,12 +63,15 @@ void check_exact_errors(std::int64_t dim, const std::array<double, 4>& exact) {
   std::array<double, 4> error{};
   for (std::int64_t piece = 0; piece < pieces; ++piece) {
     const KvCache cache = unit_vectors(dim, 1'000'000 / pieces / 2);
-    for (int bits = 1; bits <= 4; ++bits) error[bits - 1] += error_after_coding(cache, "none+turboquant:" + std::to_string(bits)) / pieces;
+    for (int bits = 1; bits <= 4; ++bits)
+      error[bits - 1] += error_after_coding(cache, "none+turboquant:" + std::to_string(bits)) / pieces;
   }
   for (int bits = 1; bits <= 4; ++bits) {
     EXPECT_NEAR(error[bits - 1] / exact[bits - 1], 1.0, 0.01) << "dim " << dim << ", " << bits << " bits";
-    testing::Test::RecordProperty("mse_" + std::to_string(dim) + "_" + std::to_string(bits), std::to_string(error[bits - 1]));
-    printf("dim %lld, %d bits: mean squared error %.5f, exact %.5f\n", static_cast<long long>(dim), bits, error[bits - 1], exact[bits - 1]);
+    testing::Test::RecordProperty("mse_" + std::to_string(dim) + "_" + std::to_string(bits),
+                                  std::to_string(error[bits - 1]));
+    printf("dim %lld, %d bits: mean squared error %.5f, exact %.5f\n", static_cast<long long>(dim), bits,
+           error[bits - 1], exact[bits - 1]);
   }
 }
 

@@ -142,9 +142,8 @@ TEST(DetmathDouble, LogIsCloseToTheExactLogarithm) {
 }
 
 TEST(DetmathDouble, Exp2IsCloseToTheExactPower) {
-  EXPECT_LT(
-      worst(-1000, 1000, 400'000, [](double x) { return relative_error(detmath::exp2(x), std::exp2(x)); }),
-      1e-15);
+  EXPECT_LT(worst(-1000, 1000, 400'000, [](double x) { return relative_error(detmath::exp2(x), std::exp2(x)); }),
+            1e-15);
 }
 
 TEST(DetmathDouble, Exp2AndLog2OfWholeNumbersAreExact) {
@@ -179,8 +178,7 @@ TEST(DetmathDouble, PowIsCloseToTheExactPower) {
       const double exact = std::pow(base, exponent);
       // The exponent of 2 is a product of this size, rounded to a double.
       const double scale = 1.0 + std::abs(exponent * std::log2(base));
-      EXPECT_LT(relative_error(detmath::pow(base, exponent), exact), 4e-16 * scale)
-          << base << "^" << exponent;
+      EXPECT_LT(relative_error(detmath::pow(base, exponent), exact), 4e-16 * scale) << base << "^" << exponent;
     }
   }
 }

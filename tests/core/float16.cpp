@@ -47,8 +47,7 @@ double value(const Format& format, std::uint32_t magnitude) {
   const int exponent = static_cast<int>(magnitude >> format.mantissa_bits);
   const auto mantissa = static_cast<double>(magnitude & ((1U << format.mantissa_bits) - 1U));
   const double one = std::ldexp(1.0, format.mantissa_bits);
-  return exponent == 0 ? std::ldexp(mantissa / one, 1 - bias)
-                       : std::ldexp(1.0 + mantissa / one, exponent - bias);
+  return exponent == 0 ? std::ldexp(mantissa / one, 1 - bias) : std::ldexp(1.0 + mantissa / one, exponent - bias);
 }
 
 /// The 16 bits nearest to x, ties to the even ones, by bisection over all magnitudes.
@@ -140,8 +139,7 @@ TEST_P(Float16Test, NotANumberStaysOne) {
 
 TEST_P(Float16Test, TheEndsOfTheRange) {
   const float infinity = std::numeric_limits<float>::infinity();
-  const auto inf =
-      static_cast<std::uint16_t>(((1U << GetParam().exponent_bits) - 1U) << GetParam().mantissa_bits);
+  const auto inf = static_cast<std::uint16_t>(((1U << GetParam().exponent_bits) - 1U) << GetParam().mantissa_bits);
   EXPECT_EQ(GetParam().narrow(infinity), inf);
   EXPECT_EQ(GetParam().narrow(-infinity), inf | 0x8000U);
   EXPECT_EQ(GetParam().narrow(std::numeric_limits<float>::max()), inf);
@@ -158,8 +156,7 @@ TEST(Float16, AgreesWithTheCompilersHalf) {
     const auto x = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
     if (std::isnan(x)) continue;
     const float scaled = i % 2 == 0 ? x : std::fmod(x, 70000.0F);
-    ASSERT_EQ(float_to_f16(scaled), __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(scaled)))
-        << scaled;
+    ASSERT_EQ(float_to_f16(scaled), __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(scaled))) << scaled;
   }
 }
 #endif

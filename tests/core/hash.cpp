@@ -109,8 +109,7 @@ TEST(Digest, RefusesWhatIsNotSixtyFourLowerCaseDigits) {
   bad_digit[63] = 'g';
   std::string upper = good;
   upper[0] = 'B';
-  for (const std::string& text :
-       {std::string(), good.substr(1), good + "0", bad_digit, upper, good.substr(1) + " "}) {
+  for (const std::string& text : {std::string(), good.substr(1), good + "0", bad_digit, upper, good.substr(1) + " "}) {
     Digest digest;
     EXPECT_FALSE(Digest::parse(text, digest)) << text;
   }

@@ -38,27 +38,23 @@ void for_each_component(const KvShape& shape, std::int64_t tokens, const Visit& 
   for (std::int64_t tensor = 0; tensor < 2 * shape.layers; ++tensor) {
     for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
       for (std::int64_t token = 0; token < tokens; ++token) {
-        for (std::int64_t component = 0; component < shape.head_dim; ++component)
-          visit(tensor, head, token, component);
+        for (std::int64_t component = 0; component < shape.head_dim; ++component) visit(tensor, head, token, component);
       }
     }
   }
 }
 
 void fill_with_marks(const KvView& view) {
-  for_each_component(view.shape, view.tokens,
-                     [&view](std::int64_t t, std::int64_t h, std::int64_t i, std::int64_t c) {
-                       store_from_float(view.tensors[t], view.shape.dtype,
-                                        place(view.strides[t % 2], h, i, c), mark(t, h, i, c));
-                     });
+  for_each_component(view.shape, view.tokens, [&view](std::int64_t t, std::int64_t h, std::int64_t i, std::int64_t c) {
+    store_from_float(view.tensors[t], view.shape.dtype, place(view.strides[t % 2], h, i, c), mark(t, h, i, c));
+  });
 }
 
 void expect_marks(const ConstKvView& view, std::int64_t first = 0) {
-  for_each_component(
-      view.shape, view.tokens, [&](std::int64_t t, std::int64_t h, std::int64_t i, std::int64_t c) {
-        ASSERT_EQ(load_as_float(view.tensors[t], view.shape.dtype, place(view.strides[t % 2], h, i, c)),
-                  mark(t, h, first + i, c));
-      });
+  for_each_component(view.shape, view.tokens, [&](std::int64_t t, std::int64_t h, std::int64_t i, std::int64_t c) {
+    ASSERT_EQ(load_as_float(view.tensors[t], view.shape.dtype, place(view.strides[t % 2], h, i, c)),
+              mark(t, h, first + i, c));
+  });
 }
 
 /// Memory of its own for a view of any strides; what lies between the numbers is 0x7f bytes.
@@ -69,8 +65,7 @@ struct Strided {
   Strided(const KvShape& shape, std::int64_t tokens, const KvStrides& keys, const KvStrides& values) {
     view = {shape, tokens, {}, {keys, values}, MemorySpace::host};
     for (std::int64_t t = 0; t < 2 * shape.layers; ++t) {
-      const std::int64_t last =
-          place(view.strides[t % 2], shape.kv_heads - 1, tokens - 1, shape.head_dim - 1);
+      const std::int64_t last = place(view.strides[t % 2], shape.kv_heads - 1, tokens - 1, shape.head_dim - 1);
       memory.emplace_back((last + 1) * size_of(shape.dtype), std::byte{0x7f});
       view.tensors.push_back(memory.back().data());
     }
@@ -86,8 +81,7 @@ TEST(KvShape, CountsKeysAndValues) {
 
 TEST(KvShape, AcceptsItsLimits) {
   EXPECT_OK((KvShape{1, 1, 1, {}, DType::bf16}.check()));
-  EXPECT_OK(
-      (KvShape{limits::max_layers, limits::max_kv_heads, limits::max_head_dim, {}, DType::f32}.check()));
+  EXPECT_OK((KvShape{limits::max_layers, limits::max_kv_heads, limits::max_head_dim, {}, DType::f32}.check()));
 }
 
 TEST(KvShape, RefusesWhatIsBeyondThem) {
@@ -231,14 +225,11 @@ TEST(KvCopy, RoundsToNearestEvenAndKeepsNotANumber) {
   narrow.dtype = DType::bf16;
   KvCache from = value_of(KvCache::create(wide, 1));
   const float middle = 1.0F + 0x1p-8F;  // between 1 and the next bf16
-  const std::vector<float> numbers = {middle, middle + 0x1p-7F, std::nanf(""),
-                                      -std::numeric_limits<float>::max()};
+  const std::vector<float> numbers = {middle, middle + 0x1p-7F, std::nanf(""), -std::numeric_limits<float>::max()};
   std::memcpy(from.view().tensor(0, Kind::key), numbers.data(), 16);
   KvCache to = value_of(KvCache::create(narrow, 1));
   EXPECT_OK(copy(from.view(), to.view()));
-  const auto got = [&to](std::int64_t i) {
-    return load_as_float(to.view().tensor(0, Kind::key), DType::bf16, i);
-  };
+  const auto got = [&to](std::int64_t i) { return load_as_float(to.view().tensor(0, Kind::key), DType::bf16, i); };
   EXPECT_EQ(got(0), 1.0F);
   EXPECT_EQ(got(1), 1.0F + 0x1p-6F);
   EXPECT_TRUE(std::isnan(got(2)));
@@ -247,11 +238,10 @@ TEST(KvCopy, RoundsToNearestEvenAndKeepsNotANumber) {
 
 TEST(KvCopy, RefusesShapesThatDiffer) {
   KvCache from = value_of(KvCache::create(small, 5));
-  for (const auto& [shape, tokens] :
-       std::vector<std::pair<KvShape, std::int64_t>>{{{2, 2, 4, {}, DType::f32}, 5},
-                                                     {{3, 1, 4, {}, DType::f32}, 5},
-                                                     {{3, 2, 2, {}, DType::f32}, 5},
-                                                     {small, 4}}) {
+  for (const auto& [shape, tokens] : std::vector<std::pair<KvShape, std::int64_t>>{{{2, 2, 4, {}, DType::f32}, 5},
+                                                                                   {{3, 1, 4, {}, DType::f32}, 5},
+                                                                                   {{3, 2, 2, {}, DType::f32}, 5},
+                                                                                   {small, 4}}) {
     KvCache to = value_of(KvCache::create(shape, tokens));
     EXPECT_CODE(copy(from.view(), to.view()), ErrorCode::shape_mismatch);
   }

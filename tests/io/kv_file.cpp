@@ -97,8 +97,7 @@ TEST_P(KvFileTest, FromAnyStrides) {
   const auto element = size_of(GetParam());
   // Keys [dim][tokens] within a head, values [tokens][heads][dim] with a gap behind every row.
   std::vector<std::vector<std::byte>> memory(4, std::vector<std::byte>(100 * element));
-  KvView strided{
-      cache.shape(), token_count, {}, {KvStrides{20, 1, 5}, KvStrides{5, 17, 1}}, MemorySpace::host};
+  KvView strided{cache.shape(), token_count, {}, {KvStrides{20, 1, 5}, KvStrides{5, 17, 1}}, MemorySpace::host};
   for (auto& tensor : memory) strided.tensors.push_back(tensor.data());
   ASSERT_OK(copy(cache.view(), strided));
 
@@ -146,8 +145,7 @@ TEST(KvFileWriter, RefusesWhatNoReaderTakes) {
   EXPECT_CODE((KvFileWriter::create(path, KvShape{0, 1, 1, {}, DType::f32}, tokens(), {})),
               ErrorCode::invalid_argument);
   const std::vector<TensorSpec> clash = {{"input_ids", "I32", {1}}};
-  EXPECT_CODE(KvFileWriter::create(path, shape_of(DType::f32), tokens(), {}, clash),
-              ErrorCode::invalid_argument);
+  EXPECT_CODE(KvFileWriter::create(path, shape_of(DType::f32), tokens(), {}, clash), ErrorCode::invalid_argument);
   EXPECT_EQ(folder.entries(), 0U);
 }
 
@@ -167,15 +165,14 @@ struct Foreign {
   std::size_t padding = 0;  ///< spaces behind the header
 
   std::string bytes() const {
-    const auto entry = [](const std::string& name, const std::string& type, const std::string& extents,
-                          int begin) {
-      return fmt::format(R"("{}":{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", name, type, extents,
-                         begin, begin + 8);
+    const auto entry = [](const std::string& name, const std::string& type, const std::string& extents, int begin) {
+      return fmt::format(R"("{}":{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", name, type, extents, begin,
+                         begin + 8);
     };
-    const std::string header = fmt::format(
-        "{{{}{},{},{}}}{}", metadata.empty() ? "" : fmt::format(R"("__metadata__":{{{}}},)", metadata),
-        entry("layers.0.key", dtype, shape, 0), entry(value_name, dtype, value_shape, 8),
-        entry(ids_name, ids_dtype, ids_shape, 16), std::string(padding, ' '));
+    const std::string header =
+        fmt::format("{{{}{},{},{}}}{}", metadata.empty() ? "" : fmt::format(R"("__metadata__":{{{}}},)", metadata),
+                    entry("layers.0.key", dtype, shape, 0), entry(value_name, dtype, value_shape, 8),
+                    entry(ids_name, ids_dtype, ids_shape, 16), std::string(padding, ' '));
     std::string buffer(24, '\0');
     for (int i = 0; i < 8; ++i) store_from_float(buffer.data(), DType::bf16, i, static_cast<float>(i + 1));
     const std::int32_t first_id = 5;
@@ -206,8 +203,7 @@ TEST(KvFileForeign, MayStandAtAnyAddress) {
     const KvFile file = value_of(open(folder, foreign));
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(file.view().tensors[0]) % 2, 0U) << padding;
     for (std::int64_t i = 0; i < 4; ++i) {
-      EXPECT_EQ(load_as_float(file.view().tensor(0, Kind::key), DType::bf16, i), static_cast<float>(i + 1))
-          << padding;
+      EXPECT_EQ(load_as_float(file.view().tensor(0, Kind::key), DType::bf16, i), static_cast<float>(i + 1)) << padding;
       EXPECT_EQ(load_as_float(file.view().tensor(0, Kind::value), DType::bf16, i), static_cast<float>(i + 5))
           << padding;
     }
@@ -258,31 +254,25 @@ const auto bad_name = [](const testing::TestParamInfo<BadFile>& instance) { retu
 INSTANTIATE_TEST_SUITE_P(
     Tensors, KvFileRefused,
     testing::Values(
-        bad("NoInputIds", ErrorCode::missing_field, "tensor 'input_ids'",
-            [](Foreign& f) { f.ids_name = "ids"; }),
-        bad("NoValue", ErrorCode::missing_field, "tensor 'layers.0.value'",
-            [](Foreign& f) { f.value_name = "v"; }),
+        bad("NoInputIds", ErrorCode::missing_field, "tensor 'input_ids'", [](Foreign& f) { f.ids_name = "ids"; }),
+        bad("NoValue", ErrorCode::missing_field, "tensor 'layers.0.value'", [](Foreign& f) { f.value_name = "v"; }),
         bad("LayerMissing", ErrorCode::missing_field, "tensor 'layers.1.key'",
             [](Foreign& f) { f.value_name = "layers.2.key"; }),
         bad("LayerWithoutKey", ErrorCode::missing_field, "tensor 'layers.1.key'",
             [](Foreign& f) { f.value_name = "layers.1.value"; }),
-        bad("TwoDimensions", ErrorCode::shape_mismatch, "layers.0.key",
-            [](Foreign& f) { f.shape = "[2,2]"; }),
-        bad("ValueDiffers", ErrorCode::shape_mismatch, "layers.0.value",
-            [](Foreign& f) { f.value_shape = "[1,1,4]"; }),
+        bad("TwoDimensions", ErrorCode::shape_mismatch, "layers.0.key", [](Foreign& f) { f.shape = "[2,2]"; }),
+        bad("ValueDiffers", ErrorCode::shape_mismatch, "layers.0.value", [](Foreign& f) { f.value_shape = "[1,1,4]"; }),
         bad("Integers", ErrorCode::unsupported, "layers.0.key", [](Foreign& f) { f.dtype = "I16"; }),
         bad("IdsOfAnotherDtype", ErrorCode::shape_mismatch, "input_ids",
             [](Foreign& f) { f.ids_dtype = "I64", f.ids_shape = "[1]"; }),
-        bad("IdsOfAnotherShape", ErrorCode::shape_mismatch, "input_ids",
-            [](Foreign& f) { f.ids_shape = "[1,2]"; }),
+        bad("IdsOfAnotherShape", ErrorCode::shape_mismatch, "input_ids", [](Foreign& f) { f.ids_shape = "[1,2]"; }),
         bad("NegativeId", ErrorCode::token_out_of_range, "input_ids", [](Foreign& f) { f.second_id = -1; })),
     bad_name);
 
 /// Metadata seqkv.rope with one member written differently.
 std::string rope_metadata(const std::string& from, const std::string& to) {
-  std::string json =
-      R"({\"dim\":2,\"theta\":10000.0,\"scaling\":\"none\",\"factor\":1.0,\"low_freq_factor\":1.0,)"
-      R"(\"high_freq_factor\":4.0,\"original_max_positions\":8192})";
+  std::string json = R"({\"dim\":2,\"theta\":10000.0,\"scaling\":\"none\",\"factor\":1.0,\"low_freq_factor\":1.0,)"
+                     R"(\"high_freq_factor\":4.0,\"original_max_positions\":8192})";
   if (const auto at = json.find(from); at != std::string::npos) json.replace(at, from.size(), to);
   return fmt::format(R"("seqkv.rope":"{}")", json);
 }
@@ -299,8 +289,7 @@ INSTANTIATE_TEST_SUITE_P(
             [](Foreign& f) { f.metadata = R"("seqkv.model":"ab")"; }),
         bad("ModelNotHex", ErrorCode::bad_format, "seqkv.model",
             [](Foreign& f) { f.metadata = fmt::format(R"("seqkv.model":"{}")", std::string(64, 'g')); }),
-        bad("RopeNotJson", ErrorCode::bad_format, "seqkv.rope",
-            [](Foreign& f) { f.metadata = R"("seqkv.rope":"{")"; }),
+        bad("RopeNotJson", ErrorCode::bad_format, "seqkv.rope", [](Foreign& f) { f.metadata = R"("seqkv.rope":"{")"; }),
         bad("RopeNotAnObject", ErrorCode::bad_format, "seqkv.rope",
             [](Foreign& f) { f.metadata = R"("seqkv.rope":"[]")"; }),
         bad_rope("RopeWithoutTheta", ErrorCode::bad_format, "seqkv.rope", "theta", "thet"),
@@ -312,8 +301,7 @@ INSTANTIATE_TEST_SUITE_P(
         bad_rope("RopeScalingIsANumber", ErrorCode::bad_format, "seqkv.rope", R"(\"none\")", "1"),
         bad_rope("RopeScalingIsUnknown", ErrorCode::bad_format, "seqkv.rope", "none", "yarn"),
         bad_rope("RopeWithoutScaling", ErrorCode::bad_format, "seqkv.rope", "scaling", "scalin"),
-        bad_rope("RopeDimAboveHeadDim", ErrorCode::invalid_argument, "rope.dim", R"(\"dim\":2)",
-                 R"(\"dim\":4)"),
+        bad_rope("RopeDimAboveHeadDim", ErrorCode::invalid_argument, "rope.dim", R"(\"dim\":2)", R"(\"dim\":4)"),
         bad_rope("RopeThetaIsZero", ErrorCode::invalid_argument, "rope.theta", "10000.0", "0")),
     bad_name);
 
@@ -321,8 +309,7 @@ TEST(KvFileForeign, ReadsTheRotation) {
   const test::ScratchFolder folder;
   Foreign foreign;
   foreign.metadata = rope_metadata("none", "llama3");
-  EXPECT_EQ(value_of(open(folder, foreign)).shape().rope,
-            (RopeConfig{10000, RopeScaling::llama3, 1, 1, 4, 8192, 2}));
+  EXPECT_EQ(value_of(open(folder, foreign)).shape().rope, (RopeConfig{10000, RopeScaling::llama3, 1, 1, 4, 8192, 2}));
 }
 
 }  // namespace

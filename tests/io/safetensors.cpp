@@ -27,15 +27,13 @@ using test::safetensors;
 using test::tensor_json;
 using test::value_of;
 
-Result<SafetensorsFile> parse(std::string_view file) {
-  return SafetensorsFile::parse(bytes(file), "test.safetensors");
-}
+Result<SafetensorsFile> parse(std::string_view file) { return SafetensorsFile::parse(bytes(file), "test.safetensors"); }
 
 /// Three tensors, one of them empty, and metadata.
 std::string good_file() {
-  return safetensors(R"({"__metadata__":{"made by":"hand"},"a":)" + tensor_json("F32", "[2,1]", "[0,8]") +
-                         R"(,"b":)" + tensor_json("U8", "[3]", "[8,11]") + R"(,"empty":)" +
-                         tensor_json("F16", "[0,7]", "[8,8]") + "}  ",
+  return safetensors(R"({"__metadata__":{"made by":"hand"},"a":)" + tensor_json("F32", "[2,1]", "[0,8]") + R"(,"b":)" +
+                         tensor_json("U8", "[3]", "[8,11]") + R"(,"empty":)" + tensor_json("F16", "[0,7]", "[8,8]") +
+                         "}  ",
                      "\1\2\3\4\5\6\7\10\11\12\13");
 }
 
@@ -106,8 +104,7 @@ TEST(SafetensorsDamage, RandomDamageStaysInBounds) {
     for (std::uint64_t flips = 1 + random() % 4; flips > 0; --flips) {
       // Every other time among the bytes of the header, where all the decisions are.
       const std::size_t at = random() % (round % 2 == 0 ? file.size() : 200);
-      file[at] =
-          round % 3 == 0 ? static_cast<char>(random()) : static_cast<char>(file[at] ^ (1 << random() % 8));
+      file[at] = round % 3 == 0 ? static_cast<char>(random()) : static_cast<char>(file[at] ^ (1 << random() % 8));
     }
     const auto result = parse({file.data(), file.size()});
     if (result) accepted += read_everything(*result) > 0 ? 1 : 0;
@@ -120,9 +117,8 @@ TEST(SafetensorsDamage, RandomDamageStaysInBounds) {
 TEST(SafetensorsWriter, WritesInAnyOrderAndInPieces) {
   const test::ScratchFolder folder;
   const auto path = folder.path() / "out.safetensors";
-  auto writer = value_of(
-      SafetensorsWriter::create(path, {{"small", "U8", {3}}, {"wide", "F32", {2}}, {"none", "BF16", {4, 0}}},
-                                {{"key", "va\"l\u00fce"}}));
+  auto writer = value_of(SafetensorsWriter::create(
+      path, {{"small", "U8", {3}}, {"wide", "F32", {2}}, {"none", "BF16", {4, 0}}}, {{"key", "va\"l\u00fce"}}));
   ASSERT_OK(writer.write("small", 1, bytes("yz")));
   ASSERT_OK(writer.write("wide", 0, bytes("12345678")));
   ASSERT_OK(writer.write("small", 0, bytes("x")));
@@ -150,8 +146,7 @@ TEST(SafetensorsWriter, WithoutCommitNothingIsLeft) {
   const test::ScratchFolder folder;
   folder.write("old.safetensors", "old");
   {
-    auto writer =
-        value_of(SafetensorsWriter::create(folder.path() / "old.safetensors", {{"x", "U8", {1}}}, {}));
+    auto writer = value_of(SafetensorsWriter::create(folder.path() / "old.safetensors", {{"x", "U8", {1}}}, {}));
     ASSERT_OK(writer.write("x", 0, bytes("1")));
     EXPECT_EQ(folder.entries(), 2U);  // the temporary one stands beside
   }
@@ -228,9 +223,8 @@ TEST(SafetensorsShards, AreTakenTogether) {
   const test::ScratchFolder folder;
   folder.write("one.safetensors", shard({"a", "b"}));
   folder.write("two.safetensors", shard({"c"}));
-  folder.write(
-      index_name,
-      R"({"metadata":{},"weight_map":{"a":"one.safetensors","b":"one.safetensors","c":"two.safetensors"}})");
+  folder.write(index_name,
+               R"({"metadata":{},"weight_map":{"a":"one.safetensors","b":"one.safetensors","c":"two.safetensors"}})");
   const SafetensorsFile model = value_of(SafetensorsFile::open_model(folder.path()));
   EXPECT_EQ(model.tensors().size(), 3U);
   EXPECT_EQ(model.find("c")->file, (folder.path() / "two.safetensors").string());
@@ -247,8 +241,8 @@ TEST(SafetensorsShards, NoPathLeadsOutOfTheFolder) {
   const test::ScratchFolder folder;
   std::filesystem::create_directory(folder.path() / "model");
   folder.write("x", shard({"a"}));
-  for (const char* name : {R"("../x")", R"("/etc/passwd")", R"("sub/x")", R"("..")", R"(".")", R"("")",
-                           "\"x\\u0000\"", "5", "null"}) {
+  for (const char* name :
+       {R"("../x")", R"("/etc/passwd")", R"("sub/x")", R"("..")", R"(".")", R"("")", "\"x\\u0000\"", "5", "null"}) {
     folder.write(std::string("model/") + index_name, std::string(R"({"weight_map":{"a":)") + name + "}}");
     const Error error = error_of(SafetensorsFile::open_model(folder.path() / "model"));
     EXPECT_EQ(error.code, ErrorCode::bad_format) << name;
@@ -260,8 +254,7 @@ TEST(SafetensorsShards, NoPathLeadsOutOfTheFolder) {
 TEST(SafetensorsShards, MissingShardsAndTensorsAreNamed) {
   const test::ScratchFolder folder;
   folder.write(index_name, R"({"weight_map":{"a":"one.safetensors"}})");
-  EXPECT_EQ(error_of(SafetensorsFile::open_model(folder.path())).file,
-            (folder.path() / "one.safetensors").string());
+  EXPECT_EQ(error_of(SafetensorsFile::open_model(folder.path())).file, (folder.path() / "one.safetensors").string());
 
   folder.write("one.safetensors", shard({"b"}));
   const Error error = error_of(SafetensorsFile::open_model(folder.path()));

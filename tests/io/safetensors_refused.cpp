@@ -25,9 +25,7 @@ using test::error_of;
 using test::safetensors;
 using test::tensor_json;
 
-Result<SafetensorsFile> parse(std::string_view file) {
-  return SafetensorsFile::parse(bytes(file), "test.safetensors");
-}
+Result<SafetensorsFile> parse(std::string_view file) { return SafetensorsFile::parse(bytes(file), "test.safetensors"); }
 
 /// A file that must be refused.
 struct Refused {
@@ -56,9 +54,7 @@ std::string with_length(std::uint64_t length, std::string_view rest) {
 }
 
 /// {"x": ENTRY} with `size` bytes behind it.
-std::string one(const std::string& entry, std::size_t size = 0) {
-  return safetensors(R"({"x":)" + entry + "}", size);
-}
+std::string one(const std::string& entry, std::size_t size = 0) { return safetensors(R"({"x":)" + entry + "}", size); }
 
 std::vector<Refused> bad_files() {
   return {
@@ -87,8 +83,7 @@ std::vector<Refused> bad_json() {
 std::vector<Refused> bad_entries() {
   const std::string f32 = tensor_json("F32", "[1]", "[0,4]");
   return {
-      {"DuplicateTensor", safetensors(R"({"x":)" + f32 + R"(,"x":)" + f32 + "}", 4), "tensor 'x'",
-       "appears twice"},
+      {"DuplicateTensor", safetensors(R"({"x":)" + f32 + R"(,"x":)" + f32 + "}", 4), "tensor 'x'", "appears twice"},
       {"DuplicateMetadata", safetensors(R"({"__metadata__":{},"__metadata__":{}})"), "tensor '__metadata__'",
        "appears twice"},
       {"DuplicateMetadataKey", safetensors(R"({"__metadata__":{"k":"1","k":"2"}})"), "tensor '__metadata__'",
@@ -97,21 +92,16 @@ std::vector<Refused> bad_entries() {
        "field 'dtype' appears twice"},
       {"UnknownField", one(R"({"dtype":"U8","shape":[0],"data_offsets":[0,0],"strides":[1]})"), "tensor 'x'",
        "unknown field 'strides'"},
-      {"NoDtype", one(R"({"shape":[0],"data_offsets":[0,0]})"), "tensor 'x'",
-       "needs dtype, shape and data_offsets"},
+      {"NoDtype", one(R"({"shape":[0],"data_offsets":[0,0]})"), "tensor 'x'", "needs dtype, shape and data_offsets"},
       {"NoShape", one(R"({"dtype":"U8","data_offsets":[0,0]})"), "tensor 'x'", "needs dtype, shape"},
       {"NoOffsets", one(R"({"dtype":"U8","shape":[0]})"), "tensor 'x'", "needs dtype, shape"},
       {"UnknownDtype", one(tensor_json("F31", "[1]", "[0,4]"), 4), "tensor 'x'", "unknown dtype 'F31'"},
       {"LowerCaseDtype", one(tensor_json("f32", "[1]", "[0,4]"), 4), "tensor 'x'", "unknown dtype 'f32'"},
-      {"DtypeIsANumber", one(R"({"dtype":4,"shape":[1],"data_offsets":[0,4]})", 4), "tensor 'x'",
-       "a number where"},
-      {"DtypeIsAList", one(R"({"dtype":["F32"],"shape":[1],"data_offsets":[0,4]})", 4), "tensor 'x'",
-       "a list where"},
-      {"ShapeIsANumber", one(tensor_json("F32", "1", "[0,4]"), 4), "tensor 'x'",
-       "a number where none belongs"},
+      {"DtypeIsANumber", one(R"({"dtype":4,"shape":[1],"data_offsets":[0,4]})", 4), "tensor 'x'", "a number where"},
+      {"DtypeIsAList", one(R"({"dtype":["F32"],"shape":[1],"data_offsets":[0,4]})", 4), "tensor 'x'", "a list where"},
+      {"ShapeIsANumber", one(tensor_json("F32", "1", "[0,4]"), 4), "tensor 'x'", "a number where none belongs"},
       {"ShapeIsAText", one(tensor_json("F32", R"("1")", "[0,4]"), 4), "tensor 'x'", "a string where"},
-      {"NestedShape", one(tensor_json("F32", "[[1]]", "[0,4]"), 4), "tensor 'x'",
-       "a list where none belongs"},
+      {"NestedShape", one(tensor_json("F32", "[[1]]", "[0,4]"), 4), "tensor 'x'", "a list where none belongs"},
       {"ObjectInShape", one(tensor_json("F32", "[{}]", "[0,4]"), 4), "tensor 'x'", "an object inside"},
       {"NestedTensor", one(R"({"y":)" + f32 + "}", 4), "tensor 'x'", "unknown field 'y'"},
       {"ObjectAsDtype", one(R"({"dtype":{}})"), "tensor 'x'", "an object inside"},
@@ -120,15 +110,11 @@ std::vector<Refused> bad_entries() {
       {"TensorIsAList", one("[]"), "tensor 'x'", "a list where none belongs"},
       {"TensorIsNull", one("null"), "tensor 'x'", "null"},
       {"TensorIsABoolean", one("true"), "tensor 'x'", "a boolean"},
-      {"MetadataIsAText", safetensors(R"({"__metadata__":"text"})"), "tensor '__metadata__'",
-       "a string where"},
-      {"MetadataIsANumber", safetensors(R"({"__metadata__":{"k":1}})"), "tensor '__metadata__'",
-       "a number where"},
+      {"MetadataIsAText", safetensors(R"({"__metadata__":"text"})"), "tensor '__metadata__'", "a string where"},
+      {"MetadataIsANumber", safetensors(R"({"__metadata__":{"k":1}})"), "tensor '__metadata__'", "a number where"},
       {"MetadataIsNull", safetensors(R"({"__metadata__":{"k":null}})"), "tensor '__metadata__'", "null"},
-      {"MetadataIsAList", safetensors(R"({"__metadata__":{"k":[]}})"), "tensor '__metadata__'",
-       "a list where"},
-      {"MetadataIsNested", safetensors(R"({"__metadata__":{"k":{}}})"), "tensor '__metadata__'",
-       "an object inside"},
+      {"MetadataIsAList", safetensors(R"({"__metadata__":{"k":[]}})"), "tensor '__metadata__'", "a list where"},
+      {"MetadataIsNested", safetensors(R"({"__metadata__":{"k":{}}})"), "tensor '__metadata__'", "an object inside"},
   };
 }
 
@@ -140,16 +126,13 @@ std::vector<Refused> bad_numbers() {
       {"NegativeExtent", one(tensor_json(f32, "[-1]", "[0,4]"), 4), "tensor 'x'", "a negative number"},
       {"FloatExtent", one(tensor_json(f32, "[1.0]", "[0,4]"), 4), "tensor 'x'", "not an integer"},
       {"ExponentExtent", one(tensor_json(f32, "[1e0]", "[0,4]"), 4), "tensor 'x'", "not an integer"},
-      {"ExtentAboveSigned", one(tensor_json(f32, "[9223372036854775808]", "[0,4]"), 4), "tensor 'x'",
-       "above 2^63 - 1"},
+      {"ExtentAboveSigned", one(tensor_json(f32, "[9223372036854775808]", "[0,4]"), 4), "tensor 'x'", "above 2^63 - 1"},
       {"ExtentAboveUnsigned", one(tensor_json(f32, "[18446744073709551616]", "[0,4]"), 4), "tensor 'x'",
        "not an integer"},
       {"NegativeOffset", one(tensor_json(f32, "[1]", "[-4,0]"), 4), "tensor 'x'", "a negative number"},
-      {"ShapeOverflows", one(tensor_json("U8", "[4294967296,4294967296]", "[0,0]")), "tensor 'x'",
-       "overflows"},
+      {"ShapeOverflows", one(tensor_json("U8", "[4294967296,4294967296]", "[0,0]")), "tensor 'x'", "overflows"},
       {"BitsOverflow", one(tensor_json("U8", "[2305843009213693952]", "[0,0]")), "tensor 'x'", "overflows"},
-      {"OverflowHiddenByZero", one(tensor_json("U8", "[4294967296,4294967296,0]", "[0,0]")), "tensor 'x'",
-       "overflows"},
+      {"OverflowHiddenByZero", one(tensor_json("U8", "[4294967296,4294967296,0]", "[0,0]")), "tensor 'x'", "overflows"},
       {"SubByteMisfit", one(tensor_json("F4", "[3]", "[0,2]"), 2), "tensor 'x'", "does not fill whole bytes"},
       {"RankBeyondReason", one(tensor_json("U8", fmt::format("[{}1]", ones), "[0,1]"), 1), "tensor 'x'",
        "a list that is too long"},
@@ -166,21 +149,18 @@ std::vector<Refused> bad_layouts() {
       {"TooManyBytes", one(tensor_json("F32", "[1]", "[0,8]"), 8), "tensor 'x'", "needs 4 bytes"},
       {"EndBeforeBegin", one(tensor_json("F32", "[1]", "[4,0]"), 4), "tensor 'x'", "needs 4 bytes"},
       {"HoleAtTheStart", one(tensor_json("U8", "[1]", "[1,2]"), 2), "tensor 'x'", "a hole or an overlap"},
-      {"Hole", safetensors(R"({"x":)" + byte0 + R"(,"y":)" + tensor_json("U8", "[1]", "[2,3]") + "}", 3),
-       "tensor 'y'", "a hole or an overlap"},
+      {"Hole", safetensors(R"({"x":)" + byte0 + R"(,"y":)" + tensor_json("U8", "[1]", "[2,3]") + "}", 3), "tensor 'y'",
+       "a hole or an overlap"},
       {"Overlap",
-       safetensors(R"({"x":)" + tensor_json("U8", "[2]", "[0,2]") + R"(,"y":)" +
-                       tensor_json("U8", "[2]", "[1,3]") + "}",
-                   3),
+       safetensors(
+           R"({"x":)" + tensor_json("U8", "[2]", "[0,2]") + R"(,"y":)" + tensor_json("U8", "[2]", "[1,3]") + "}", 3),
        "tensor 'y'", "a hole or an overlap"},
-      {"SamePlace", safetensors(R"({"x":)" + byte0 + R"(,"y":)" + byte0 + "}", 1), "tensor 'y'",
-       "an overlap"},
+      {"SamePlace", safetensors(R"({"x":)" + byte0 + R"(,"y":)" + byte0 + "}", 1), "tensor 'y'", "an overlap"},
       {"BytesBehindTheLast", one(byte0, 2), "", "end at 1, the file at 2"},
       {"BytesWithoutTensors", safetensors("{}", 1), "", "end at 0, the file at 1"},
       {"FileCutInATensor", one(tensor_json("F32", "[1]", "[0,4]"), 3), "", "end at 4, the file at 3"},
       {"OffsetsOutOfTheFile", one(tensor_json("F32", "[1]", huge), 4), "tensor 'x'", "a hole or an overlap"},
-      {"EmptyTensorOutOfTheFile", one(tensor_json("F32", "[0]", "[9,9]"), 4), "tensor 'x'",
-       "a hole or an overlap"},
+      {"EmptyTensorOutOfTheFile", one(tensor_json("F32", "[0]", "[9,9]"), 4), "tensor 'x'", "a hole or an overlap"},
   };
 }
 

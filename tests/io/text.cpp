@@ -49,13 +49,11 @@ int length_by_table(unsigned lead, unsigned second) {
     unsigned lead_low, lead_high, low, high;
     int length;
   };
-  constexpr Row table[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-                           {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
-                           {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+  constexpr Row table[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+                           {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
                            {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
   for (const Row& row : table) {
-    if (lead >= row.lead_low && lead <= row.lead_high && second >= row.low && second <= row.high)
-      return row.length;
+    if (lead >= row.lead_low && lead <= row.lead_high && second >= row.low && second <= row.high) return row.length;
   }
   return 0;
 }
@@ -117,16 +115,13 @@ struct Archive {
 void PrintTo(const Archive& archive, std::ostream* out) { *out << archive.suffix; }
 
 std::vector<Archive> archives() {
-  return {
-      {".xz",
-       from_hex(
-           "fd377a585a0000016922de36020021010c0000008f98419c01000e7b2274657874223a226f6e65227d0a0000029a7320"
-           "0001230fdbdf900e9042990d010000000001595a"),
-       from_hex(
-           "fd377a585a0000016922de36020021010c0000008f98419c01000e7b2274657874223a2274776f227d0a0000cd7d2f4b"
-           "0001230fdbdf900e9042990d010000000001595a")},
-      {".zst", from_hex("28b52ffd240f7900007b2274657874223a226f6e65227d0aad5403f5"),
-       from_hex("28b52ffd240f7900007b2274657874223a2274776f227d0acae72255")}};
+  return {{".xz",
+           from_hex("fd377a585a0000016922de36020021010c0000008f98419c01000e7b2274657874223a226f6e65227d0a0000029a7320"
+                    "0001230fdbdf900e9042990d010000000001595a"),
+           from_hex("fd377a585a0000016922de36020021010c0000008f98419c01000e7b2274657874223a2274776f227d0a0000cd7d2f4b"
+                    "0001230fdbdf900e9042990d010000000001595a")},
+          {".zst", from_hex("28b52ffd240f7900007b2274657874223a226f6e65227d0aad5403f5"),
+           from_hex("28b52ffd240f7900007b2274657874223a2274776f227d0acae72255")}};
 }
 
 class ArchiveTest : public testing::TestWithParam<Archive> {
@@ -172,8 +167,7 @@ TEST_P(ArchiveTest, WhatIsBehindMustBeAStreamToo) {
 TEST(Archive, ThatWantsTooMuchMemoryIsRefused) {
   const ScratchFolder folder;
   // A zstd frame header that asks for a window of 2^30 bytes, and one last empty block.
-  EXPECT_CODE(read_text(folder.write("window.zst", from_hex("28b52ffd00a0010000"))),
-              ErrorCode::limit_exceeded);
+  EXPECT_CODE(read_text(folder.write("window.zst", from_hex("28b52ffd00a0010000"))), ErrorCode::limit_exceeded);
   // An xz block whose filter asks for a dictionary of 1 GiB: properties byte 0x24 and the header's CRC-32.
   std::string xz = archives()[0].one;
   xz.replace(12, 12, from_hex("02002101240000005e1fc7f9"));
@@ -238,8 +232,7 @@ TEST(JsonLines, AreUnpacked) {
   const ScratchFolder folder;
   for (const Archive& archive : archives()) {
     const auto path = folder.write("a.jsonl" + archive.suffix, archive.one + archive.two);
-    EXPECT_EQ(value_of(lines_of(path)),
-              (std::vector<std::string>{"1:{\"text\":\"one\"}", "2:{\"text\":\"two\"}"}));
+    EXPECT_EQ(value_of(lines_of(path)), (std::vector<std::string>{"1:{\"text\":\"one\"}", "2:{\"text\":\"two\"}"}));
   }
 }
 
@@ -251,11 +244,10 @@ TEST(JsonLines, ErrorsNameFileLineAndByte) {
     std::int64_t offset;
   };
   const ScratchFolder folder;
-  for (const Case& bad : {Case{"1\n2\n{x}\n", ErrorCode::bad_format, "line 3", 5},
-                          Case{"1\n\n[1", ErrorCode::bad_format, "line 3", 5},
-                          Case{"1\n\"\xff\"\n", ErrorCode::not_utf8, "line 2", 3},
-                          Case{"1 2\n", ErrorCode::bad_format, "line 1", 2},
-                          Case{"1\n\"stop\"\n", ErrorCode::missing_field, "line 2", -1}}) {
+  for (const Case& bad :
+       {Case{"1\n2\n{x}\n", ErrorCode::bad_format, "line 3", 5}, Case{"1\n\n[1", ErrorCode::bad_format, "line 3", 5},
+        Case{"1\n\"\xff\"\n", ErrorCode::not_utf8, "line 2", 3}, Case{"1 2\n", ErrorCode::bad_format, "line 1", 2},
+        Case{"1\n\"stop\"\n", ErrorCode::missing_field, "line 2", -1}}) {
     const auto path = folder.write("bad.jsonl", bad.content);
     const Error error = error_of(lines_of(path));
     EXPECT_EQ(error.code, bad.code) << error.describe();

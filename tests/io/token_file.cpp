@@ -58,12 +58,9 @@ const Sequences three = {{1, 2, 0x7fffffff}};
 TEST(TokenFileNpy, ReadsAllIntegersOfThirtyTwoAndSixtyFourBits) {
   const test::ScratchFolder folder;
   EXPECT_EQ(value_of(read(folder, "a.npy", npy(dict("<i4", "(3,)"), three_i4))), three);
-  EXPECT_EQ(value_of(read(folder, "a.npy", npy(dict("<u4", "(3,)"), raw<std::uint32_t>({1, 2, 0x7fffffff})))),
-            three);
-  EXPECT_EQ(value_of(read(folder, "a.npy", npy(dict("<i8", "(3,)"), raw<std::int64_t>({1, 2, 0x7fffffff})))),
-            three);
-  EXPECT_EQ(value_of(read(folder, "a.npy", npy(dict("<u8", "(3,)"), raw<std::uint64_t>({1, 2, 0x7fffffff})))),
-            three);
+  EXPECT_EQ(value_of(read(folder, "a.npy", npy(dict("<u4", "(3,)"), raw<std::uint32_t>({1, 2, 0x7fffffff})))), three);
+  EXPECT_EQ(value_of(read(folder, "a.npy", npy(dict("<i8", "(3,)"), raw<std::int64_t>({1, 2, 0x7fffffff})))), three);
+  EXPECT_EQ(value_of(read(folder, "a.npy", npy(dict("<u8", "(3,)"), raw<std::uint64_t>({1, 2, 0x7fffffff})))), three);
 }
 
 TEST(TokenFileNpy, ReadsVersionsOneToThree) {
@@ -93,9 +90,7 @@ TEST(TokenFileNpy, RefusesOtherArraysByName) {
     EXPECT_EQ(error.field, ".npy header");
     return error.message;
   };
-  const auto says = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos;
-  };
+  const auto says = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
   for (const char* dtype : {">i4", ">u8", "=i4", "<i2", "|u1", "<f4", "|b1", "<i16", "i4"}) {
     EXPECT_TRUE(says(message(dict(dtype, "(3,)")), dtype)) << dtype;
   }
@@ -164,8 +159,7 @@ TEST(TokenFileJson, RefusesWhatIsNotAnArrayOfIds) {
   };
   const test::ScratchFolder folder;
   for (const Case& bad :
-       {Case{"{}", ErrorCode::bad_format, "expected an array"},
-        Case{"5", ErrorCode::bad_format, "expected an array"},
+       {Case{"{}", ErrorCode::bad_format, "expected an array"}, Case{"5", ErrorCode::bad_format, "expected an array"},
         Case{"[1, 2", ErrorCode::bad_format, "parse error"},
         Case{"[1, 1.5]", ErrorCode::bad_format, "entry 1 is not an integer"},
         Case{"[1, 2.0]", ErrorCode::bad_format, "entry 1 is not an integer"},
@@ -205,8 +199,7 @@ TEST(TokenFileJsonLines, ABrokenLineNamesItsNumber) {
 std::string with_ids(std::string_view dtype, std::string_view shape, const std::string& data,
                      const char* name = "input_ids") {
   const std::string offsets = fmt::format("[0,{}]", data.size());
-  return test::safetensors(fmt::format("{{\"{}\":{}}}", name, test::tensor_json(dtype, shape, offsets)),
-                           data);
+  return test::safetensors(fmt::format("{{\"{}\":{}}}", name, test::tensor_json(dtype, shape, offsets)), data);
 }
 
 TEST(TokenFileSafetensors, ReadsInputIds) {

@@ -121,8 +121,8 @@ TYPED_TEST(FamiliesTest, GoingOnDoesNotChangeTheBits) {
     Sequence<TypeParam> second(family.model->config());
     test::run_on(this->space, family.model, {&first}, {tokens.first(20)}, 256, logit_rows);
     test::run_on(this->space, family.model, {&second}, {tokens.first(3)}, 256, logit_rows);
-    const auto rest = test::run_on(this->space, family.model, {&first, &second}, {tokens.subspan(20), tokens.subspan(3)},
-                                   256, logit_rows);
+    const auto rest = test::run_on(this->space, family.model, {&first, &second},
+                                   {tokens.subspan(20), tokens.subspan(3)}, 256, logit_rows);
     for (const Outcome& outcome : rest) {
       EXPECT_TRUE(outcome.kv == expected.kv);
       EXPECT_TRUE(outcome.logits == expected.logits);

@@ -40,8 +40,7 @@ struct Product {
   std::vector<std::uint16_t> weights16;  ///< in panels
   std::vector<float> weights32;
 
-  Product(std::int64_t m, std::int64_t k, std::int64_t n, bool bf16)
-      : rows(m), inputs(k), outputs(n), is_bf16(bf16) {
+  Product(std::int64_t m, std::int64_t k, std::int64_t n, bool bf16) : rows(m), inputs(k), outputs(n), is_bf16(bf16) {
     Numbers numbers(static_cast<std::uint32_t>(rows * 1000003 + inputs * 1009 + outputs));
     a = numbers.take(rows * inputs);
     weights32 = numbers.take(round_up(outputs, kernels::panel_width) * inputs);
@@ -72,11 +71,13 @@ struct Product {
     const Array<Space, float> left(a), right32(weights32), c(std::vector<float>(rows * ldc, -7.0F));
     const Array<Space, std::uint16_t> right16(weights16);
     const void* right = is_bf16 ? static_cast<const void*>(right16.data()) : right32.data();
-    test::run_kernel(space, cpu, kernels::Gemm{rows, left.data(), inputs, {right, is_bf16, outputs, inputs}, c.data(), ldc});
+    test::run_kernel(space, cpu,
+                     kernels::Gemm{rows, left.data(), inputs, {right, is_bf16, outputs, inputs}, c.data(), ldc});
     // What lies in the panel behind the last output is undefined.
     std::vector<float> out;
     const std::vector<float> all = c.read();
-    for (std::int64_t m = 0; m < rows; ++m) out.insert(out.end(), all.begin() + m * ldc, all.begin() + m * ldc + outputs);
+    for (std::int64_t m = 0; m < rows; ++m)
+      out.insert(out.end(), all.begin() + m * ldc, all.begin() + m * ldc + outputs);
     return out;
   }
 };
@@ -107,8 +108,8 @@ struct NormProblem {
   std::vector<float> operator()(const Space& space, const cpu::Kernels* cpu) const {
     Numbers numbers(static_cast<std::uint32_t>(width));
     const std::int64_t ld = width + 3;  // rows of an odd distance: nothing is aligned
-    const Array<Space, float> x(numbers.take(rows * ld, scale)), delta(numbers.take(rows * ld)), bias(numbers.take(width)),
-        weight(numbers.take(width)), y(std::vector<float>(rows * ld, -7.0F));
+    const Array<Space, float> x(numbers.take(rows * ld, scale)), delta(numbers.take(rows * ld)),
+        bias(numbers.take(width)), weight(numbers.take(width)), y(std::vector<float>(rows * ld, -7.0F));
     kernels::Norm args{rows, width, x.data(), ld, nullptr, ld, nullptr, weight.data(), 1e-5F, y.data(), ld};
     if (with_delta) args.delta = delta.data();
     if (with_bias) args.bias = bias.data();
@@ -146,9 +147,11 @@ struct ActivationProblem {
     // Where e^x under- or overflows.
     constexpr float extremes[] = {-87.0F, -88.0F, -104.0F, -1000.0F, -3e38F, 87.5F, 3e38F, 1e-40F, -1e-40F};
     for (std::size_t i = 0; i < values.size(); i += 5) values[i] = extremes[i / 5 % std::size(extremes)];
-    const Array<Space, float> gate_up(values), bias(numbers.take(2 * width)), act(std::vector<float>(rows * lda, -7.0F));
-    test::run_kernel(space, cpu, kernels::GatedActivation{rows, width, gate_up.data(), ldg, with_bias ? bias.data() : nullptr,
-                                                          act.data(), lda});
+    const Array<Space, float> gate_up(values), bias(numbers.take(2 * width)),
+        act(std::vector<float>(rows * lda, -7.0F));
+    test::run_kernel(
+        space, cpu,
+        kernels::GatedActivation{rows, width, gate_up.data(), ldg, with_bias ? bias.data() : nullptr, act.data(), lda});
     return act.read();
   }
 };
@@ -181,8 +184,9 @@ struct RopeProblem {
     const std::int64_t value_size = layers * heads.kv_heads * capacity * kernels::padded_value_width(dim);
     // Two sequences, each written where no other row is.
     const Array<Space, kernels::RowInfo> info({{3, 0}, {63, 0}, {64, 0}, {0, 1}, {65, 1}, {66, 1}, {99, 1}});
-    const Array<Space, float> keys(std::vector<float>(2 * key_size, -7.0F)), values(std::vector<float>(2 * value_size, -7.0F)),
-        qkv(numbers.take(rows * (width + 1), 3.0F)), bias(with_bias ? numbers.take(width) : std::vector<float>()),
+    const Array<Space, float> keys(std::vector<float>(2 * key_size, -7.0F)),
+        values(std::vector<float>(2 * value_size, -7.0F)), qkv(numbers.take(rows * (width + 1), 3.0F)),
+        bias(with_bias ? numbers.take(width) : std::vector<float>()),
         q_norm(with_norms ? numbers.take(dim) : std::vector<float>()),
         k_norm(with_norms ? numbers.take(dim) : std::vector<float>()), cosine(numbers.take(positions * (dim / 2))),
         sine(numbers.take(positions * (dim / 2))), q(std::vector<float>(rows * heads.query_heads * dim, -7.0F));
@@ -190,8 +194,8 @@ struct RopeProblem {
         {{keys.data(), values.data(), capacity}, {keys.data() + key_size, values.data() + value_size, capacity}});
     test::run_kernel(space, cpu,
                      kernels::Rope{rows, 1, heads, info.data(), caches.data(), qkv.data(), width + 1, bias.or_null(),
-                                   q_norm.or_null(), k_norm.or_null(), 1e-6F, cosine.data(), sine.data(), 0.18F, q.data(),
-                                   heads.query_heads * dim});
+                                   q_norm.or_null(), k_norm.or_null(), 1e-6F, cosine.data(), sine.data(), 0.18F,
+                                   q.data(), heads.query_heads * dim});
     std::vector<float> out = q.read();
     for (const auto* part : {&keys, &values}) {
       const std::vector<float> more = part->read();

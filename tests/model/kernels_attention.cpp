@@ -77,8 +77,9 @@ struct AttentionProblem {
     const Array<Space, float> q(queries), out(std::vector<float>(queries.size(), -7.0F));
     const std::int64_t ld = heads.query_heads * heads.head_dim;
     const Array<Space, kernels::RowInfo> info(rows);
-    test::run_kernel(space, cpu, kernels::Attention{static_cast<std::int64_t>(rows.size()), layer, window, heads, info.data(),
-                                                    caches.data(), q.data(), ld, out.data(), ld});
+    test::run_kernel(space, cpu,
+                     kernels::Attention{static_cast<std::int64_t>(rows.size()), layer, window, heads, info.data(),
+                                        caches.data(), q.data(), ld, out.data(), ld});
     return out.read();
   }
 
@@ -132,7 +133,8 @@ class AttentionKernelsTest : public testing::Test {
 TYPED_TEST_SUITE(AttentionKernelsTest, test::Spaces);
 
 TYPED_TEST(AttentionKernelsTest, HeadDims) {
-  for (std::int64_t dim : {2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 80, 96, 128}) this->check({2, 1, dim}, 0, this->edges);
+  for (std::int64_t dim : {2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 80, 96, 128})
+    this->check({2, 1, dim}, 0, this->edges);
   this->check({1, 1, 512}, 0, {{62, 4}});
 }
 
@@ -155,8 +157,10 @@ TYPED_TEST(AttentionKernelsTest, RandomShapes) {
     const std::int64_t group = std::int64_t{1} << numbers.below(4);
     constexpr std::int64_t dims[] = {64, 80, 96, 128};
     Spans spans;
-    for (std::int64_t s = 1 + numbers.below(3); s > 0; --s) spans.push_back({numbers.below(250), 1 + numbers.below(30)});
-    this->check({group * kv_heads, kv_heads, dims[numbers.below(4)]}, numbers.below(2) * (1 + numbers.below(150)), spans);
+    for (std::int64_t s = 1 + numbers.below(3); s > 0; --s)
+      spans.push_back({numbers.below(250), 1 + numbers.below(30)});
+    this->check({group * kv_heads, kv_heads, dims[numbers.below(4)]}, numbers.below(2) * (1 + numbers.below(150)),
+                spans);
   }
 }
 

@@ -26,9 +26,8 @@ using Windows = std::vector<std::int64_t>;
 
 /// The fields that no config goes without.
 json config_of(const std::string& type) {
-  return {{"model_type", type},      {"vocab_size", 1000},     {"hidden_size", 64},
-          {"intermediate_size", 96}, {"num_hidden_layers", 3}, {"num_attention_heads", 8},
-          {"num_key_value_heads", 2}};
+  return {{"model_type", type},     {"vocab_size", 1000},       {"hidden_size", 64},       {"intermediate_size", 96},
+          {"num_hidden_layers", 3}, {"num_attention_heads", 8}, {"num_key_value_heads", 2}};
 }
 
 json with(json config, const std::string& field, const json& value) {
@@ -61,8 +60,7 @@ TEST(ModelConfig, LlamaWithDefaults) {
   EXPECT_EQ(config.norm_epsilon, 1e-6);
   EXPECT_EQ(config.rope, (RopeConfig{.theta = 10000.0, .dim = 8}));
   EXPECT_EQ(config.window, (Windows{0, 0, 0}));
-  for (bool flag :
-       {config.tied_embeddings, config.qkv_bias, config.output_bias, config.mlp_bias, config.qk_norm}) {
+  for (bool flag : {config.tied_embeddings, config.qkv_bias, config.output_bias, config.mlp_bias, config.qk_norm}) {
     EXPECT_FALSE(flag);
   }
   EXPECT_FALSE(config.bos);
@@ -144,8 +142,7 @@ TEST(ModelConfig, BosMustBeInTheVocabulary) {
   const auto bos = [](const json& id) { return parse(with(config_of("llama"), "bos_token_id", id)).bos; };
   EXPECT_EQ(bos(0), Token{0});
   EXPECT_EQ(bos(999), Token{999});
-  for (const json& other :
-       {json(1000), json(-1), json(18446744073709551615ULL), json(nullptr), json::array({1, 2})}) {
+  for (const json& other : {json(1000), json(-1), json(18446744073709551615ULL), json(nullptr), json::array({1, 2})}) {
     EXPECT_FALSE(bos(other)) << other;
   }
 }
@@ -162,8 +159,7 @@ TEST(ModelConfigRope, OldAndNewSpelling) {
   const RopeConfig expected{5e5, RopeScaling::llama3, 8, 1, 4, 8192, 8};
   json old = with(config_of("llama"), "rope_theta", 5e5);
   EXPECT_EQ(parse(with(old, "rope_scaling", llama3)).rope, expected);
-  EXPECT_EQ(parse(with(config_of("llama"), "rope_parameters", with(llama3, "rope_theta", 5e5))).rope,
-            expected);
+  EXPECT_EQ(parse(with(config_of("llama"), "rope_parameters", with(llama3, "rope_theta", 5e5))).rope, expected);
   // What the new object leaves out is taken from beside it.
   EXPECT_EQ(parse(with(old, "rope_parameters", llama3)).rope, expected);
   EXPECT_EQ(parse(with(old, "rope_scaling", nullptr)).rope, (RopeConfig{.theta = 5e5, .dim = 8}));
@@ -172,8 +168,7 @@ TEST(ModelConfigRope, OldAndNewSpelling) {
 TEST(ModelConfigRope, LinearByEitherNameOfTheType) {
   const RopeConfig expected{.theta = 10000, .scaling = RopeScaling::linear, .factor = 2.5, .dim = 8};
   for (const char* name : {"type", "rope_type"}) {
-    EXPECT_EQ(parse(with(config_of("llama"), "rope_scaling", {{name, "linear"}, {"factor", 2.5}})).rope,
-              expected);
+    EXPECT_EQ(parse(with(config_of("llama"), "rope_scaling", {{name, "linear"}, {"factor", 2.5}})).rope, expected);
   }
 }
 
@@ -348,8 +343,7 @@ TEST(ModelConfigFingerprint, DoesNotChangeWithWhatDoesNot) {
   EXPECT_EQ(parse(with(config_of("llama"), "max_position_embeddings", 99)).fingerprint(), expected);
   EXPECT_EQ(parse(with(config_of("llama"), "torch_dtype", "float16")).fingerprint(), expected);
   EXPECT_EQ(parse(with(config_of("llama"), "head_dim", 8)).fingerprint(), expected);
-  EXPECT_EQ(parse(with(config_of("llama"), "rope_parameters", {{"rope_theta", 10000}})).fingerprint(),
-            expected);
+  EXPECT_EQ(parse(with(config_of("llama"), "rope_parameters", {{"rope_theta", 10000}})).fingerprint(), expected);
 }
 
 }  // namespace

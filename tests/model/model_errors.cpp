@@ -49,9 +49,9 @@ Tensor make_tensor(const std::vector<std::int64_t>& shape, const std::string& dt
 
 /// A model of one layer, hidden 8, 2 query heads of 4 on one KV head, vocabulary 10.
 json good_config() {
-  return {{"model_type", "llama"},     {"vocab_size", 10},        {"hidden_size", 8},
-          {"intermediate_size", 6},    {"num_hidden_layers", 1},  {"num_attention_heads", 2},
-          {"num_key_value_heads", 1},  {"tie_word_embeddings", true}};
+  return {{"model_type", "llama"},    {"vocab_size", 10},           {"hidden_size", 8},
+          {"intermediate_size", 6},   {"num_hidden_layers", 1},     {"num_attention_heads", 2},
+          {"num_key_value_heads", 1}, {"tie_word_embeddings", true}};
 }
 
 Tensors good_tensors() {
@@ -174,7 +174,8 @@ TEST_F(ModelErrors, EveryShapeIsChecked) {
 
 TEST_F(ModelErrors, UnexpectedTensorsAreRefused) {
   tensors["model.layers.1.input_layernorm.weight"] = make_tensor({8});
-  expect_refused(ErrorCode::unsupported, "model.layers.1.input_layernorm.weight", "the architecture has no such tensor");
+  expect_refused(ErrorCode::unsupported, "model.layers.1.input_layernorm.weight",
+                 "the architecture has no such tensor");
   tensors = good_tensors();
   tensors["model.layers.0.self_attn.q_proj.bias"] = make_tensor({8});
   expect_refused(ErrorCode::unsupported, "model.layers.0.self_attn.q_proj.bias", "the architecture has no such tensor");

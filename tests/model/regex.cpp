@@ -22,11 +22,10 @@ using Pieces = std::vector<std::string>;
 /// The pieces of a text; matches in brackets.
 Pieces split(const std::string& pattern, std::string_view text) {
   Pieces pieces;
-  EXPECT_OK(
-      value_of(Regex::compile(pattern)).split(text, [&](std::size_t begin, std::size_t end, bool is_match) {
-        const std::string piece(text.substr(begin, end - begin));
-        pieces.push_back(is_match ? std::string("[").append(piece).append("]") : piece);
-      }));
+  EXPECT_OK(value_of(Regex::compile(pattern)).split(text, [&](std::size_t begin, std::size_t end, bool is_match) {
+    const std::string piece(text.substr(begin, end - begin));
+    pieces.push_back(is_match ? std::string("[").append(piece).append("]") : piece);
+  }));
   return pieces;
 }
 
@@ -78,8 +77,8 @@ TEST(Regex, EscapedTextMatchesItself) {
 // ---- classes ----------------------------------------------------------------------------------------------
 
 TEST(RegexClasses, WhiteSpaceIsThePropertyWhiteSpace) {
-  for (const char* c : {"\t", "\v", "\f", " ", "\u0085", "\u00a0", "\u1680", "\u2007", "\u2028", "\u202f",
-                        "\u205f", "\u3000"}) {
+  for (const char* c :
+       {"\t", "\v", "\f", " ", "\u0085", "\u00a0", "\u1680", "\u2007", "\u2028", "\u202f", "\u205f", "\u3000"}) {
     EXPECT_TRUE(matches(R"(\s)", c) && matches(R"([\s])", c)) << c;
     EXPECT_FALSE(matches(R"(\S)", c) || matches(R"([\S])", c) || matches(R"([^\s])", c)) << c;
   }
@@ -100,16 +99,14 @@ TEST(RegexClasses, LettersMarksAndNumbersOfUnicodeSixteen) {
       const std::string in = "\\p{" + name + "}";
       const std::string out = "\\P{" + name + "}";
       EXPECT_TRUE(matches(in, c) && matches("[" + in + "]", c) && matches("[!" + in + "-]", c)) << name;
-      EXPECT_FALSE(matches(out, c) || matches("[^" + in + "]", c) || matches("\\p{^" + name + "}", c))
-          << name;
+      EXPECT_FALSE(matches(out, c) || matches("[^" + in + "]", c) || matches("\\p{^" + name + "}", c)) << name;
     }
     EXPECT_TRUE(matches(R"(\P{Lt})", c));
   }
 }
 
 TEST(RegexClasses, WordsAreOnigurumas) {
-  for (const char* c :
-       {"a", "_", "\u00e9", "\u0301", "7", "\u0663", "\u2160", "\u203f", "\u24b6", "\U0001f130"}) {
+  for (const char* c : {"a", "_", "\u00e9", "\u0301", "7", "\u0663", "\u2160", "\u203f", "\u24b6", "\U0001f130"}) {
     EXPECT_TRUE(matches(R"(\w)", c) && matches(R"([\w])", c)) << c;
     EXPECT_FALSE(matches(R"(\W)", c)) << c;
   }

@@ -34,7 +34,8 @@ int main() {
   const Space space;
   Sha256 hash;
   std::set<std::filesystem::path> folders;
-  for (const auto& folder : std::filesystem::directory_iterator(SEQKV_TEST_DATA "/families")) folders.insert(folder.path());
+  for (const auto& folder : std::filesystem::directory_iterator(SEQKV_TEST_DATA "/families"))
+    folders.insert(folder.path());
   for (const auto& folder : folders) {
     const KvFile golden = test::value_of(KvFile::open(folder / "golden.safetensors"));
     add(hash, space, folder, golden.tokens());

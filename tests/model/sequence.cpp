@@ -39,7 +39,8 @@ class SequenceTest : public testing::Test {
     value_of(sequence.read(space, 0, cache.view()));
     return cache;
   }
-  ErrorCode refusal(std::initializer_list<typename Forward<Space>::Item> items, typename Forward<Space>::Output* output) {
+  ErrorCode refusal(std::initializer_list<typename Forward<Space>::Item> items,
+                    typename Forward<Space>::Output* output) {
     auto forward = value_of(Forward<Space>::create(space, model));
     return error_of(forward.run(space, items, output)).code;
   }

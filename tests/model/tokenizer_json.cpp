@@ -112,8 +112,7 @@ std::vector<Case> unsupported_parts() {
       unsupported("Dropout", "/model/dropout", 0.1, "model.dropout", "random merges"),
       unsupported("Prefix", "/model/continuing_subword_prefix", "##", "model.continuing_subword_prefix",
                   "not implemented"),
-      unsupported("Suffix", "/model/end_of_word_suffix", "</w>", "model.end_of_word_suffix",
-                  "not implemented"),
+      unsupported("Suffix", "/model/end_of_word_suffix", "</w>", "model.end_of_word_suffix", "not implemented"),
       unsupported("Normalizer", "/normalizer", other, "normalizer", "'Lowercase'"),
       unsupported("NormalizerInSequence", "/normalizer", sequence({{{"type", "NFC"}}, other}, "normalizers"),
                   "normalizer", "'Lowercase'"),
@@ -121,23 +120,22 @@ std::vector<Case> unsupported_parts() {
       unsupported("PreTokenizer", "/pre_tokenizer", {{"type", "Metaspace"}}, "pre_tokenizer", "'Metaspace'"),
       unsupported("NoPreTokenizer", "/pre_tokenizer", nullptr, "pre_tokenizer", "''"),
       unsupported("NoByteLevel", "/pre_tokenizer", {{"type", "Digits"}}, "pre_tokenizer", "only byte-level"),
-      unsupported("BehindByteLevel", "/pre_tokenizer", sequence({byte_level, {{"type", "Digits"}}}),
-                  "pre_tokenizer", "'Digits' behind ByteLevel"),
+      unsupported("BehindByteLevel", "/pre_tokenizer", sequence({byte_level, {{"type", "Digits"}}}), "pre_tokenizer",
+                  "'Digits' behind ByteLevel"),
       unsupported("TwoByteLevels", "/pre_tokenizer", sequence({byte_level, byte_level}), "pre_tokenizer",
                   "behind ByteLevel"),
-      unsupported("SplitRemoved", "/pre_tokenizer",
-                  sequence({split({{"String", " "}}, "Removed"), byte_level}), "pre_tokenizer", "'Removed'"),
+      unsupported("SplitRemoved", "/pre_tokenizer", sequence({split({{"String", " "}}, "Removed"), byte_level}),
+                  "pre_tokenizer", "'Removed'"),
       unsupported("SplitMerged", "/pre_tokenizer",
                   sequence({split({{"String", " "}}, "MergedWithPrevious"), byte_level}), "pre_tokenizer",
                   "'MergedWithPrevious'"),
-      unsupported("SplitRegex", "/pre_tokenizer", sequence({split({{"Regex", "[a&&b]"}}), byte_level}),
-                  "pre_tokenizer", "[a&&b]"),
+      unsupported("SplitRegex", "/pre_tokenizer", sequence({split({{"Regex", "[a&&b]"}}), byte_level}), "pre_tokenizer",
+                  "[a&&b]"),
       unsupported("PostProcessor", "/post_processor", {{"type", "BertProcessing"}}, "post_processor",
                   "'BertProcessing'"),
-      unsupported("TemplateWithTextTwice", "/post_processor", templates({yes_text, yes_text}),
-                  "post_processor", "twice"),
-      unsupported("TemplateWithoutText", "/post_processor", templates({}), "post_processor",
-                  "without the text"),
+      unsupported("TemplateWithTextTwice", "/post_processor", templates({yes_text, yes_text}), "post_processor",
+                  "twice"),
+      unsupported("TemplateWithoutText", "/post_processor", templates({}), "post_processor", "without the text"),
       unsupported("TwoTemplates", "/post_processor",
                   sequence({templates({yes_text}), templates({yes_text})}, "processors"), "post_processor",
                   "two templates"),
@@ -154,10 +152,9 @@ std::vector<Case> broken_parts() {
   json no_flag = added("x");
   no_flag.erase("lstrip");
   const json wrong_id = added("x", -1);
-  const json unknown_token = {
-      {"type", "TemplateProcessing"},
-      {"single", {{{"SpecialToken", {{"id", "<s>"}}}}, {{"Sequence", {{"id", "A"}}}}}},
-      {"special_tokens", json::object()}};
+  const json unknown_token = {{"type", "TemplateProcessing"},
+                              {"single", {{{"SpecialToken", {{"id", "<s>"}}}}, {{"Sequence", {{"id", "A"}}}}}},
+                              {"special_tokens", json::object()}};
   return {
       broken("VocabularyIsAList", "/model/vocab", json::array(), "model.vocab", "not an object"),
       broken("IdIsAText", "/model/vocab/ab", "256", "model.vocab 'ab'", "not a token id"),
@@ -174,18 +171,15 @@ std::vector<Case> broken_parts() {
       broken("MergeOfUnknown", "/model/merges/1", {"a", "xyz"}, "model.merges", "entry 1"),
       broken("MergeToUnknown", "/model/merges/1", {"b", "c"}, "model.merges", "entry 1"),
       broken("MergeOfForeignUnknown", "/model/merges/1", {"\u65e5", "\u672c"}, "model.merges", "entry 1"),
-      broken("SplitWithoutPattern", "/pre_tokenizer", sequence({split(json::object()), byte_level}),
-             "pre_tokenizer", "without a pattern"),
-      broken("TemplateIsNoList", "/post_processor", {{"type", "TemplateProcessing"}, {"single", "A"}},
-             "post_processor", "'single' is not an array"),
-      broken("TemplateOfUnknownToken", "/post_processor", unknown_token, "post_processor",
-             "'<s>' has no ids"),
+      broken("SplitWithoutPattern", "/pre_tokenizer", sequence({split(json::object()), byte_level}), "pre_tokenizer",
+             "without a pattern"),
+      broken("TemplateIsNoList", "/post_processor", {{"type", "TemplateProcessing"}, {"single", "A"}}, "post_processor",
+             "'single' is not an array"),
+      broken("TemplateOfUnknownToken", "/post_processor", unknown_token, "post_processor", "'<s>' has no ids"),
       broken("AddedTokensAreAnObject", "/added_tokens", json::object(), "added_tokens", "not an array"),
       broken("AddedTokenWithoutFlag", "/added_tokens", {added("y"), no_flag}, "added_tokens[1]", "'lstrip'"),
-      broken("AddedTokenWithoutId", "/added_tokens", json::array({wrong_id}), "added_tokens[0]",
-             "not a token id"),
-      broken("AddedTokenWithoutText", "/added_tokens", json::array({json{{"id", 1}}}), "added_tokens[0]",
-             "'content'"),
+      broken("AddedTokenWithoutId", "/added_tokens", json::array({wrong_id}), "added_tokens[0]", "not a token id"),
+      broken("AddedTokenWithoutText", "/added_tokens", json::array({json{{"id", 1}}}), "added_tokens[0]", "'content'"),
   };
 }
 
@@ -229,8 +223,7 @@ TEST(TokenizerJson, ReadsOlderFiles) {
 
 TEST(TokenizerJson, ReadsNullsAndEmptySettings) {
   json document = good();
-  for (const char* name :
-       {"normalizer", "post_processor", "decoder", "truncation", "padding", "added_tokens"}) {
+  for (const char* name : {"normalizer", "post_processor", "decoder", "truncation", "padding", "added_tokens"}) {
     document[name] = nullptr;
   }
   for (const char* name : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
@@ -260,10 +253,8 @@ TEST(TokenizerJson, AddedTokensAreNumberedBehindTheVocabulary) {
   // The ids in the file do not count: tokenizers gives them anew.
   EXPECT_EQ(encode(changed("/added_tokens", {added("<x>", 300), added("<y>", 5)}), "<y><x>"),
             (std::vector<Token>{259, 258}));
-  EXPECT_EQ(encode(changed("/added_tokens", json::array({added("ab", 300)})), "ab"),
-            (std::vector<Token>{256}));
-  EXPECT_EQ(encode(changed("/added_tokens", {added("", 258), added("<y>", 259)}), "<y>"),
-            (std::vector<Token>{258}));
+  EXPECT_EQ(encode(changed("/added_tokens", json::array({added("ab", 300)})), "ab"), (std::vector<Token>{256}));
+  EXPECT_EQ(encode(changed("/added_tokens", {added("", 258), added("<y>", 259)}), "<y>"), (std::vector<Token>{258}));
 }
 
 TEST(TokenizerJson, IdsWithoutAnEntryAreNotDecoded) {

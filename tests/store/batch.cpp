@@ -70,8 +70,9 @@ class BatchTest : public testing::Test {
 
 TEST_F(BatchTest, APrefixIsComputedAndStoredOnce) {
   const std::string preamble = shared_text();
-  const auto report = value_of(run(manifest({{"a", preamble + "First question."}, {"b", preamble + "Second, longer question?"}}),
-                                   options("none+lossless")));
+  const auto report =
+      value_of(run(manifest({{"a", preamble + "First question."}, {"b", preamble + "Second, longer question?"}}),
+                   options("none+lossless")));
   const auto prefix = static_cast<std::int64_t>(value_of(model->encode_document(preamble)).size());
   ASSERT_GT(prefix, 1024);
   const BatchRow& a = report.rows[0];
@@ -97,7 +98,8 @@ TEST_F(BatchTest, AnotherRunFindsThePrefixInTheStore) {
   const KvCache b = exact(preamble + "Second question.");
   const auto shared = report.rows[0].shared_tokens;
   for (std::size_t t = 0; t < a.view().tensors.size(); ++t) {
-    EXPECT_EQ(std::memcmp(a.view().slice(0, shared).tensors[t], b.view().slice(0, shared).tensors[t], shared * 64 * 2), 0);
+    EXPECT_EQ(std::memcmp(a.view().slice(0, shared).tensors[t], b.view().slice(0, shared).tensors[t], shared * 64 * 2),
+              0);
   }
   BatchOptions again = options("none+lossless");
   again.prefix = PrefixPolicy::recompute;

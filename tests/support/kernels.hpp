@@ -25,14 +25,16 @@ class Array {
  public:
   explicit Array(const std::vector<T>& values)
       : view_(Kokkos::view_alloc(Kokkos::WithoutInitializing, "seqkv::test::array"), values.size()) {
-    Kokkos::deep_copy(view_, Kokkos::View<const T*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(values.data(), values.size()));
+    Kokkos::deep_copy(view_,
+                      Kokkos::View<const T*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(values.data(), values.size()));
   }
   T* data() const { return view_.data(); }
   /// Null where there are no numbers.
   T* or_null() const { return view_.size() == 0 ? nullptr : view_.data(); }
   std::vector<T> read() const {
     std::vector<T> values(view_.size());
-    Kokkos::deep_copy(Kokkos::View<T*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(values.data(), values.size()), view_);
+    Kokkos::deep_copy(Kokkos::View<T*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(values.data(), values.size()),
+                      view_);
     return values;
   }
 
@@ -50,14 +52,14 @@ inline std::vector<const cpu::Kernels*> cpu_kernels() {
 }
 
 /// Runs one implementation: a CPU's, or the portable one (null).
-#define SEQKV_RUN_KERNEL(function, Args)                                                          \
-  template <class Space>                                                                          \
+#define SEQKV_RUN_KERNEL(function, Args)                                                            \
+  template <class Space>                                                                            \
   void run_kernel(const Space& space, [[maybe_unused]] const cpu::Kernels* cpu, const Args& args) { \
-    if constexpr (is_host_space<Space>) {                                                         \
-      if (cpu != nullptr) return cpu::function(*cpu, space, args);                                \
-    }                                                                                             \
-    kokkos::function(space, args);                                                                \
-    space.fence("seqkv::test::run_kernel: the results are read");                                 \
+    if constexpr (is_host_space<Space>) {                                                           \
+      if (cpu != nullptr) return cpu::function(*cpu, space, args);                                  \
+    }                                                                                               \
+    kokkos::function(space, args);                                                                  \
+    space.fence("seqkv::test::run_kernel: the results are read");                                   \
   }
 SEQKV_RUN_KERNEL(gemm, kernels::Gemm)
 SEQKV_RUN_KERNEL(norm, kernels::Norm)

@@ -14,7 +14,8 @@ std::vector<float> hartley_matrix(std::int64_t n) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(n));
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int64_t j = 0; j < n; ++j) {
-      const auto [s, c] = detmath::sincos(6.28318530717958647693 * static_cast<double>(i * j % n) / static_cast<double>(n));
+      const auto [s, c] =
+          detmath::sincos(6.28318530717958647693 * static_cast<double>(i * j % n) / static_cast<double>(n));
       matrix[i * n + j] = static_cast<float>((s + c) * scale);
     }
   }
