@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+// Prefill: tokens per second through a model, with the logits of the last row. The model is SEQKV_MODEL or the
+// embedded one; SEQKV_CPU chooses the kernels, OMP_NUM_THREADS the threads.
+#include "seqkv/forward.hpp"
+
+#include <benchmark/benchmark.h>
+
+#include <cstdlib>
+
+#include "support/value.hpp"
+
+namespace seqkv {
+namespace {
+
+using Space = Kokkos::DefaultExecutionSpace;
+
+std::shared_ptr<const Model<Space>> model() {
+  const char* folder = std::getenv("SEQKV_MODEL");
+  static const auto loaded =
+      bench::value_of(Model<Space>::load(Space(), folder != nullptr ? folder : SEQKV_SOURCE "/models/docs-7m"));
+  return loaded;
+}
+
+/// Any tokens will do: the time does not depend on them.
+std::vector<Token> some_tokens(std::int64_t count) {
+  std::vector<Token> tokens(static_cast<std::size_t>(count));
+  std::uint64_t state = 1;
+  for (Token& token : tokens) {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    token = static_cast<Token>((state >> 33U) % static_cast<std::uint64_t>(model()->config().vocabulary));
+  }
+  return tokens;
+}
+
+void prefill(benchmark::State& state) {
+  const Space space;
+  const std::vector<Token> tokens = some_tokens(state.range(0));
+  auto forward = bench::value_of(Forward<Space>::create(space, model()));
+  Sequence<Space> sequence(model()->config());
+  bench::check(sequence.reserve(space, state.range(0)));
+  Forward<Space>::Output output;
+  for (auto _ : state) {
+    sequence.truncate(0);
+    const Forward<Space>::Item item{&sequence, tokens, 1};
+    bench::check(forward.run(space, {&item, 1}, &output));
+  }
+  state.counters["tokens_per_second"] =
+      benchmark::Counter(static_cast<double>(state.range(0)), benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(prefill)->ArgName("tokens")->Arg(512)->Arg(2048)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+/// One token after another, as generation does it.
+void decode(benchmark::State& state) {
+  const Space space;
+  const std::vector<Token> tokens = some_tokens(state.range(0) + 1);
+  auto forward = bench::value_of(Forward<Space>::create(space, model()));
+  Sequence<Space> sequence(model()->config());
+  const Forward<Space>::Item context{&sequence, TokenSpan(tokens).first(tokens.size() - 1), 0};
+  bench::check(forward.run(space, {&context, 1}));
+  Forward<Space>::Output output;
+  for (auto _ : state) {
+    const Forward<Space>::Item item{&sequence, TokenSpan(tokens).last(1), 1};
+    bench::check(forward.run(space, {&item, 1}, &output));
+    sequence.truncate(state.range(0));
+  }
+  state.counters["tokens_per_second"] = benchmark::Counter(1, benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(decode)->ArgName("context")->Arg(512)->Arg(2048)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace seqkv
