@@ -201,7 +201,7 @@ TEST(SafetensorsWriter, RefusesTensorsThatNoFileCanHold) {
 
 TEST(SafetensorsWriter, NamesAFolderThatIsNotThere) {
   const Error error = error_of(SafetensorsWriter::create("/nowhere/at/all.safetensors", {}, {}));
-  EXPECT_EQ(error.code, ErrorCode::file_not_found);
+  EXPECT_EQ(error.code, ErrorCode::io);
   EXPECT_EQ(error.file, "/nowhere/at/all.safetensors");
 }
 
