@@ -36,6 +36,7 @@ Result<QuantizerSpec> parse_turboquant(std::string_view spec, std::string_view a
   if (problem != std::errc() || end != bits.data() + bits.size() || out.bits < 1 || out.bits > 5) {
     return invalid(spec, fmt::format("turboquant takes 1 to 5 bits, not '{}'", bits));
   }
+  if (spec.ends_with(',')) return invalid(spec, "nothing follows the last comma");
   while (!arguments.empty()) {
     const auto option = take_until(arguments, ',');
     if (option != "keys=unrotated") return invalid(spec, fmt::format("turboquant has no option '{}'", option));

@@ -69,6 +69,19 @@ Result<RecordView> read_record(std::span<const std::byte> bytes, std::int64_t of
   return RecordView{static_cast<RecordType>(type), payload, following};
 }
 
+/// Bytes of the record that `bytes` start with, from its own head.
+Result<std::size_t> record_bytes(std::span<const std::byte> bytes, std::int64_t offset) {
+  ByteReader reader(bytes);
+  (void)reader.get<std::uint64_t>();  // magic and type
+  const auto payload = reader.get<std::uint64_t>();
+  const auto following = reader.get<std::uint64_t>();
+  if (!reader.ok() || payload > bytes.size() || following > bytes.size())
+    return corrupt("no record starts here", offset);
+  const std::size_t size = round_up(record_head_bytes + payload, std::size_t{pack_alignment}) + following;
+  if (size > bytes.size()) return corrupt("a record longer than the pack", offset);
+  return size;
+}
+
 void put_string(ByteWriter& out, const std::string& text) {
   out.put(static_cast<std::uint32_t>(text.size()));
   out.put(as_bytes(std::string_view(text)));
@@ -134,6 +147,33 @@ Result<BlockRecord> read_block_record(std::span<const std::byte> pack, std::int6
   if (!reader.ok() || reader.remaining() != 0) return corrupt("the head of the record does not add up", offset);
   out.block = record.following;
   return out;
+}
+
+Result<std::vector<SessionHead>> read_session_records(std::span<const std::byte> pack, std::int64_t end) {
+  if (end < 0 || end > static_cast<std::int64_t>(pack.size())) {
+    return Error(ErrorCode::truncated, fmt::format("the pack has {} bytes, the index says {}", pack.size(), end))
+        .at_byte(static_cast<std::int64_t>(pack.size()));
+  }
+  pack = pack.first(static_cast<std::size_t>(end));
+  std::vector<SessionHead> sessions;
+  for (std::size_t at = pack_alignment; at < pack.size(); at = round_up(at, std::size_t{pack_alignment})) {
+    const auto offset = static_cast<std::int64_t>(at);
+    SEQKV_ASSIGN(const std::size_t size, record_bytes(pack.subspan(at), offset));
+    SEQKV_ASSIGN(const RecordView record, read_record(pack.subspan(at, size), offset));
+    for (at += size; at % pack_alignment != 0 && at < pack.size(); ++at) {
+      if (pack[at] != std::byte{0}) return corrupt("padding is not zero", static_cast<std::int64_t>(at));
+    }
+    if (record.type == RecordType::block) continue;
+    if (record.type != RecordType::session) return corrupt("an unknown type of record", offset);
+    ByteReader reader(record.payload);
+    SessionHead& head = sessions.emplace_back();
+    std::ranges::copy(reader.get_bytes(32), head.last_block.bytes.begin());
+    head.tokens = static_cast<std::int64_t>(reader.get<std::uint64_t>());
+    head.codec = reader.get_string(reader.get<std::uint32_t>());
+    head.name = reader.get_string(reader.get<std::uint32_t>());
+    if (!reader.ok() || reader.remaining() != 0) return corrupt("the head of the record does not add up", offset);
+  }
+  return sessions;
 }
 
 std::filesystem::path pack_path(const std::filesystem::path& folder, std::int64_t number) {

@@ -56,6 +56,10 @@ struct BlockRecord {
 /// The block record at `offset` of `bytes` (head included). Errors: corrupt, truncated, checksum_mismatch.
 Result<BlockRecord> read_block_record(std::span<const std::byte> pack, std::int64_t offset, std::int64_t bytes);
 
+/// Walks over the records of a pack, the first `end` bytes, and gives those of sessions. What is stored behind the
+/// head of a block is not looked at. Errors: corrupt, truncated, checksum_mismatch.
+Result<std::vector<SessionHead>> read_session_records(std::span<const std::byte> pack, std::int64_t end);
+
 /// "00000001.pack"
 std::filesystem::path pack_path(const std::filesystem::path& folder, std::int64_t number);
 

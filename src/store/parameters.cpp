@@ -41,6 +41,17 @@ Pairs to_pairs(const StoreParameters& parameters, const Digest& id) {
           {"rope_high_freq_factor", print(rope.high_freq_factor)}};
 }
 
+constexpr const char* checksum_name = "checksum";
+
+/// SHA-256 of all other parameters, for no block depends on those of the rotation.
+std::string checksum(const Pairs& pairs) {
+  Sha256 hash;
+  for (const auto& [name, value] : pairs) {
+    if (name != checksum_name) hash.update(fmt::format("{}={}\n", name, value));
+  }
+  return hash.finish().hex();
+}
+
 Error bad(const std::string& name) {
   return Error(ErrorCode::corrupt, "missing from the index, or not what it should be")
       .at_field(fmt::format("parameter '{}'", name));
@@ -96,7 +107,9 @@ Result<void> check_parameters(const StoreParameters& parameters) {
 
 Result<void> write_parameters(Database& database, const StoreParameters& parameters, const Digest& id) {
   SEQKV_ASSIGN(Statement insert, database.prepare("INSERT INTO parameters (name, value) VALUES (?, ?)"));
-  for (const auto& [name, value] : to_pairs(parameters, id)) {
+  Pairs pairs = to_pairs(parameters, id);
+  pairs.emplace(checksum_name, checksum(pairs));
+  for (const auto& [name, value] : pairs) {
     SEQKV_TRY(insert.bind(1, std::string_view(name)).bind(2, std::string_view(value)).run());
   }
   return {};
@@ -115,6 +128,9 @@ Result<void> read_parameters(const Database& database, StoreParameters& paramete
   if (version != store_version) {
     return Error(ErrorCode::unsupported_version,
                  fmt::format("store version {}, this library reads {}", version, store_version));
+  }
+  if (const auto stored = pairs.find(checksum_name); stored == pairs.end() || stored->second != checksum(pairs)) {
+    return Error(ErrorCode::checksum_mismatch, "the parameters do not have the checksum stored with them");
   }
   KvShape& shape = parameters.shape;
   RopeConfig& rope = shape.rope;

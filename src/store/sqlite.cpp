@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include "core/try.hpp"
+#include "io/text.hpp"
 
 namespace seqkv::store {
 namespace {
@@ -38,7 +39,7 @@ Error sqlite_error(sqlite3* database, int status) {
   }
   const char* words = database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(status);
   const char* path = database != nullptr ? sqlite3_db_filename(database, "main") : "";
-  return Error(code, fmt::format("SQLite: {}", words)).in_file(path != nullptr ? path : "");
+  return Error(code, fmt::format("SQLite: {}", io::printable(words))).in_file(path != nullptr ? path : "");
 }
 
 }  // namespace

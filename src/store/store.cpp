@@ -199,7 +199,9 @@ Result<Store> Store::open(const std::filesystem::path& folder) {
   auto state = std::make_unique<State>();
   state->folder = folder;
   SEQKV_ASSIGN(state->database, Database::open(state->index_path(), Database::Mode::read));
-  SEQKV_TRY(store::read_parameters(state->database, state->parameters, state->id));
+  if (auto read = store::read_parameters(state->database, state->parameters, state->id); !read) {
+    return std::move(read).error().in_file(state->index_path().string());
+  }
   state->root = store::root_identity("", state->parameters.model);
   return Store(std::move(state));
 }
@@ -214,7 +216,9 @@ Result<Store> Store::open_for_writing(const std::filesystem::path& folder, const
   SEQKV_ASSIGN(state->lock, lock_for_writing(folder));
   if (!std::filesystem::exists(state->index_path())) SEQKV_TRY(create_index(folder, parameters));
   SEQKV_ASSIGN(state->database, Database::open(state->index_path(), Database::Mode::write));
-  SEQKV_TRY(store::read_parameters(state->database, state->parameters, state->id));
+  if (auto read = store::read_parameters(state->database, state->parameters, state->id); !read) {
+    return std::move(read).error().in_file(state->index_path().string());
+  }
   SEQKV_TRY(store::compare_parameters(state->parameters, parameters, state->index_path()));
   state->root = store::root_identity("", state->parameters.model);
   return Store(std::move(state));
