@@ -55,7 +55,9 @@ def run(*arguments, expect=DONE, timeout=170, environment=None, **options):
         env={**ENVIRONMENT, **(environment or {})},
         **options,
     )
-    result = Run(arguments, done.returncode, done.stdout.decode(), done.stderr.decode())
+    # A damaged index has names that are no UTF-8.
+    out, err = (text.decode(errors="backslashreplace") for text in (done.stdout, done.stderr))
+    result = Run(arguments, done.returncode, out, err)
     if expect is None:
         assert 0 <= result.code <= INTERRUPTED, result
     else:
