@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -90,6 +91,7 @@ int run(int argc, char** argv) {
 }  // namespace seqkv::cli
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // past `ulimit -f` a write fails and is reported, instead of the end of the program
   try {
     return seqkv::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {

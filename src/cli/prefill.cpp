@@ -21,27 +21,31 @@ struct Arguments {
 
 using Run = Forward<Space>;
 
-/// Writes the caches of a sequence and the logits of its last rows.
-Result<void> write(const Arguments& arguments, const Space& space, const Model<Space>& model, TokenSpan tokens,
-                   const Sequence<Space>& sequence, const Run::Output& output) {
-  const KvShape shape = model.config().kv_shape(dtype_of(arguments.dtype));
+/// The file to write, so that a path that is no good is known before the model runs.
+Result<KvFileWriter> create_file(const Arguments& arguments, const Model<Space>& model, TokenSpan tokens) {
   std::vector<TensorSpec> extra;
   if (arguments.logits > 0) extra.push_back({"logits", "F32", {arguments.logits, model.config().vocabulary}});
-  auto writer = KvFileWriter::create(arguments.out, shape, tokens, model.fingerprint().combined(), extra);
-  if (!writer) return std::move(writer).error();
+  return KvFileWriter::create(arguments.out, model.config().kv_shape(dtype_of(arguments.dtype)), tokens,
+                              model.fingerprint().combined(), extra);
+}
+
+/// Writes the cache of a sequence and the logits of its last rows.
+Result<void> write(const Arguments& arguments, const Space& space, const Model<Space>& model,
+                   const Sequence<Space>& sequence, const Run::Output& output, KvFileWriter& writer) {
+  const KvShape shape = model.config().kv_shape(dtype_of(arguments.dtype));
   constexpr std::int64_t step = 4096;
   for (std::int64_t first = 0; first < sequence.tokens(); first += step) {
     auto part = KvCache::create(shape, std::min(step, sequence.tokens() - first));
     if (!part) return std::move(part).error();
     if (auto read = sequence.read(space, first, part->view()); !read) return read;
-    if (auto written = writer->write(part->view(), first); !written) return written;
+    if (auto written = writer.write(part->view(), first); !written) return written;
   }
   if (arguments.logits > 0) {
     const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), output.logits);
     const std::span<const float> values(host.data(), host.size());
-    if (auto written = writer->tensors().write("logits", 0, std::as_bytes(values)); !written) return written;
+    if (auto written = writer.tensors().write("logits", 0, std::as_bytes(values)); !written) return written;
   }
-  return writer->commit();
+  return writer.commit();
 }
 
 Result<int> run(const Arguments& arguments, const Options& options) {
@@ -54,6 +58,8 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (arguments.logits > count) {
     return Error(ErrorCode::invalid_argument, fmt::format("--logits {} of {} tokens", arguments.logits, count));
   }
+  auto writer = create_file(arguments, **model, *tokens);
+  if (!writer) return std::move(writer).error();
   auto forward = Run::create(space, *model, arguments.chunk);
   if (!forward) return std::move(forward).error();
   Sequence<Space> sequence((*model)->config());
@@ -73,7 +79,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
     if (last) break;
   }
   const double seconds = now() - start;
-  if (auto written = write(arguments, space, **model, *tokens, sequence, output); !written)
+  if (auto written = write(arguments, space, **model, sequence, output, *writer); !written)
     return std::move(written).error();
   print(options, {{"tokens", count},
                   {"seconds", seconds},
