@@ -22,15 +22,16 @@ namespace seqkv {
 
 /// What to do with a prefix that is in the store but not in memory.
 enum class PrefixPolicy {
-  restore,    ///< decode it and go on from there: nothing is computed twice
-  recompute,  ///< run the model over it again: what follows does not see the codec's error
+  exact,    ///< compute it again, once a run, unless decoding gives the same bits (an exact codec of f32): what is
+            ///< stored depends on the tokens alone, whatever was stored before and wherever a run was interrupted
+  restore,  ///< decode it and go on from there: nothing is computed twice, what follows sees the codec's error
 };
 
 struct BatchOptions {
   Codec codec;
   DType dtype = DType::bf16;  ///< in which sessions are coded
   std::int64_t block_tokens = 256;
-  PrefixPolicy prefix = PrefixPolicy::restore;
+  PrefixPolicy prefix = PrefixPolicy::exact;
   bool restart = false;      ///< pass over sessions that are stored, by name, without looking at their input
   std::int64_t measure = 0;  ///< measure KL over that many last tokens of each session, run on its restored cache
   const std::atomic<bool>* stop = nullptr;  ///< looked at between sessions

@@ -43,10 +43,16 @@ class Codec {
   /// Errors: invalid_codec_spec, with what is known.
   static Result<Codec> parse(std::string_view spec);
 
+  /// The same for a string that a file holds, made perhaps by a later version. Errors: unsupported.
+  static Result<Codec> parse_stored(std::string_view spec);
+
   /// The canonical string: parse(spec()) gives the same codec.
   const std::string& spec() const noexcept { return spec_; }
   const QuantizerSpec& quantizer() const noexcept { return quantizer_; }
   bool is_exact() const noexcept { return !std::holds_alternative<TurboQuantSpec>(quantizer_); }
+
+  /// No coded block has fewer bits for a component.
+  int least_bits(DType dtype) const noexcept;
 
   friend bool operator==(const Codec& a, const Codec& b) { return a.quantizer_ == b.quantizer_; }
 
@@ -73,6 +79,11 @@ Result<CodedBlockInfo> inspect_block(const KvShape& shape, CodedBlockView block)
 
 /// The same check without taking the tokens out: what a store does to every byte it reads.
 Result<void> check_block(const KvShape& shape, CodedBlockView block);
+
+/// Whether blocks of these sizes can hold `tokens` tokens at all: what to ask before taking memory for the values that
+/// a file promises. Errors: corrupt.
+Result<void> check_sizes(const Codec& codec, const KvShape& shape, std::span<const CodedBlockView> blocks,
+                         std::int64_t tokens);
 
 /// Codes `kv` in blocks of `block_tokens` (the last may be shorter). `first_position` is the position of the first
 /// token in its session. `kv` is in host memory; work runs on `space` and is complete on return.

@@ -21,7 +21,8 @@ CLI::Option* add_dtype(CLI::App& app, std::string& dtype, const std::string& hel
 DType dtype_of(const std::string& name);
 
 /// --codec, repeated or not; the strings are parsed by the command.
-inline constexpr const char* codec_help = "Codec string: raw, none+lossless, none+turboquant:BITS (1 to 5)";
+inline constexpr const char* codec_help =
+    "Codec string: raw, none+lossless, none+turboquant:BITS[,keys=unrotated] (1 to 5)";
 
 /// The tokens that --text or --tokens name.
 struct TokenSource {

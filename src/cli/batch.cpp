@@ -19,7 +19,7 @@ struct Arguments {
   std::string model;
   std::string codec;
   std::string dtype = "bf16";
-  std::string prefix = "restore";
+  std::string prefix = "exact";
   std::int64_t block_tokens = 256;
   std::int64_t measure = 0;
   bool restart = false;
@@ -106,7 +106,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   BatchOptions batch{*codec};
   batch.dtype = dtype_of(arguments.dtype);
   batch.block_tokens = arguments.block_tokens;
-  batch.prefix = arguments.prefix == "restore" ? PrefixPolicy::restore : PrefixPolicy::recompute;
+  batch.prefix = arguments.prefix == "restore" ? PrefixPolicy::restore : PrefixPolicy::exact;
   batch.restart = arguments.restart;
   batch.measure = arguments.measure;
   batch.stop = &stop_requested;
@@ -138,8 +138,9 @@ Action declare_batch(CLI::App& app) {
       ->check(CLI::Range(16, 4096));
   app.add_option(
          "--prefix", arguments->prefix,
-         "A prefix that is stored but not in memory: restore it and go on from there (default), or recompute it")
-      ->check(CLI::IsMember({"restore", "recompute"}));
+         "A prefix that is stored but not in memory: exact (default) computes it again, once a run, unless decoding "
+         "gives the same bits; restore decodes it, and what follows sees the codec's error")
+      ->check(CLI::IsMember({"exact", "restore"}));
   app.add_option("--measure", arguments->measure,
                  "Measure KL: the last N tokens of each session run on its restored cache")
       ->check(CLI::NonNegativeNumber);

@@ -9,6 +9,7 @@
 #include <new>
 
 #include "cli/command.hpp"
+#include "seqkv/backends.hpp"
 #include "seqkv/version.hpp"
 
 namespace seqkv::cli {
@@ -48,6 +49,11 @@ int run_action(const Action& action, const Options& options) {
   settings.set_disable_warnings(true);
   if (options.threads > 0) settings.set_num_threads(options.threads);
   const Kokkos::ScopeGuard kokkos(settings);
+  const char* wanted = std::getenv("SEQKV_CPU");
+  if (wanted != nullptr && *wanted != '\0' && cpu_kernels() != wanted) {
+    say(options,
+        fmt::format("seqkv: SEQKV_CPU={}: not among this machine's kernels, {} are used", wanted, cpu_kernels()));
+  }
   const Result<int> status = action(options);
   if (!status) {
     fmt::print(stderr, "seqkv: {}\n", status.error().describe());

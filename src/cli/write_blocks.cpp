@@ -10,14 +10,15 @@ namespace seqkv::cli {
 Result<void> write_blocks(const Options& options, const CodedCache& cache, DType dtype,
                           const std::filesystem::path& out) {
   const Space space;
-  auto codec = Codec::parse(cache.codec);
+  auto codec = Codec::parse_stored(cache.codec);
   if (!codec) return std::move(codec).error();
+  const auto all = static_cast<std::int64_t>(cache.tokens.size());
+  if (auto status = check_sizes(*codec, cache.shape, cache.blocks, all); !status) return status;
   KvShape shape = cache.shape;
   shape.dtype = dtype;
   auto writer = KvFileWriter::create(out, shape, cache.tokens, cache.model);
   if (!writer) return std::move(writer).error();
   constexpr std::size_t blocks_at_a_time = 16;
-  const auto all = static_cast<std::int64_t>(cache.tokens.size());
   Progress progress(options, "restore");
   std::int64_t first = 0;
   for (std::size_t block = 0; block < cache.blocks.size(); block += blocks_at_a_time) {

@@ -28,6 +28,12 @@ std::size_t packed_size(std::int64_t tokens, int bits) {
   return static_cast<std::size_t>(divide_up<std::int64_t>(tokens * bits, 8));
 }
 
+/// Whether the bits behind the last token are zero.
+bool packing_is_clean(std::span<const std::byte> packed, std::int64_t tokens, int bits) {
+  const auto used = static_cast<unsigned>(tokens * bits % 8);
+  return used == 0 || packed.empty() || std::to_integer<unsigned>(packed.back()) >> used == 0;
+}
+
 void pack_tokens(TokenSpan tokens, int bits, ByteWriter& out) {
   std::uint64_t pending = 0;
   int filled = 0;
@@ -104,8 +110,12 @@ Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block) {
   for (auto& entry : table) entry = reader.get<std::uint32_t>();
   bool padding_is_zero = reader.skip_padding(alignment);
   parts.packed_tokens = reader.get_bytes(packed_size(parts.tokens, parts.token_bits));
-  padding_is_zero = padding_is_zero && reader.skip_padding(alignment);
+  padding_is_zero = padding_is_zero && packing_is_clean(parts.packed_tokens, parts.tokens, parts.token_bits) &&
+                    reader.skip_padding(alignment);
   const std::int64_t whole = raw_bytes(shape, parts.tokens);
+  if (whole > limits::max_subblock_bytes) {
+    return corrupt(fmt::format("sub-blocks of {} bytes, at most {} fit", whole, limits::max_subblock_bytes), 24);
+  }
   for (std::uint32_t entry : table) {
     const bool raw = (entry & raw_flag) != 0;
     const std::int64_t size = entry & ~raw_flag;

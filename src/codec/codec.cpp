@@ -74,4 +74,28 @@ Result<Codec> Codec::parse(std::string_view spec) {
   return name == "raw" ? Codec(RawSpec{}) : Codec(LosslessSpec{});
 }
 
+Result<Codec> Codec::parse_stored(std::string_view spec) {
+  auto codec = parse(spec);
+  if (!codec) return Error(ErrorCode::unsupported, "this version does not know codec " + codec.error().message);
+  return codec;
+}
+
+int Codec::least_bits(DType dtype) const noexcept {
+  if (const auto* turboquant = std::get_if<TurboQuantSpec>(&quantizer_)) return turboquant->bits;
+  if (std::holds_alternative<RawSpec>(quantizer_)) return static_cast<int>(8 * size_of(dtype));
+  // Sign and mantissa; the exponents may cost next to nothing.
+  return dtype == DType::bf16 ? 8 : dtype == DType::f16 ? 11 : 24;
+}
+
+Result<void> check_sizes(const Codec& codec, const KvShape& shape, std::span<const CodedBlockView> blocks,
+                         std::int64_t tokens) {
+  std::size_t bytes = 0;
+  for (const CodedBlockView& block : blocks) bytes += block.size();
+  // In floating point, where no product of limits overflows.
+  const double components = static_cast<double>(tokens) * static_cast<double>(shape.components_per_token());
+  if (8.0 * static_cast<double>(bytes) >= components * codec.least_bits(shape.dtype)) return {};
+  return Error(ErrorCode::corrupt, fmt::format("{} coded bytes are too few for {} tokens of {} with {}", bytes, tokens,
+                                               shape.describe(), codec.spec()));
+}
+
 }  // namespace seqkv

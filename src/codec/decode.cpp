@@ -197,7 +197,9 @@ template <class ExecutionSpace>
 Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<const CodedBlockView> blocks,
                     const KvView& out) {
   SEQKV_ASSIGN(const std::vector<BlockParts> parts, parse_blocks(out.shape, blocks, out.tokens));
-  SEQKV_ASSIGN(auto owner, codec::KernelOwner<ExecutionSpace>::create(space, codec, out.shape));
+  auto created = codec::KernelOwner<ExecutionSpace>::create(space, codec, out.shape);
+  if (!created) return Error(ErrorCode::corrupt, "blocks that no encoder writes: " + created.error().message);
+  auto owner = std::move(created).value();
   // Enough sub-blocks together for all threads; memory stays that of a few blocks.
   const std::int64_t together =
       std::max<std::int64_t>(1, divide_up<std::int64_t>(8 * space.concurrency(), 2 * out.shape.layers));
@@ -221,9 +223,12 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
 template <class ExecutionSpace>
 Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame) {
   const FrameInfo& info = frame.info();
-  SEQKV_ASSIGN(const Codec codec, Codec::parse(info.codec));
+  const auto blocks = frame.blocks(0, info.blocks());
+  SEQKV_ASSIGN(const Codec codec, Codec::parse_stored(info.codec));
+  SEQKV_TRY(check_sizes(codec, info.shape, blocks, info.tokens));
+  SEQKV_TRY(frame.tokens());  // each block at its place
   SEQKV_ASSIGN(KvCache cache, KvCache::create(info.shape, info.tokens));
-  SEQKV_TRY(decode(space, codec, frame.blocks(0, info.blocks()), cache.view()));
+  SEQKV_TRY(decode(space, codec, blocks, cache.view()));
   return cache;
 }
 

@@ -90,7 +90,8 @@ class BatchRunner {
   Result<void> prepare(const Job& job, std::int64_t known_tokens) {
     const std::int64_t in_memory = common_prefix(current_, job.tokens);
     const std::int64_t block = options_.block_tokens;
-    if (known_tokens <= in_memory || options_.prefix == PrefixPolicy::recompute) {
+    const bool same_bits = options_.codec.is_exact() && options_.dtype == DType::f32;
+    if (known_tokens <= in_memory || (options_.prefix == PrefixPolicy::exact && !same_bits)) {
       sequence_.truncate(in_memory);
     } else {
       const std::int64_t first = in_memory / block;

@@ -98,10 +98,10 @@ std::span<const std::byte> Statement::blob(int column) const {
 }
 
 Result<Database> Database::open(const std::filesystem::path& path, Mode mode) {
-  int flags = SQLITE_OPEN_NOMUTEX;
-  if (mode == Mode::read) flags |= SQLITE_OPEN_READONLY;
-  if (mode == Mode::write) flags |= SQLITE_OPEN_READWRITE;
-  if (mode == Mode::create) flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  // For reading too SQLite gets the right to write, where there is one: what a writer that died inside its COMMIT
+  // left behind has to be rolled back before anybody can read.
+  int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE;
+  if (mode == Mode::create) flags |= SQLITE_OPEN_CREATE;
   if (mode != Mode::create && !std::filesystem::exists(path)) {
     return Error(ErrorCode::file_not_found, "no store here (its index is missing)").in_file(path.string());
   }
@@ -115,6 +115,7 @@ Result<Database> Database::open(const std::filesystem::path& path, Mode mode) {
   // The index comes from a file that may have been made to harm: no SQL in it is trusted.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   SEQKV_TRY(database.execute("PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"));
+  if (mode == Mode::read) SEQKV_TRY(database.execute("PRAGMA query_only = ON;"));
   return database;
 }
 
@@ -133,8 +134,8 @@ Result<Statement> Database::prepare(std::string_view sql) const {
 
 std::int64_t Database::last_row_id() const { return sqlite3_last_insert_rowid(database_.get()); }
 
-Result<Transaction> Transaction::begin(Database& database) {
-  SEQKV_TRY(database.execute("BEGIN IMMEDIATE"));
+Result<Transaction> Transaction::begin(Database& database, Purpose purpose) {
+  SEQKV_TRY(database.execute(purpose == Purpose::write ? "BEGIN IMMEDIATE" : "BEGIN"));
   return Transaction(&database);
 }
 

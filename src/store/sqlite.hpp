@@ -67,10 +67,11 @@ class Database {
   std::unique_ptr<sqlite3, Close> database_;
 };
 
-/// BEGIN IMMEDIATE ... COMMIT; rolled back unless committed.
+/// BEGIN ... COMMIT; rolled back unless committed. For reading, all queries inside see the database of one moment.
 class Transaction {
  public:
-  static Result<Transaction> begin(Database& database);
+  enum class Purpose { write, read };
+  static Result<Transaction> begin(Database& database, Purpose purpose = Purpose::write);
   Transaction(Transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
   Transaction& operator=(Transaction&&) = delete;
   ~Transaction();

@@ -43,7 +43,7 @@ constexpr const char* schema = R"(
   CREATE INDEX sessions_by_block ON sessions(block);
 )";
 
-/// One writer: an advisory lock on a file of its own, so that readers of the index are never in the way.
+/// One writer: an advisory lock on a file of its own. Readers hold the index only while a query runs.
 Result<io::Descriptor> lock_for_writing(const std::filesystem::path& folder) {
   const auto path = folder / "writer.lock";
   io::Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));

@@ -56,78 +56,125 @@ Result<void> check_index(const Store::State& state, VerifyReport& report) {
   }
 }
 
-/// Walks over every pack: the records of sessions by name, and whether all were seen.
-Result<bool> read_sessions(const Store::State& state, std::map<std::string, store::SessionHead>& sessions,
-                           VerifyReport& report) {
-  bool all = true;
-  SEQKV_ASSIGN(Statement packs, state.database.prepare("SELECT id, bytes FROM packs ORDER BY id"));
+struct PackRow {
+  std::int64_t number = 0;
+  std::int64_t bytes = 0;
+};
+
+struct SessionRow {
+  std::string name;
+  std::int64_t block = 0;
+  std::int64_t tokens = 0;
+  std::string codec;
+};
+
+struct IndexRows {
+  std::vector<BlockRow> blocks;  ///< parents before children
+  std::vector<PackRow> packs;
+  std::vector<SessionRow> sessions;  ///< by name
+};
+
+template <class Row, class Read>
+Result<std::vector<Row>> read_rows(const Store::State& state, const std::string& query, const Read& read) {
+  std::vector<Row> rows;
+  SEQKV_ASSIGN(Statement statement, state.database.prepare(query));
   for (;;) {
-    SEQKV_ASSIGN(const bool there, packs.step());
-    if (!there) return all;
+    SEQKV_ASSIGN(const bool there, statement.step());
+    if (!there) return rows;
+    SEQKV_ASSIGN(Row row, read(statement));
+    rows.push_back(std::move(row));
+  }
+}
+
+/// The rows of one moment, all at once: an open query would keep a writer from its commit while packs are read.
+Result<IndexRows> read_index(Store::State& state) {
+  SEQKV_ASSIGN(const store::Transaction moment,
+               store::Transaction::begin(state.database, store::Transaction::Purpose::read));
+  IndexRows rows;
+  SEQKV_ASSIGN(
+      rows.blocks,
+      read_rows<BlockRow>(state, fmt::format("SELECT {} FROM blocks ORDER BY position, id", block_columns), row_from));
+  SEQKV_ASSIGN(rows.packs, read_rows<PackRow>(state, "SELECT id, bytes FROM packs ORDER BY id",
+                                              [](const Statement& row) -> Result<PackRow> {
+                                                return PackRow{row.integer(0), row.integer(1)};
+                                              }));
+  SEQKV_ASSIGN(
+      rows.sessions,
+      read_rows<SessionRow>(
+          state, "SELECT name, block, tokens, (SELECT spec FROM codecs WHERE id = codec) FROM sessions ORDER BY name",
+          [](const Statement& row) -> Result<SessionRow> {
+            return SessionRow{row.text(0), row.integer(1), row.integer(2), row.text(3)};
+          }));
+  return rows;
+}
+
+/// Walks over every pack: the records of sessions by name, and whether all were seen.
+bool read_sessions(const Store::State& state, const std::vector<PackRow>& packs,
+                   std::map<std::string, store::SessionHead>& sessions, VerifyReport& report) {
+  bool all = true;
+  for (const PackRow& pack : packs) {
     const auto walk = [&]() -> Result<void> {
-      SEQKV_ASSIGN(const auto bytes, state.pack(packs.integer(0), packs.integer(1)));
-      SEQKV_ASSIGN(auto found, store::read_session_records(bytes, packs.integer(1)));
+      SEQKV_ASSIGN(const auto bytes, state.pack(pack.number, pack.bytes));
+      SEQKV_ASSIGN(auto found, store::read_session_records(bytes, pack.bytes));
       for (store::SessionHead& head : found) sessions.insert_or_assign(head.name, std::move(head));
       return {};
     };
     if (auto status = walk(); !status) {
       all = false;
-      auto error = std::move(status).error().in_file(store::pack_path(state.folder, packs.integer(0)).string());
+      auto error = std::move(status).error().in_file(store::pack_path(state.folder, pack.number).string());
       report.problems.push_back(error.describe());
     }
   }
+  return all;
+}
+
+/// Holds a session against its last block and its record.
+Result<void> check_session(const SessionRow& row, const std::map<std::int64_t, Checked>& checked,
+                           const std::map<std::string, store::SessionHead>& records, bool all_records,
+                           VerifyReport& report) {
+  const auto last = checked.find(row.block);
+  if (last == checked.end() || !last->second.good) {
+    report.broken_sessions.push_back(row.name);
+    return {};
+  }
+  const auto record = records.find(row.name);
+  if (record == records.end()) {
+    if (!all_records) return {};
+    return Error(ErrorCode::corrupt, fmt::format("session '{}' has no record in the packs", row.name));
+  }
+  const store::SessionHead& head = record->second;
+  if (head.last_block == last->second.identity && head.tokens == last->second.end && head.tokens == row.tokens &&
+      head.codec == row.codec) {
+    return {};
+  }
+  report.broken_sessions.push_back(row.name);
+  return Error(ErrorCode::corrupt,
+               fmt::format("session '{}': the index says {} tokens of {}, its record {} of {}{}", row.name, row.tokens,
+                           row.codec, head.tokens, head.codec,
+                           head.last_block == last->second.identity ? "" : ", and another last block"));
 }
 
 }  // namespace
 
 Result<VerifyReport> Store::verify(const std::function<void(std::int64_t, std::int64_t)>& progress) const {
   VerifyReport report;
-  SEQKV_ASSIGN(const StoreTotals totals, this->totals());
   SEQKV_TRY(check_index(*state_, report));
-  // Parents come before children in order of position.
-  SEQKV_ASSIGN(Statement blocks,
-               state_->database.prepare(fmt::format("SELECT {} FROM blocks ORDER BY position, id", block_columns)));
+  SEQKV_ASSIGN(const IndexRows index, read_index(*state_));
   std::map<std::int64_t, Checked> checked;
-  for (;;) {
-    SEQKV_ASSIGN(const bool there, blocks.step());
-    if (!there) break;
-    SEQKV_ASSIGN(const BlockRow row, row_from(blocks));
+  for (const BlockRow& row : index.blocks) {
     const auto status = check_row(*state_, row, checked);
     checked[row.id] = {status.ok(), row.identity, row.position + row.tokens};
     if (!status) report.problems.push_back(fmt::format("block {}: {}", row.id, status.error().describe()));
     ++report.blocks;
     report.bytes += row.bytes;
-    if (progress) progress(report.blocks, totals.blocks);
+    if (progress) progress(report.blocks, static_cast<std::int64_t>(index.blocks.size()));
   }
   std::map<std::string, store::SessionHead> records;
-  SEQKV_ASSIGN(const bool all_records, read_sessions(*state_, records, report));
-  SEQKV_ASSIGN(Statement sessions,
-               state_->database.prepare("SELECT name, block, tokens, (SELECT spec FROM codecs WHERE id = codec) "
-                                        "FROM sessions ORDER BY name"));
-  for (;;) {
-    SEQKV_ASSIGN(const bool there, sessions.step());
-    if (!there) break;
+  const bool all_records = read_sessions(*state_, index.packs, records, report);
+  for (const SessionRow& row : index.sessions) {
     ++report.sessions;
-    const std::string name = sessions.text(0);
-    const auto last = checked.find(sessions.integer(1));
-    if (last == checked.end() || !last->second.good) {
-      report.broken_sessions.push_back(name);
-      continue;
-    }
-    const auto record = records.find(name);
-    if (record == records.end()) {
-      if (all_records) report.problems.push_back(fmt::format("session '{}' has no record in the packs", name));
-      continue;
-    }
-    const store::SessionHead& head = record->second;
-    if (head.last_block != last->second.identity || head.tokens != last->second.end ||
-        head.tokens != sessions.integer(2) || head.codec != sessions.text(3)) {
-      report.problems.push_back(
-          fmt::format("session '{}': the index says {} tokens of {}, its record {} of {}{}", name, sessions.integer(2),
-                      sessions.text(3), head.tokens, head.codec,
-                      head.last_block == last->second.identity ? "" : ", and another last block"));
-      report.broken_sessions.push_back(name);
-    }
+    const auto status = check_session(row, checked, records, all_records, report);
+    if (!status) report.problems.push_back(status.error().message);
   }
   // What a restore begins with: a table without a column that it needs shows here.
   if (auto listed = this->sessions(); !listed && report.problems.empty()) {

@@ -10,6 +10,7 @@
 #include "core/bytes.hpp"
 #include "seqkv/frame.hpp"
 #include "seqkv/hash.hpp"
+#include "seqkv/limits.hpp"
 #include "support/caches.hpp"
 
 namespace seqkv {
@@ -40,7 +41,7 @@ Result<KvCache> decode_frame(std::span<const std::byte> bytes) {
 
 bool is_refusal(ErrorCode code) {
   return code == ErrorCode::corrupt || code == ErrorCode::checksum_mismatch || code == ErrorCode::truncated ||
-         code == ErrorCode::unsupported_version || code == ErrorCode::invalid_codec_spec;
+         code == ErrorCode::unsupported_version || code == ErrorCode::unsupported;
 }
 
 class Corruption : public testing::TestWithParam<const char*> {};
@@ -122,6 +123,36 @@ TEST(Frame, ANewerVersionIsRefusedByNumber) {
   ASSERT_FALSE(frame.ok());
   EXPECT_EQ(frame.error().code, ErrorCode::unsupported_version);
   EXPECT_NE(frame.error().message.find("version 2"), std::string::npos);
+}
+
+TEST(Frame, AShapeThatTheBytesCannotHoldIsRefusedBeforeMemoryIsTaken) {
+  // 1,024 heads of 512 for 4,096 tokens a block would be 16 GiB; the blocks are those of one head of 16.
+  Sample sample("none+turboquant:3");
+  KvShape huge = sample.shape;
+  huge.kv_heads = limits::max_kv_heads;
+  huge.head_dim = limits::max_head_dim;
+  sample.frame = value_of(make_frame({huge, 40, 32, "none+turboquant:3", {}, {}}, sample.blocks));
+  const auto frame = value_of(FrameReader::parse(sample.frame, "test"));
+  EXPECT_CODE(decode(Space(), frame), ErrorCode::corrupt);
+}
+
+TEST(Frame, SubblocksBeyondTheLimitAreRefused) {
+  const Sample sample("none+turboquant:3");
+  KvShape huge = sample.shape;
+  huge.kv_heads = limits::max_kv_heads;
+  huge.head_dim = limits::max_head_dim;
+  std::vector<std::byte> block =
+      codec::assemble_block(0, std::vector<Token>(limits::max_block_tokens), std::vector<codec::SubblockPayload>(4), 0);
+  EXPECT_CODE(check_block(huge, block), ErrorCode::corrupt);
+}
+
+TEST(Frame, ACodecOfAnotherVersionIsNamed) {
+  const Sample sample("none+turboquant:3");
+  const auto bytes = value_of(make_frame({sample.shape, 40, 32, "linear+ecsq:kl=0.01", {}, {}}, sample.blocks));
+  const auto decoded = decode(Space(), value_of(FrameReader::parse(bytes, "test")));
+  ASSERT_FALSE(decoded.ok());
+  EXPECT_EQ(decoded.error().code, ErrorCode::unsupported);
+  EXPECT_NE(decoded.error().message.find("linear+ecsq:kl=0.01"), std::string::npos);
 }
 
 TEST(Frame, BlocksOfAnotherOrderAreRefused) {

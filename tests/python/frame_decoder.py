@@ -125,6 +125,7 @@ def read_block(h, block):
     at = align(40 + 4 * count, 8)
     packed_bytes = -(-b.tokens * token_bits // 8)
     packed = int.from_bytes(block[at : at + packed_bytes], "little")
+    require(packed >> (b.tokens * token_bits) == 0, "unused bits of the tokens")
     b.ids = [packed >> (i * token_bits) & ((1 << token_bits) - 1) for i in range(b.tokens)]
     at = align(at + packed_bytes, 8)
     raw_bytes = h.kv_heads * b.tokens * h.head_dim * WORD[h.dtype].itemsize
