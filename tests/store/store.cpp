@@ -261,7 +261,7 @@ TEST_F(StoreTest, FilesAreForTheirOwnerOnly) {
   save(store, "s", test::random_tokens(5, 16));
   using std::filesystem::perms;
   const auto others = perms::group_all | perms::others_all;
-  for (const char* name : {"", "store.db", "packs/00000001.pack"}) {
+  for (const char* name : {"", "store.db", "packs", "packs/00000001.pack"}) {
     EXPECT_EQ(std::filesystem::status(folder / name).permissions() & others, perms::none) << name;
   }
 }
