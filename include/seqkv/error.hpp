@@ -55,6 +55,10 @@ std::string_view to_string(ErrorCode code) noexcept;
 /// The exit code of the command line program for an error of this code (DESIGN 6).
 constexpr int exit_code(ErrorCode code) noexcept { return static_cast<int>(code) / 100; }
 
+/// `text` for a terminal, which would obey the control characters (C0, DEL, C1) of names from files: '?' for each of
+/// them, and for each byte that is not of a UTF-8 character.
+std::string without_controls(std::string_view text);
+
 /// What went wrong, and where. The message is a whole sentence without the place; `describe` adds it.
 struct Error {
   ErrorCode code = ErrorCode::internal;
@@ -72,7 +76,7 @@ struct Error {
   Error&& at_byte(std::int64_t position) &&;
   Error&& in_block(std::int64_t index) &&;
 
-  /// One line: "file: field: message (byte 12, block 3) [name 500]".
+  /// One line, with '?' for control characters: "file: field: message (byte 12, block 3) [name 500]".
   std::string describe() const;
 };
 

@@ -63,7 +63,7 @@ struct KvShape {
 enum class Kind : std::uint8_t { key = 0, value = 1 };
 enum class MemorySpace : std::uint8_t { host, device };
 
-/// Distances between neighbours, in elements.
+/// Distances between neighbors, in elements.
 struct KvStrides {
   std::int64_t head = 0;
   std::int64_t token = 0;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "cli/arguments.hpp"
 #include "seqkv/kv_file.hpp"
@@ -22,16 +23,20 @@ struct Arguments {
 /// What the keys, or the values, of two caches differ by.
 struct Difference {
   double squares = 0;            ///< of the differences
-  double reference_squares = 0;  ///< of the reference
+  double reference_squares = 0;  ///< of the reference's finite numbers
   double largest = 0;
   bool identical = true;
 
   void add(const float* a, const float* b, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
-      identical &= std::bit_cast<std::uint32_t>(a[i]) == std::bit_cast<std::uint32_t>(b[i]);
-      const double error = static_cast<double>(b[i]) - static_cast<double>(a[i]);
+      if (std::isfinite(a[i])) reference_squares += static_cast<double>(a[i]) * static_cast<double>(a[i]);
+      // NaN and infinity equal themselves here, and are infinitely far from all else.
+      if (std::bit_cast<std::uint32_t>(a[i]) == std::bit_cast<std::uint32_t>(b[i])) continue;
+      identical = false;
+      const bool finite = std::isfinite(a[i]) && std::isfinite(b[i]);
+      const double error =
+          finite ? static_cast<double>(b[i]) - static_cast<double>(a[i]) : std::numeric_limits<double>::infinity();
       squares += error * error;
-      reference_squares += static_cast<double>(a[i]) * static_cast<double>(a[i]);
       largest = std::max(largest, std::abs(error));
     }
   }
@@ -110,7 +115,8 @@ Action declare_compare(CLI::App& app) {
   app.add_option("--tolerance", arguments->tolerance,
                  "Largest relative error of keys and of values; above it the exit code is 5")
       ->check(CLI::NonNegativeNumber);
-  app.footer(R"(Number types may differ. key_error and value_error are root mean squares, relative to the reference's.
+  app.footer(R"(Number types may differ. key_error and value_error are root mean squares, relative to the reference's;
+where one cache has NaN or infinity and the other has not, they are infinite (null in JSON).
 Example:
   seqkv compare exact.safetensors restored.safetensors --tolerance 0.1)");
   return [arguments](const Options& options) { return run(*arguments, options); };

@@ -3,11 +3,20 @@
 
 #include <fmt/chrono.h>
 
+#include <ctime>
+
 #include "cli/command.hpp"
 #include "seqkv/store.hpp"
 
 namespace seqkv::cli {
 namespace {
+
+/// Nothing for what is no date of four digits: any number may stand in a damaged store, and fmt::gmtime throws.
+Value time_value(std::int64_t seconds) {
+  constexpr std::int64_t year_10000 = 253402300800;
+  if (seconds < 0 || seconds >= year_10000) return nullptr;
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(seconds)));
+}
 
 Result<int> run(const std::string& folder, const Options& options) {
   auto store = Store::open(folder);
@@ -24,7 +33,7 @@ Result<int> run(const std::string& folder, const Options& options) {
                     {"own_bytes", session.own_bytes},
                     {"blocks", session.blocks},
                     {"codec", session.codec},
-                    {"created", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(session.created))}});
+                    {"created", time_value(session.created)}});
   }
   print(options, {{"sessions", totals->sessions},
                   {"session_tokens", totals->session_tokens},

@@ -56,10 +56,17 @@ int run_action(const Action& action, const Options& options) {
   }
   const Result<int> status = action(options);
   if (!status) {
-    fmt::print(stderr, "seqkv: {}\n", status.error().describe());
+    put(stderr, fmt::format("seqkv: {}\n", status.error().describe()));
     return exit_code(status.error().code);
   }
   return *status;
+}
+
+/// The exit code: a result that could not be written is no result.
+int finish(int status) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  put(stderr, "seqkv: cannot write to standard output\n");
+  return exit_code(ErrorCode::io);
 }
 
 int run(int argc, char** argv) {
@@ -82,15 +89,9 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
     constexpr int usage = 2;
-    return app.exit(problem) == 0 ? 0 : usage;
+    return finish(app.exit(problem) == 0 ? 0 : usage);
   }
-  const int status = run_action(action, options);
-  // A result that could not be written is no result.
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    fmt::print(stderr, "seqkv: cannot write to standard output\n");
-    return exit_code(ErrorCode::io);
-  }
-  return status;
+  return finish(run_action(action, options));
 }
 
 }  // namespace
@@ -101,10 +102,10 @@ int main(int argc, char** argv) {
   try {
     return seqkv::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "seqkv: out of memory\n");
+    seqkv::cli::put(stderr, "seqkv: out of memory\n");
     return seqkv::exit_code(seqkv::ErrorCode::out_of_memory);
   } catch (const std::exception& problem) {
-    fmt::print(stderr, "seqkv: internal error, please report it: {}\n", problem.what());
+    seqkv::cli::put(stderr, fmt::format("seqkv: internal error, please report it: {}\n", problem.what()));
     return seqkv::exit_code(seqkv::ErrorCode::internal);
   }
 }

@@ -11,10 +11,12 @@
 
 namespace seqkv::cli {
 
-void print(const Options& options, const Report& report) { options.json ? print_json(report) : print_text(report); }
+void print(const Options& options, const Report& report) {
+  options.json ? print_json(report) : print_text(report, without_controls);
+}
 
 void say(const Options& options, const std::string& line) {
-  if (!options.quiet) fmt::print(stderr, "{}\n", line);
+  if (!options.quiet) put(stderr, line + "\n");
 }
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -23,7 +25,7 @@ Progress::Progress(const Options& options, std::string label)
     : visible_(!options.quiet && ::isatty(STDERR_FILENO) == 1), label_(std::move(label)), started_(now()) {}
 
 Progress::~Progress() {
-  if (visible_ && drawn_ > 0) fmt::print(stderr, "\r\033[K");
+  if (visible_ && drawn_ > 0) put(stderr, "\r\033[K");
 }
 
 void Progress::update(std::int64_t done, std::int64_t all) {
@@ -39,8 +41,8 @@ void Progress::draw(std::int64_t done, std::int64_t all) {
   const int filled = static_cast<int>(part * width);
   const double elapsed = now() - started_;
   const double left = part > 0 ? elapsed / part - elapsed : 0;
-  fmt::print(stderr, "\r\033[K{} [{}{}] {}/{}  {:.0f} s, {:.0f} s left", label_, std::string(filled, '#'),
-             std::string(width - filled, ' '), done, all, elapsed, left);
+  put(stderr, fmt::format("\r\033[K{} [{}{}] {}/{}  {:.0f} s, {:.0f} s left", label_, std::string(filled, '#'),
+                          std::string(width - filled, ' '), done, all, elapsed, left));
   std::fflush(stderr);
 }
 

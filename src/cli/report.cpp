@@ -46,17 +46,19 @@ std::string print_number(double number) {
   return fmt::format("{:.4g}", number);
 }
 
-std::string cell(const Value& value) {
+std::string cell(const Value& value, Clean clean) {
   return std::visit(
-      [](const auto& data) -> std::string {
+      [clean](const auto& data) -> std::string {
         using T = std::decay_t<decltype(data)>;
         if constexpr (std::is_same_v<T, bool>) {
           return data ? "yes" : "no";
         } else if constexpr (std::is_same_v<T, double>) {
           return print_number(data);
         } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
-          return data.empty() ? "-" : fmt::format("{}", fmt::join(data, ", "));
-        } else if constexpr (std::is_same_v<T, std::int64_t> || std::is_same_v<T, std::string>) {
+          return data.empty() ? "-" : clean(fmt::format("{}", fmt::join(data, ", ")));
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          return clean(data);
+        } else if constexpr (std::is_same_v<T, std::int64_t>) {
           return fmt::format("{}", data);
         } else {
           return "-";
@@ -65,13 +67,13 @@ std::string cell(const Value& value) {
       value.data());
 }
 
-void print_table(const std::vector<Report>& rows) {
+void print_table(const std::vector<Report>& rows, Clean clean) {
   if (rows.empty()) return;
   std::vector<std::vector<std::string>> lines(1);
   for (const auto& [name, value] : rows[0].fields()) lines[0].push_back(name);
   for (const Report& row : rows) {
     auto& line = lines.emplace_back();
-    for (const auto& [name, value] : row.fields()) line.push_back(cell(value));
+    for (const auto& [name, value] : row.fields()) line.push_back(cell(value, clean));
   }
   std::vector<std::size_t> widths(lines[0].size());
   for (const auto& line : lines) {
@@ -86,17 +88,17 @@ void print_table(const std::vector<Report>& rows) {
                       : fmt::format("{:>{}}  ", line[column], widths[column]);
     }
     text.erase(text.find_last_not_of(' ') + 1);
-    fmt::print("{}\n", text);
+    put(stdout, text + "\n");
   }
 }
 
-void print_fields(const Report& report, const std::string& prefix) {
+void print_fields(const Report& report, const std::string& prefix, Clean clean) {
   for (const auto& [name, value] : report.fields()) {
     if (std::holds_alternative<Value::Table>(value.data())) continue;
     if (const auto* inner = std::get_if<Value::Inner>(&value.data())) {
-      print_fields(**inner, prefix + name + ".");
+      print_fields(**inner, prefix + name + ".", clean);
     } else {
-      fmt::print("{:<28} {}\n", prefix + name, cell(value));
+      put(stdout, fmt::format("{:<28} {}\n", prefix + name, cell(value, clean)));
     }
   }
 }
@@ -114,14 +116,14 @@ void Report::set(const std::string& name, Value value) {
 }
 
 void print_json(const Report& report) {
-  fmt::print("{}\n", to_json(report).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  put(stdout, to_json(report).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
-void print_text(const Report& report) {
+void print_text(const Report& report, Clean clean) {
   for (const auto& [name, value] : report.fields()) {
-    if (const auto* rows = std::get_if<Value::Table>(&value.data())) print_table(**rows);
+    if (const auto* rows = std::get_if<Value::Table>(&value.data())) print_table(**rows, clean);
   }
-  print_fields(report, "");
+  print_fields(report, "", clean);
 }
 
 }  // namespace seqkv::cli

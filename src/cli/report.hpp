@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -63,9 +64,14 @@ class Report {
 inline Value::Value(Report report) : data_(std::make_shared<const Report>(std::move(report))) {}
 inline Value::Value(std::vector<Report> rows) : data_(std::make_shared<const std::vector<Report>>(std::move(rows))) {}
 
+/// Writes without throwing, as fmt::print would; std::ferror tells whether it could.
+inline void put(std::FILE* stream, std::string_view text) { std::fwrite(text.data(), 1, text.size(), stream); }
+
 /// As one JSON object on stdout.
 void print_json(const Report& report);
+/// What a text of a report goes through on its way to a terminal.
+using Clean = std::string (*)(std::string_view);
 /// Tables first, then the other fields one a line, on stdout.
-void print_text(const Report& report);
+void print_text(const Report& report, Clean clean);
 
 }  // namespace seqkv::cli

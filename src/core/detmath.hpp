@@ -3,7 +3,7 @@
 
 /// \file
 /// Deterministic arithmetic (DESIGN 4.1): the same bits on every machine that rounds +, -, *, /, sqrt and fma
-/// as IEEE 754 says. Nothing here calls a maths library but for fma and sqrt, which are exactly rounded, and
+/// as IEEE 754 says. Nothing here calls a math library but for fma and sqrt, which are exactly rounded, and
 /// the build forbids contraction (-ffp-contract=off, --fmad=false), so each operation below is one rounding.
 ///
 /// The functions are templates on the number type so that scalars, AVX2 and AVX-512 vectors (backends/cpu)

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <cstddef>
+
 namespace seqkv {
 
 std::string_view to_string(ErrorCode code) noexcept {
@@ -65,6 +67,32 @@ std::string_view to_string(ErrorCode code) noexcept {
   return "unknown";
 }
 
+std::string without_controls(std::string_view text) {
+  const auto byte = [&text](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size();) {
+    const unsigned lead = byte(i);
+    const std::size_t length = lead < 0x80   ? 1
+                               : lead < 0xc2 ? 0
+                               : lead < 0xe0 ? 2
+                               : lead < 0xf0 ? 3
+                               : lead < 0xf5 ? 4
+                                             : 0;
+    std::size_t continued = 1;
+    while (continued < length && (byte(i + continued) & 0xc0U) == 0x80U) ++continued;
+    const bool control = lead < 0x20 || lead == 0x7f || (lead == 0xc2 && byte(i + 1) < 0xa0);
+    if (continued != length) {
+      out += '?';
+      ++i;
+    } else {
+      out += control ? "?" : text.substr(i, length);
+      i += length;
+    }
+  }
+  return out;
+}
+
 Error&& Error::in_file(std::string_view path) && {
   if (file.empty()) file = path;
   return std::move(*this);
@@ -90,6 +118,7 @@ std::string Error::describe() const {
   if (!file.empty()) text += file + ": ";
   if (!field.empty()) text += field + ": ";
   text += message;
+  text = without_controls(text);  // names and words of files are among them
   if (offset >= 0 && block >= 0) {
     text += fmt::format(" (byte {}, block {})", offset, block);
   } else if (offset >= 0) {

@@ -18,10 +18,10 @@
 namespace seqkv {
 namespace {
 
-Result<void> check_range(const char* name, std::int64_t value, std::int64_t limit) {
-  if (value >= 1 && value <= limit) return {};
-  return Error(value < 1 ? ErrorCode::invalid_argument : ErrorCode::limit_exceeded,
-               fmt::format("is {}, expected 1 to {}", value, limit))
+Result<void> check_range(const char* name, std::int64_t value, std::int64_t limit, std::int64_t least = 1) {
+  if (value >= least && value <= limit) return {};
+  return Error(value < least ? ErrorCode::invalid_argument : ErrorCode::limit_exceeded,
+               fmt::format("is {}, expected {} to {}", value, least, limit))
       .at_field(name);
 }
 
@@ -38,6 +38,9 @@ Result<void> check_rope(const RopeConfig& rope, std::int64_t head_dim) {
         .at_field("rope.dim");
   }
   SEQKV_TRY(check_positive("rope.theta", rope.theta));
+  // Unused without llama3, yet frames and stores hold it.
+  const std::int64_t least = rope.scaling == RopeScaling::llama3 ? 1 : 0;
+  SEQKV_TRY(check_range("rope.original_max_positions", rope.original_max_positions, limits::max_tokens, least));
   if (rope.scaling == RopeScaling::none) return {};
   SEQKV_TRY(check_positive("rope.factor", rope.factor));
   if (rope.scaling == RopeScaling::linear) return {};
@@ -46,7 +49,7 @@ Result<void> check_rope(const RopeConfig& rope, std::int64_t head_dim) {
   if (rope.low_freq_factor == rope.high_freq_factor) {
     return Error(ErrorCode::invalid_argument, "equals low_freq_factor").at_field("rope.high_freq_factor");
   }
-  return check_range("rope.original_max_positions", rope.original_max_positions, limits::max_tokens);
+  return {};
 }
 
 Result<void> check_tensors(std::size_t tensors, const KvShape& shape) {

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "core/try.hpp"
 
@@ -95,11 +96,35 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+namespace {
+
+/// Where a new file of this name belongs: behind symbolic links, which a rename would replace.
+Result<fs::path> target_of(const fs::path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0) {
+    // A rename over a pipe or a device would take it away from everyone.
+    if (!S_ISREG(info.st_mode)) return Error(ErrorCode::io, "not a regular file").in_file(path.string());
+  } else if (errno != ENOENT) {
+    return system_error("cannot create", path, errno);
+  }
+  constexpr int most_links = 40;  // as Linux; stat has refused loops
+  fs::path target = path;
+  std::error_code problem;
+  for (int i = 0; i < most_links; ++i) {
+    const fs::path next = fs::read_symlink(target, problem);
+    if (problem) break;  // no link
+    target = target.parent_path() / next;
+  }
+  return target;
+}
+
+}  // namespace
+
 Result<AtomicFile> AtomicFile::create(const fs::path& path) {
   static std::atomic<unsigned> counter{0};
   AtomicFile out;
-  out.path_ = path;
-  fs::path temporary = path;
+  SEQKV_ASSIGN(out.path_, target_of(path));
+  fs::path temporary = out.path_;
   temporary += fmt::format(".tmp-{}-{}", ::getpid(), counter.fetch_add(1));
   out.file_ = Descriptor(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (out.file_.get() < 0) {

@@ -72,6 +72,7 @@ class MappedFile {
 /// the umask is stricter: a KV cache reveals its prompt.
 class AtomicFile {
  public:
+  /// Follows symbolic links. Errors: io (what is there is no regular file, or the folder is missing), disk_full.
   static Result<AtomicFile> create(const fs::path& path);
 
   AtomicFile() = default;

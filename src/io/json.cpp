@@ -3,7 +3,12 @@
 
 #include "io/json.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <optional>
+#include <set>
+#include <vector>
 
 #include "core/try.hpp"
 #include "io/file.hpp"
@@ -12,21 +17,31 @@
 
 namespace seqkv::io {
 
-Result<nlohmann::json> parse_json(std::string_view text) {
+Result<nlohmann::json> parse_json(std::string_view text, Duplicates duplicates) {
   constexpr int max_depth = 64;
   bool too_deep = false;
+  std::vector<std::set<std::string>> names(max_depth + 1);  // of the open object at each depth
+  std::optional<std::string> twice;
   // The parser takes a zero byte for the end of the text and would not look behind it.
   if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
     return Error(ErrorCode::bad_format, "a zero byte in JSON").at_byte(static_cast<std::int64_t>(zero));
   }
   try {
     using Event = nlohmann::json::parse_event_t;
-    auto document = nlohmann::json::parse(text, [&too_deep](int depth, Event event, nlohmann::json&) {
+    auto document = nlohmann::json::parse(text, [&](int depth, Event event, nlohmann::json& parsed) {
       const bool opens = event == Event::array_start || event == Event::object_start;
       too_deep = too_deep || (opens && depth >= max_depth);
-      return !too_deep;
+      if (too_deep) return false;
+      if (duplicates == Duplicates::refused) {
+        if (event == Event::object_start) names[static_cast<std::size_t>(depth) + 1].clear();
+        if (event == Event::key && !names[static_cast<std::size_t>(depth)].insert(parsed.get<std::string>()).second) {
+          twice = parsed.get<std::string>();
+        }
+      }
+      return true;
     });
     if (too_deep) return Error(ErrorCode::limit_exceeded, "JSON nested deeper than 64 levels");
+    if (twice) return Error(ErrorCode::bad_format, fmt::format("'{}' appears twice in one object", printable(*twice)));
     return document;
   } catch (const nlohmann::json::parse_error& problem) {
     // Its byte counts those read, so that the last one of them is the problem.

@@ -157,7 +157,7 @@ Result<void> for_each_json_line(const std::filesystem::path& path,
     if (const auto bad = find_invalid_utf8(line); bad >= 0) {
       return on_line(Error(ErrorCode::not_utf8, "not UTF-8").at_byte(bad));
     }
-    const auto document = parse_json(line);
+    const auto document = parse_json(line, Duplicates::refused);
     if (!document) return on_line(document.error());
     if (auto result = visit(number, *document); !result) {
       return std::move(result).error().at_field(fmt::format("line {}", number)).in_file(path.string());

@@ -26,8 +26,8 @@ std::string printable(std::string_view text);
 /// included), or -1.
 std::int64_t find_invalid_utf8(std::string_view text) noexcept;
 
-/// Calls `visit(line number from 1, document)` for every line that is not blank; an error of the parser or of
-/// `visit` ends the loop and carries the line; offsets count from the beginning of the text.
+/// Calls `visit(line number from 1, document)` for every line that is not blank; a member named twice, an error
+/// of the parser or of `visit` ends the loop and carries the line; offsets count from the beginning of the text.
 Result<void> for_each_json_line(const std::filesystem::path& path,
                                 const std::function<Result<void>(std::int64_t, const nlohmann::json&)>& visit);
 

@@ -33,7 +33,7 @@ std::size_t trailing_space(std::string_view text) {
 }  // namespace
 
 Result<AddedTokens> AddedTokens::create(std::vector<AddedToken> tokens) {
-  // The \w of tokenizers' second engine, which looks at the neighbours of an added token, has the joiners too.
+  // The \w of tokenizers' second engine, which looks at the neighbors of an added token, has the joiners too.
   SEQKV_ASSIGN(Regex word, Regex::compile(R"(\A[\w\x{200c}\x{200d}])"));
   AddedTokens added(std::move(word));
   // Of two of the same content (made equal by a normalizer, say) the later one counts, special ones first in order.

@@ -7,11 +7,13 @@
 
 #include <cstring>
 #include <set>
+#include <system_error>
 
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/float16.hpp"
 #include "core/try.hpp"
+#include "io/file.hpp"
 #include "model/weights.hpp"
 #include "seqkv/safetensors.hpp"
 
@@ -255,7 +257,11 @@ Result<std::shared_ptr<const Model<ExecutionSpace>>> Model<ExecutionSpace>::load
   Model model;
   model.folder_ = folder;
   SEQKV_ASSIGN(model.config_, ModelConfig::load(folder / "config.json"));
-  if (const auto path = folder / "tokenizer.json"; std::filesystem::exists(path)) {
+  const auto path = folder / "tokenizer.json";
+  std::error_code problem;
+  const bool has_tokenizer = std::filesystem::exists(path, problem);
+  if (problem) return io::system_error("cannot look up", path, problem.value());
+  if (has_tokenizer) {
     SEQKV_ASSIGN(model.tokenizer_, Tokenizer::load(path));
     model.fingerprint_.tokenizer = model.tokenizer_->fingerprint();
   }

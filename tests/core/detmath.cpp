@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-// Deterministic arithmetic: close to the maths library's results, and the very bits that every other platform
+// Deterministic arithmetic: close to the math library's results, and the very bits that every other platform
 // has (the golden patterns), since what an encoder and a decoder compute must agree.
 #include "core/detmath.hpp"
 

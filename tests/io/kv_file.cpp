@@ -302,6 +302,9 @@ INSTANTIATE_TEST_SUITE_P(
         bad_rope("RopeScalingIsUnknown", ErrorCode::bad_format, "seqkv.rope", "none", "yarn"),
         bad_rope("RopeWithoutScaling", ErrorCode::bad_format, "seqkv.rope", "scaling", "scalin"),
         bad_rope("RopeDimAboveHeadDim", ErrorCode::invalid_argument, "rope.dim", R"(\"dim\":2)", R"(\"dim\":4)"),
+        bad_rope("RopePositionsAreTooMany", ErrorCode::limit_exceeded, "rope.original_max_positions", "8192",
+                 "9000000000"),
+        bad_rope("RopePositionsAreNegative", ErrorCode::invalid_argument, "rope.original_max_positions", "8192", "-1"),
         bad_rope("RopeThetaIsZero", ErrorCode::invalid_argument, "rope.theta", "10000.0", "0")),
     bad_name);
 
@@ -310,6 +313,9 @@ TEST(KvFileForeign, ReadsTheRotation) {
   Foreign foreign;
   foreign.metadata = rope_metadata("none", "llama3");
   EXPECT_EQ(value_of(open(folder, foreign)).shape().rope, (RopeConfig{10000, RopeScaling::llama3, 1, 1, 4, 8192, 2}));
+  // Only llama3 divides by it.
+  foreign.metadata = rope_metadata("8192", "0");
+  EXPECT_EQ(value_of(open(folder, foreign)).shape().rope.original_max_positions, 0);
 }
 
 }  // namespace

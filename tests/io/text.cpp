@@ -94,6 +94,26 @@ TEST(Utf8, WhatIsPrintedIsPrintable) {
   EXPECT_EQ(printable(std::string(1000, 'a')).size(), 203U);
 }
 
+TEST(Utf8, WhatATerminalObeysIsTakenOut) {
+  EXPECT_EQ(without_controls("a\x1b[31m\r\n\t\x7f"
+                             "b"),
+            "a?[31m????b");
+  EXPECT_EQ(without_controls(std::string_view("\0", 1)), "?");
+  for (std::uint32_t point = 0x80; point <= 0x10ffff; ++point) {
+    if (point >= 0xd800 && point <= 0xdfff) continue;
+    ASSERT_EQ(without_controls(utf8(point)), point < 0xa0 ? "?" : utf8(point)) << std::hex << point;
+  }
+  EXPECT_EQ(without_controls("\x9b"
+                             "1m\xff\xc3\xa9\xe2\x82"),
+            "?1m?\xc3\xa9??");  // no characters, or half ones
+  EXPECT_EQ(without_controls("\xc3(\xc1\x9b"), "?(??");
+}
+
+TEST(Utf8, ErrorsAreOneLine) {
+  const Error error = Error(ErrorCode::io, "no\x1b[2J").at_field("name\nname").in_file("\xc3\xa9\r");
+  EXPECT_EQ(error.describe(), "\xc3\xa9?: name?name: no?[2J [io 600]");
+}
+
 // ---- archives ---------------------------------------------------------------------------------------------
 
 const std::string text_one = "{\"text\":\"one\"}\n";
@@ -202,6 +222,18 @@ TEST(Json, DepthIsLimited) {
   EXPECT_FALSE(parse_json(std::string(1'000'000, '[')).ok());
 }
 
+TEST(Json, DuplicatesAreRefusedOnDemand) {
+  const auto strictly = [](const char* text) { return parse_json(text, Duplicates::refused); };
+  EXPECT_EQ(value_of(parse_json(R"({"a":1,"a":2})")), value_of(parse_json(R"({"a":2})")));
+  EXPECT_OK(strictly(R"([{"a":1,"b":{"a":1}},{"b":{"a":{"a":1}},"a":[{"a":1},{"a":2}]}])"));
+  for (const char* bad : {R"({"key":1,"key":1})", R"({"a":1,"b":[{"key":1,"c":{"key":0},"key":[]}]})",
+                          R"({"key":{"key":{"x":1}},"key":1})", R"({"key":1,"k\u0065y":1})"}) {
+    const Error error = error_of(strictly(bad));
+    EXPECT_EQ(error.code, ErrorCode::bad_format) << bad;
+    EXPECT_NE(error.message.find("'key'"), std::string::npos) << error.message;
+  }
+}
+
 TEST(Json, MessagesAreShortAndPrintable) {
   const Error error = error_of(parse_json(std::string("\"").append(100'000, '\xff')));
   EXPECT_LT(error.message.size(), 300U);
@@ -247,6 +279,7 @@ TEST(JsonLines, ErrorsNameFileLineAndByte) {
   for (const Case& bad :
        {Case{"1\n2\n{x}\n", ErrorCode::bad_format, "line 3", 5}, Case{"1\n\n[1", ErrorCode::bad_format, "line 3", 5},
         Case{"1\n\"\xff\"\n", ErrorCode::not_utf8, "line 2", 3}, Case{"1 2\n", ErrorCode::bad_format, "line 1", 2},
+        Case{"1\n{\"a\":1,\"a\":1}\n", ErrorCode::bad_format, "line 2", -1},
         Case{"1\n\"stop\"\n", ErrorCode::missing_field, "line 2", -1}}) {
     const auto path = folder.write("bad.jsonl", bad.content);
     const Error error = error_of(lines_of(path));

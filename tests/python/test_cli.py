@@ -15,6 +15,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import stat
 import struct
 import subprocess
 import sys
@@ -386,6 +387,64 @@ def test_standard_output_that_takes_nothing(store):
             [CLI, "ls", "--store", store], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT
         )
     assert done.returncode == IO and b"standard output" in done.stderr
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "text"])
+def test_standard_output_that_ends_in_the_middle(options, large_cache, tmp_path):
+    """More than one buffer of output, so that writes fail before the end."""
+    frame = tmp_path / "many.sqkv"
+    run("compress", large_cache, frame, "--codec", "raw", "--block-tokens", 16)
+    for arguments in (["inspect", frame, *options], ["--help"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([CLI, *arguments], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        assert done.returncode == IO and b"standard output" in done.stderr, done
+
+
+def test_standard_error_that_takes_nothing(store, frame, small, tokens, tmp_path):
+    prefill = ["prefill", "--model", small, "--tokens", tokens, "--out", tmp_path / "kv.safetensors"]
+    for code, arguments in ((0, prefill), (NOT_FOUND, ["ls", "--store", tmp_path / "nowhere"])):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([CLI, *arguments], stdout=subprocess.PIPE, stderr=full, env=ENVIRONMENT)
+        assert done.returncode == code, done
+
+
+def edit_sessions(store, assignment, *values):
+    with contextlib.closing(sqlite3.connect(store / "store.db")) as database, database:
+        database.execute(f"UPDATE sessions SET {assignment}", values)
+
+
+@pytest.mark.parametrize("created", [-(2**63), -1, 253402300800, 2**60, 2**63 - 1])
+def test_time_that_is_no_date(created, store):
+    edit_sessions(store, "created = ?", created)
+    assert all(row["created"] is None for row in run("ls", "--store", store, "--json").json["rows"])
+    assert "alone" in run("ls", "--store", store).out
+    edit_sessions(store, "created = ?", 253402300799)
+    assert "9999-12-31T23:59:59Z" in run("ls", "--store", store).out
+
+
+def controls(text):
+    return [c for c in text if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
+
+
+def test_control_characters_stay_out_of_the_terminal(store, box):
+    name = "gr\u00f6\u00dfe \x1b[31m\nnext\tline\r\x7f\u009b1m"
+    lines = run("ls", "--store", store).out.count("\n")
+    edit_sessions(store, "name = ? WHERE name = 'alone'", name)
+    done = run("ls", "--store", store)
+    assert "gr\u00f6\u00dfe ?[31m?next?line???1m" in done.out and not controls(done.out), done
+    assert done.out.count("\n") == lines
+    assert name in [row["session"] for row in run("ls", "--store", store, "--json").json["rows"]]
+    done = refused(NOT_FOUND, "inspect", "--store", store, "--session", "x\x1b[2J\ny", names=["x?[2J?y"])
+    assert not controls(done.err)
+
+
+def test_control_characters_in_a_tensor_name(tmp_path, box):
+    path = tmp_path / "kv.safetensors"
+    header = {"\u00e9\x1b]0;title\x07\nseqkv: all is well": {"dtype": "F99", "shape": [], "data_offsets": [0, 0]}}
+    path.write_bytes(raw_safetensors(header, b""))
+    names = ["\u00e9?]0;title??seqkv"]
+    done = refused(BAD_INPUT, "compress", path, box / "o", "--codec", "raw", names=names, beside=box)
+    assert not controls(done.err), done
 
 
 # ---- exactness --------------------------------------------------------------------------------------------
@@ -784,6 +843,7 @@ GOOD = '{"session": "good", "tokens": [1, 2, 3]}'
         ([GOOD, '{"session": "x", "tokens": "1"}'], 2, ["tokens"]),
         ([GOOD, '{"session": "x", "tokens": [1], "text": "t"}'], 2, ["'x'"]),
         ([GOOD, '{"session": "x", "tokens": [1], "colour": "red"}'], 2, ["colour"]),
+        ([GOOD, '{"session": "x", "tokens": [1], "tokens": [2]}'], 2, ["'tokens'", "twice"]),
         ([GOOD, '{"session": "y", "tokens": [1]}', GOOD], 3, ["'good'", "twice"]),
         ([GOOD, '{"session": "x", "text": "no tokenizer here"}'], 2, ["'x'"]),
     ],
@@ -1343,6 +1403,77 @@ def test_folder_that_is_a_file(frame, small, manifest, box):
     )
 
 
+def small_writers(store, frame, cache, small, model, tokens, tmp_path, out):
+    """Commands that write a file `out`, whose suffix is .json."""
+    text = tmp_path / "text.txt"
+    text.write_text("text")
+    return (
+        ["compress", cache, out, "--codec", "raw"],
+        ["decompress", frame, out],
+        ["restore", "--store", store, "--session", "alone", "--out", out],
+        ["prefill", "--model", small, "--tokens", tokens, "--out", out],
+        ["tokenize", "--model", model, "--text", text, "--out", out],
+    )
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_output_that_is_no_regular_file(kind, store, frame, cache, small, model, tokens, tmp_path, box):
+    out = box / "special.json"
+    try:
+        os.mknod(out, 0o600 | (stat.S_IFIFO if kind == "pipe" else stat.S_IFCHR), os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("a device takes root")
+    before = out.stat()
+    (box / "link.json").symlink_to(out)
+    for name in (out, box / "link.json"):
+        for command in small_writers(store, frame, cache, small, model, tokens, tmp_path, name):
+            refused(IO, *command, names=[name, "not a regular file"], beside=box)
+            after = out.stat()
+            assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+
+
+def test_output_through_symbolic_links(store, frame, cache, small, model, tokens, tmp_path, box):
+    (box / "inner").mkdir()
+    target = box / "inner" / "target"
+    (box / "inner" / "second").symlink_to("target")
+    link = box / "link.json"
+    link.symlink_to(pathlib.Path("inner") / "second")
+    for command in small_writers(store, frame, cache, small, model, tokens, tmp_path, link):
+        target.unlink(missing_ok=True)
+        run(*command)  # the target is not there yet
+        first = target.read_bytes()
+        target.write_bytes(b"old")
+        run(*command)
+        assert target.read_bytes() == first
+        assert link.is_symlink() and (box / "inner" / "second").is_symlink()
+        assert sorted(path.name for path in box.rglob("*")) == ["inner", "link.json", "second", "target"]
+
+
+def test_names_that_cannot_be_looked_up(store, frame, cache, small, model, tokens, tmp_path, box):
+    (box / "loop").symlink_to("loop")
+    for bad in (box / "loop", box / ("x" * 300)):
+        for command in small_writers(store, frame, cache, small, model, tokens, tmp_path, bad):
+            if command[0] != "tokenize":
+                refused(IO, *command, names=[bad], beside=box)
+        for command in (
+            ["compress", bad, box / "o", "--codec", "raw"],
+            ["decompress", bad, box / "o"],
+            ["inspect", bad],
+            ["verify", bad],
+            ["compare", bad, cache],
+            ["prefill", "--model", bad, "--tokens", tokens, "--out", box / "o"],
+            ["tokenize", "--model", model, "--text", bad, "--out", box / "o.json"],
+        ):
+            refused(IO, *command, names=[bad], beside=box)
+    for name in ("tokenizer.json", "model.safetensors", "config.json"):
+        folder = tmp_path / f"loop in {name}"
+        shutil.copytree(small, folder)
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(name)
+        arguments = ["prefill", "--model", folder, "--tokens", tokens, "--out", box / "o"]
+        refused(IO, *arguments, names=[folder / name], beside=box)
+
+
 @pytest.fixture
 def read_only(tmp_path):
     """A folder in which nothing can be written, for root neither."""
@@ -1482,6 +1613,30 @@ def test_compare(tmp_path, model):
     assert near["identical"] is False and 0.0005 < near["key_error"] < 0.004 and near["key_max_abs"] > 0
     assert run("compare", exact, rounded, "--tolerance", 0.0001, expect=CORRUPT).code == CORRUPT
     refused(BAD_INPUT, "compare", exact, other, names=[other, "input_ids", "position 9"])
+
+
+def test_compare_what_is_not_finite(tmp_path):
+    def write(name, *numbers):
+        size = 4 * len(numbers)
+        values = Tensor("F32", (1, 1, len(numbers)), struct.pack(f"<{len(numbers)}f", *numbers))
+        zeros = Tensor("F32", values.shape, bytes(size))
+        tensors = {"layers.0.key": values, "layers.0.value": zeros, "input_ids": tokens_tensor([1])}
+        (tmp_path / name).write_bytes(safetensors_bytes(tensors))
+        return tmp_path / name
+
+    inf, nan = float("inf"), float("nan")
+    mixed = write("mixed", nan, inf, -inf, 3.0, 4.0)
+    same = run("compare", mixed, mixed, "--tolerance", 0, "--json").json
+    assert same["identical"] is True and same["key_error"] == same["key_max_abs"] == 0
+    # Finite differences count beside infinities that agree.
+    near = run("compare", mixed, write("near", nan, inf, -inf, 3.0, 9.0), "--json").json
+    assert near["identical"] is False and near["key_error"] == 1 and near["key_max_abs"] == 5
+    for far in (write("a", 0.0, inf, -inf, 3.0, 4.0), write("b", nan, -inf, -inf, 3.0, 4.0)):
+        for pair in ((mixed, far), (far, mixed)):
+            done = run("compare", *pair, "--tolerance", 1e300, expect=CORRUPT)
+            fields = dict(line.split() for line in done.out.splitlines())
+            assert fields["key_error"] == fields["key_max_abs"] == "inf" and fields["value_error"] == "0", done
+            assert fields["identical"] == "no"
 
 
 if __name__ == "__main__":
