@@ -5,9 +5,14 @@
 
 # The version is named on purpose: Debian's Trilinos installs a Kokkos 3.4 that must not be picked up.
 find_package(Kokkos 4.4...<6 REQUIRED CONFIG)
+# Each way: a device of Kokkos that the build does not know of would get its kernels without the flags that keep
+# them bit-identical (SeqkvTargets.cmake).
 foreach(backend IN ITEMS CUDA HIP)
   if(SEQKV_ENABLE_${backend})
     kokkos_check(DEVICES ${backend})
+  elseif(${backend} IN_LIST Kokkos_DEVICES)
+    message(FATAL_ERROR "This Kokkos (${Kokkos_DIR}) has ${backend}: configure with -DSEQKV_ENABLE_${backend}=ON, "
+                        "or give a Kokkos without it.")
   endif()
 endforeach()
 

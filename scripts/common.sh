@@ -23,7 +23,7 @@ build_needs=(
   "module:sqlite3 libsqlite3-dev" "module:libcrypto libssl-dev" "module:liblzma liblzma-dev" "module:fmt libfmt-dev"
   "header:nlohmann/json.hpp nlohmann-json3-dev" "header:CLI/CLI.hpp libcli11-dev"
 )
-test_needs=("header:gtest/gtest.h libgtest-dev" "header:rapidcheck.h librapidcheck-dev")
+test_needs=("header:gtest/gtest.h libgtest-dev")
 # Of the system's Python, unless SEQKV_TEST_PYTHON names another one.
 python_test_needs=("python:pytest python3-pytest" "python:numpy python3-numpy")
 bench_needs=("header:benchmark/benchmark.h libbenchmark-dev")

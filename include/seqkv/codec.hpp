@@ -51,7 +51,7 @@ class Codec {
   const QuantizerSpec& quantizer() const noexcept { return quantizer_; }
   bool is_exact() const noexcept { return !std::holds_alternative<TurboQuantSpec>(quantizer_); }
 
-  /// No coded block has fewer bits for a component.
+  /// No coded block has fewer bits for a component; 0 where there is no such bound.
   int least_bits(DType dtype) const noexcept;
 
   friend bool operator==(const Codec& a, const Codec& b) { return a.quantizer_ == b.quantizer_; }

@@ -57,13 +57,23 @@ struct VerifyReport {
   std::vector<std::string> broken_sessions;
 };
 
+/// With whom a session shares the blocks of a common prefix.
+enum class Sharing {
+  by_tokens,  ///< all sessions of the store: the values are what the store's model computes from the tokens
+  none,       ///< nobody: values of unknown origin
+};
+
 class SessionWriter;
 
+/// Not thread-safe. Must outlive the SessionWriter that it gave out.
 class Store {
  public:
+  /// Whether the folder has an index that this process may look at.
+  static bool exists(const std::filesystem::path& folder) noexcept;
   /// For reading. Errors: file_not_found, corrupt, unsupported_version.
   static Result<Store> open(const std::filesystem::path& folder);
-  /// For writing, made if it does not exist. Waits up to 30 s for another writer. Mode 0700.
+  /// For writing, made if it does not exist. Waits up to 30 s for another writer. A
+  /// folder that it makes has mode 0700; packs/ and the index are for their owner in any case.
   /// Errors: wrong_model, wrong_store (naming the parameter that differs), busy, io, disk_full, corrupt.
   static Result<Store> open_for_writing(const std::filesystem::path& folder, const StoreParameters& parameters);
 
@@ -86,9 +96,11 @@ class Store {
   /// On a hit the tokens themselves are compared. Errors: corrupt, checksum_mismatch.
   Result<std::vector<CodedBlockView>> match(TokenSpan tokens, const Codec& codec) const;
 
-  /// Starts to save a session; nothing is visible before commit(). One at a time.
-  /// Errors: session_differs (a session of this name exists), empty_input, invalid_argument (the name).
-  Result<SessionWriter> begin(const std::string& name, TokenSpan tokens, const Codec& codec);
+  /// Starts to save a session; nothing is visible before commit().
+  /// Errors: session_differs (a session of this name exists), empty_input, invalid_argument (the name, or another
+  /// session is being saved: one at a time).
+  Result<SessionWriter> begin(const std::string& name, TokenSpan tokens, const Codec& codec,
+                              Sharing sharing = Sharing::by_tokens);
 
   /// Reads every byte: records, checksums, identities, sessions. `progress(done, all)` counts blocks.
   Result<VerifyReport> verify(const std::function<void(std::int64_t, std::int64_t)>& progress = {}) const;

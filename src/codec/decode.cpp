@@ -5,7 +5,6 @@
 #include <Kokkos_Core.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <new>
 
@@ -14,6 +13,7 @@
 #include "codec/kernel.hpp"
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
+#include "core/guard_memory.hpp"
 #include "core/try.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/frame.hpp"
@@ -34,7 +34,13 @@ Result<std::vector<BlockParts>> parse_blocks(const KvShape& shape, std::span<con
                                              std::int64_t tokens) {
   std::vector<Result<BlockParts>> results(blocks.size(), BlockParts{});
   Kokkos::parallel_for("seqkv::codec::parse", HostRange(0, static_cast<std::int64_t>(blocks.size())),
-                       [&](std::int64_t i) { (void)(results[i] = codec::parse_block(shape, blocks[i])); });
+                       [&](std::int64_t i) {
+                         try {
+                           (void)(results[i] = codec::parse_block(shape, blocks[i]));
+                         } catch (const std::bad_alloc&) {
+                           (void)(results[i] = Error(ErrorCode::out_of_memory, "no memory for the block's table"));
+                         }
+                       });
   std::vector<BlockParts> parts;
   std::int64_t sum = 0;
   for (std::size_t i = 0; i < results.size(); ++i) {
@@ -196,14 +202,14 @@ class BatchDecoder {
 template <class ExecutionSpace>
 Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<const CodedBlockView> blocks,
                     const KvView& out) {
-  SEQKV_ASSIGN(const std::vector<BlockParts> parts, parse_blocks(out.shape, blocks, out.tokens));
-  auto created = codec::KernelOwner<ExecutionSpace>::create(space, codec, out.shape);
-  if (!created) return Error(ErrorCode::corrupt, "blocks that no encoder writes: " + created.error().message);
-  auto owner = std::move(created).value();
-  // Enough sub-blocks together for all threads; memory stays that of a few blocks.
-  const std::int64_t together =
-      std::max<std::int64_t>(1, divide_up<std::int64_t>(8 * space.concurrency(), 2 * out.shape.layers));
-  try {
+  return guard_memory("to decode a batch of blocks", [&]() -> Result<void> {
+    SEQKV_ASSIGN(const std::vector<BlockParts> parts, parse_blocks(out.shape, blocks, out.tokens));
+    auto created = codec::KernelOwner<ExecutionSpace>::create(space, codec, out.shape);
+    if (!created) return Error(ErrorCode::corrupt, "blocks that no encoder writes: " + created.error().message);
+    auto owner = std::move(created).value();
+    // Enough sub-blocks together for all threads; memory stays that of a few blocks.
+    const std::int64_t together =
+        std::max<std::int64_t>(1, divide_up<std::int64_t>(8 * space.concurrency(), 2 * out.shape.layers));
     BatchDecoder<ExecutionSpace> decoder(space, out.shape, std::move(owner));
     std::int64_t token = 0;
     for (std::size_t first = 0; first < parts.size(); first += static_cast<std::size_t>(together)) {
@@ -214,10 +220,8 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
       SEQKV_TRY(decoder.run(batch, static_cast<std::int64_t>(first), out.slice(token, tokens)));
       token += tokens;
     }
-  } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::out_of_memory, "no memory to decode a batch of blocks");
-  }
-  return {};
+    return {};
+  });
 }
 
 template <class ExecutionSpace>

@@ -5,6 +5,7 @@
 #include <Kokkos_Core.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <new>
 
@@ -13,6 +14,7 @@
 #include "codec/kernel.hpp"
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
+#include "core/guard_memory.hpp"
 #include "core/try.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/hash.hpp"
@@ -83,10 +85,16 @@ class BatchEncoder {
 
     const std::size_t before = out.size();
     out.resize(before + layout_.blocks());
+    std::atomic<bool> memory_is_short{false};
     Kokkos::parallel_for("seqkv::codec::assemble", HostRange(0, layout_.blocks()), [&](std::int64_t block) {
       const std::int64_t first = block * block_tokens;
-      out[before + block] = assemble(block, tokens.subspan(first, layout_.tokens_of(block)), first_position + first);
+      try {
+        out[before + block] = assemble(block, tokens.subspan(first, layout_.tokens_of(block)), first_position + first);
+      } catch (const std::bad_alloc&) {
+        memory_is_short = true;
+      }
     });
+    if (memory_is_short) throw std::bad_alloc();
     return {};
   }
 
@@ -196,9 +204,9 @@ template <class ExecutionSpace>
 Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec& codec, const ConstKvView& kv,
                                        TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens) {
   SEQKV_TRY(check_arguments(kv, tokens, first_position, block_tokens));
-  SEQKV_ASSIGN(auto owner, codec::KernelOwner<ExecutionSpace>::create(space, codec, kv.shape));
-  std::vector<CodedBlock> out;
-  try {
+  return guard_memory("to code a batch of blocks", [&]() -> Result<std::vector<CodedBlock>> {
+    SEQKV_ASSIGN(auto owner, codec::KernelOwner<ExecutionSpace>::create(space, codec, kv.shape));
+    std::vector<CodedBlock> out;
     BatchEncoder<ExecutionSpace> encoder(space, codec, std::move(owner));
     const std::int64_t batch = block_tokens * blocks_per_batch(space.concurrency(), kv.shape, block_tokens);
     for (std::int64_t first = 0; first < kv.tokens; first += batch) {
@@ -206,10 +214,8 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
       SEQKV_TRY(
           encoder.run(kv.slice(first, count), tokens.subspan(first, count), first_position + first, block_tokens, out));
     }
-  } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::out_of_memory, "no memory to code a batch of blocks");
-  }
-  return out;
+    return out;
+  });
 }
 
 #define SEQKV_INSTANTIATE(Space)                                                                             \

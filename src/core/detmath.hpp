@@ -11,6 +11,10 @@
 /// instruction sets must not leave copies that older machines could be linked to.
 #pragma once
 
+#if defined(__FAST_MATH__)
+#error "seqkv's results are defined to the bit: compile without -ffast-math"
+#endif
+
 #include <cmath>
 #include <cstdint>
 

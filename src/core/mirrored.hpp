@@ -20,7 +20,8 @@ inline constexpr bool is_host_space =
 template <class ExecutionSpace, class T>
 class Mirrored {
  public:
-  /// At least `count` elements; their content is undefined when the array grows. May throw std::bad_alloc.
+  /// At least `count` elements; their content is undefined when the array grows. Throws where memory is
+  /// short (core/guard_memory.hpp).
   void reserve(const std::string& label, std::int64_t count) {
     if (static_cast<std::int64_t>(device_.extent(0)) >= count) return;
     host_ = {};

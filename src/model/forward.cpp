@@ -12,6 +12,7 @@
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/float16.hpp"
+#include "core/guard_memory.hpp"
 #include "core/rope_table.hpp"
 #include "core/try.hpp"
 #include "model/dispatch.hpp"
@@ -64,6 +65,28 @@ struct RopeTable {
   }
 };
 
+/// Row m of `out` becomes the embedding of ids[m].
+template <class ExecutionSpace>
+void embed(const ExecutionSpace& space, std::int64_t rows, const kernels::PackedMatrix& table, const Token* ids,
+           const Matrix<ExecutionSpace>& out) {
+  using Policy = Kokkos::MDRangePolicy<ExecutionSpace, Kokkos::Rank<2>, Kokkos::IndexType<std::int64_t>>;
+  Kokkos::parallel_for(
+      "seqkv::model::embed", Policy(space, {0, 0}, {rows, table.inputs}),
+      KOKKOS_LAMBDA(const std::int64_t m, const std::int64_t i) {
+        out(m, i) = load_as_float(table.data, table.is_bf16 ? DType::bf16 : DType::f32, ids[m] * table.inputs + i);
+      });
+}
+
+/// The first `rows` and `columns` of `from`, into rows from `first` on.
+template <class ExecutionSpace>
+void copy_rows(const ExecutionSpace& space, const Matrix<ExecutionSpace>& from, std::int64_t rows, std::int64_t columns,
+               const Matrix<ExecutionSpace>& to, std::int64_t first) {
+  using Policy = Kokkos::MDRangePolicy<ExecutionSpace, Kokkos::Rank<2>, Kokkos::IndexType<std::int64_t>>;
+  Kokkos::parallel_for(
+      "seqkv::model::copy_rows", Policy(space, {0, 0}, {rows, columns}),
+      KOKKOS_LAMBDA(const std::int64_t m, const std::int64_t i) { to(first + m, i) = from(m, i); });
+}
+
 }  // namespace
 
 template <class ExecutionSpace>
@@ -98,18 +121,6 @@ struct Forward<ExecutionSpace>::State {
     info.reserve("seqkv::model::info", chunk);
     rope.frequencies = inverse_frequencies(config().rope);
     space.fence("seqkv::model::allocate: scratch is zeroed");
-  }
-
-  void embed(const ExecutionSpace& space, std::int64_t rows) const {
-    using Policy = Kokkos::MDRangePolicy<ExecutionSpace, Kokkos::Rank<2>, Kokkos::IndexType<std::int64_t>>;
-    const kernels::PackedMatrix table = model->weights().embedding.matrix;
-    const auto out = x;
-    const Token* ids = tokens.device();
-    Kokkos::parallel_for(
-        "seqkv::model::embed", Policy(space, {0, 0}, {rows, table.inputs}),
-        KOKKOS_LAMBDA(const std::int64_t m, const std::int64_t i) {
-          out(m, i) = load_as_float(table.data, table.is_bf16 ? DType::bf16 : DType::f32, ids[m] * table.inputs + i);
-        });
   }
 
   kernels::Gemm product(std::int64_t rows, const Matrix<ExecutionSpace>& a, const PanelMemory<ExecutionSpace>& b,
@@ -201,14 +212,6 @@ struct Forward<ExecutionSpace>::State {
       copy_rows(space, logits, some, config().vocabulary, out, target + done);
     }
   }
-
-  static void copy_rows(const ExecutionSpace& space, const Matrix<ExecutionSpace>& from, std::int64_t rows,
-                        std::int64_t columns, const Matrix<ExecutionSpace>& to, std::int64_t first) {
-    using Policy = Kokkos::MDRangePolicy<ExecutionSpace, Kokkos::Rank<2>, Kokkos::IndexType<std::int64_t>>;
-    Kokkos::parallel_for(
-        "seqkv::model::copy_rows", Policy(space, {0, 0}, {rows, columns}),
-        KOKKOS_LAMBDA(const std::int64_t m, const std::int64_t i) { to(first + m, i) = from(m, i); });
-  }
 };
 
 template <class ExecutionSpace>
@@ -232,15 +235,13 @@ Result<Forward<ExecutionSpace>> Forward<ExecutionSpace>::create(const ExecutionS
   if (chunk < 1 || chunk > 65536) {
     return Error(ErrorCode::invalid_argument, fmt::format("a chunk of {} tokens, expected 1 to 65536", chunk));
   }
-  auto state = std::make_unique<State>();
-  state->model = std::move(model);
-  state->chunk = chunk;
-  try {
+  return guard_memory(fmt::format("for a forward pass of {} tokens at a time", chunk), [&]() -> Result<Forward> {
+    auto state = std::make_unique<State>();
+    state->model = std::move(model);
+    state->chunk = chunk;
     state->allocate(space);
-  } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::out_of_memory, fmt::format("no memory for a forward pass of {} tokens at a time", chunk));
-  }
-  return Forward(std::move(state));
+    return Forward(std::move(state));
+  });
 }
 
 namespace {
@@ -300,6 +301,12 @@ Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span
   State& state = *state_;
   const ModelConfig& config = state.config();
   SEQKV_TRY(check_items(items, config));
+  for (const Item& item : items) {
+    const auto& held = *item.sequence->state_;
+    if (held.layers != config.layers || held.heads != state.heads()) {
+      return Error(ErrorCode::shape_mismatch, "a sequence made for a model of another shape");
+    }
+  }
   std::int64_t wanted = 0;
   std::int64_t total = 0;
   std::int64_t positions = 0;
@@ -312,7 +319,7 @@ Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span
   const bool want_attention = output != nullptr && output->want_attention;
   if (wanted > 0 && output == nullptr)
     return Error(ErrorCode::invalid_argument, "logits are asked for without an output");
-  try {
+  return guard_memory(fmt::format("for a forward pass over {} tokens", total), [&]() -> Result<void> {
     const auto need = [&](Matrix<ExecutionSpace>& matrix, const std::string& label, std::int64_t rows,
                           std::int64_t columns) {
       if (static_cast<std::int64_t>(matrix.extent(0)) >= rows && static_cast<std::int64_t>(matrix.extent(1)) == columns)
@@ -328,53 +335,51 @@ Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span
       SEQKV_TRY(item.sequence->reserve(space, item.sequence->tokens() + static_cast<std::int64_t>(item.tokens.size())));
     }
     state.caches.reserve("seqkv::model::caches", static_cast<std::int64_t>(items.size()));
-  } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::out_of_memory, fmt::format("no memory for a forward pass over {} tokens", total));
-  }
-  for (std::size_t i = 0; i < items.size(); ++i) state.caches[i] = items[i].sequence->state_->table();
-  state.caches.to_device(space, static_cast<std::int64_t>(items.size()));
+    for (std::size_t i = 0; i < items.size(); ++i) state.caches[i] = items[i].sequence->state_->table();
+    state.caches.to_device(space, static_cast<std::int64_t>(items.size()));
 
-  std::int64_t tokens_done = 0;
-  std::int64_t logits_done = 0;
-  for (const auto& slices : make_chunks(items, state.chunk)) {
-    std::int64_t rows = 0;
-    bool logits_here = false;
-    for (const Slice& slice : slices) {
-      const Item& item = items[slice.item];
-      for (std::int64_t t = 0; t < slice.count; ++t, ++rows) {
-        state.tokens[rows] = item.tokens[slice.first + t];
-        state.info[rows] = {item.sequence->tokens() + t, static_cast<std::int64_t>(slice.item)};
+    std::int64_t tokens_done = 0;
+    std::int64_t logits_done = 0;
+    for (const auto& slices : make_chunks(items, state.chunk)) {
+      std::int64_t rows = 0;
+      bool logits_here = false;
+      for (const Slice& slice : slices) {
+        const Item& item = items[slice.item];
+        for (std::int64_t t = 0; t < slice.count; ++t, ++rows) {
+          state.tokens[rows] = item.tokens[slice.first + t];
+          state.info[rows] = {item.sequence->tokens() + t, static_cast<std::int64_t>(slice.item)};
+        }
+        logits_here = logits_here || slice.logits > 0;
       }
-      logits_here = logits_here || slice.logits > 0;
-    }
-    state.tokens.to_device(space, rows);
-    state.info.to_device(space, rows);
-    state.embed(space, rows);
-    for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-      const float* pending =
-          layer == 0 ? nullptr : state.bias_or_null(state.model->weights().layers[layer - 1].down_bias);
-      state.attend_inputs(space, rows, layer, pending);
-      const bool last = layer + 1 == config.layers;
-      if (last && !logits_here && !want_attention) break;
-      state.attend(space, rows, layer);
-      if (want_attention) {
-        State::copy_rows(space, state.attended, rows, config.query_heads * config.head_dim, output->attention,
-                         layer * total + tokens_done);
+      state.tokens.to_device(space, rows);
+      state.info.to_device(space, rows);
+      embed(space, rows, state.model->weights().embedding.matrix, state.tokens.device(), state.x);
+      for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+        const float* pending =
+            layer == 0 ? nullptr : state.bias_or_null(state.model->weights().layers[layer - 1].down_bias);
+        state.attend_inputs(space, rows, layer, pending);
+        const bool last = layer + 1 == config.layers;
+        if (last && !logits_here && !want_attention) break;
+        state.attend(space, rows, layer);
+        if (want_attention) {
+          copy_rows(space, state.attended, rows, config.query_heads * config.head_dim, output->attention,
+                    layer * total + tokens_done);
+        }
+        if (last && !logits_here) break;
+        state.finish_layer(space, rows, layer);
       }
-      if (last && !logits_here) break;
-      state.finish_layer(space, rows, layer);
+      std::int64_t row = 0;
+      for (const Slice& slice : slices) {
+        row += slice.count;
+        if (slice.logits > 0) state.make_logits(space, row - slice.logits, slice.logits, output->logits, logits_done);
+        logits_done += slice.logits;
+        items[slice.item].sequence->state_->tokens += slice.count;
+      }
+      tokens_done += rows;
+      space.fence("seqkv::model::forward: the chunk's tokens are about to be overwritten");
     }
-    std::int64_t row = 0;
-    for (const Slice& slice : slices) {
-      row += slice.count;
-      if (slice.logits > 0) state.make_logits(space, row - slice.logits, slice.logits, output->logits, logits_done);
-      logits_done += slice.logits;
-      items[slice.item].sequence->state_->tokens += slice.count;
-    }
-    tokens_done += rows;
-    space.fence("seqkv::model::forward: the chunk's tokens are about to be overwritten");
-  }
-  return {};
+    return {};
+  });
 }
 
 #define SEQKV_INSTANTIATE(Space) template class Forward<Space>;

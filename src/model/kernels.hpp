@@ -90,6 +90,8 @@ struct HeadShape {
   std::int64_t query_heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
+
+  friend bool operator==(const HeadShape&, const HeadShape&) = default;
 };
 
 /// Splits a row of the QKV product into heads, adds biases, normalizes queries and keys per head where the model

@@ -12,6 +12,7 @@
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/float16.hpp"
+#include "core/guard_memory.hpp"
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "model/weights.hpp"
@@ -254,41 +255,45 @@ Model<ExecutionSpace>::~Model() = default;
 template <class ExecutionSpace>
 Result<std::shared_ptr<const Model<ExecutionSpace>>> Model<ExecutionSpace>::load(const ExecutionSpace& space,
                                                                                  const std::filesystem::path& folder) {
-  Model model;
-  model.folder_ = folder;
-  SEQKV_ASSIGN(model.config_, ModelConfig::load(folder / "config.json"));
-  const auto path = folder / "tokenizer.json";
-  std::error_code problem;
-  const bool has_tokenizer = std::filesystem::exists(path, problem);
-  if (problem) return io::system_error("cannot look up", path, problem.value());
-  if (has_tokenizer) {
-    SEQKV_ASSIGN(model.tokenizer_, Tokenizer::load(path));
-    model.fingerprint_.tokenizer = model.tokenizer_->fingerprint();
-  }
-  SEQKV_ASSIGN(const SafetensorsFile file, SafetensorsFile::open_model(folder));
-  const ModelConfig& config = model.config_;
-  Weights& weights = *model.weights_;
-  WeightReader reader(file);
+  return guard_memory("for the model", [&]() -> Result<std::shared_ptr<const Model>> {
+    Model model;
+    model.folder_ = folder;
+    SEQKV_ASSIGN(model.config_, ModelConfig::load(folder / "config.json"));
+    const auto path = folder / "tokenizer.json";
+    std::error_code problem;
+    const bool has_tokenizer = std::filesystem::exists(path, problem);
+    if (problem) return io::system_error("cannot look up", path, problem.value());
+    if (has_tokenizer) {
+      SEQKV_ASSIGN(model.tokenizer_, Tokenizer::load(path));
+      model.fingerprint_.tokenizer = model.tokenizer_->fingerprint();
+    }
+    SEQKV_ASSIGN(const SafetensorsFile file, SafetensorsFile::open_model(folder));
+    const ModelConfig& config = model.config_;
+    Weights& weights = *model.weights_;
+    WeightReader reader(file);
 
-  SEQKV_ASSIGN(const Stack embedding, reader.stack({{"model.embed_tokens.weight", config.vocabulary}}, config.hidden));
-  weights.embedding = upload(space, "embedding", embedding, embedding.rows,
-                             [&config](std::int64_t row, std::int64_t column) { return row * config.hidden + column; });
-  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    SEQKV_ASSIGN(weights.layers.emplace_back(), load_layer(space, config, reader, layer));
-  }
-  SEQKV_ASSIGN(const std::vector<float> final_norm, reader.vector({{"model.norm.weight", config.hidden}}));
-  weights.final_norm = upload_vector(space, "final_norm", final_norm);
-  if (config.tied_embeddings) {
-    weights.head = upload_panels(space, "head", embedding);
-  } else {
-    SEQKV_ASSIGN(const Stack head, reader.stack({{"lm_head.weight", config.vocabulary}}, config.hidden));
-    weights.head = upload_panels(space, "head", head);
-  }
-  SEQKV_TRY(reader.check_all_used(config.tied_embeddings ? std::set<std::string>{"lm_head.weight"}
-                                                         : std::set<std::string>{}));
-  model.fingerprint_.config = config.fingerprint();
-  model.fingerprint_.weights = hash_weights(file);
-  return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(model)));
+    SEQKV_ASSIGN(const Stack embedding,
+                 reader.stack({{"model.embed_tokens.weight", config.vocabulary}}, config.hidden));
+    weights.embedding =
+        upload(space, "embedding", embedding, embedding.rows,
+               [&config](std::int64_t row, std::int64_t column) { return row * config.hidden + column; });
+    for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+      SEQKV_ASSIGN(weights.layers.emplace_back(), load_layer(space, config, reader, layer));
+    }
+    SEQKV_ASSIGN(const std::vector<float> final_norm, reader.vector({{"model.norm.weight", config.hidden}}));
+    weights.final_norm = upload_vector(space, "final_norm", final_norm);
+    if (config.tied_embeddings) {
+      weights.head = upload_panels(space, "head", embedding);
+    } else {
+      SEQKV_ASSIGN(const Stack head, reader.stack({{"lm_head.weight", config.vocabulary}}, config.hidden));
+      weights.head = upload_panels(space, "head", head);
+    }
+    SEQKV_TRY(reader.check_all_used(config.tied_embeddings ? std::set<std::string>{"lm_head.weight"}
+                                                           : std::set<std::string>{}));
+    model.fingerprint_.config = config.fingerprint();
+    model.fingerprint_.weights = hash_weights(file);
+    return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(model)));
+  });
 }
 
 template <class ExecutionSpace>

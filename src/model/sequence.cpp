@@ -11,6 +11,7 @@
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/float16.hpp"
+#include "core/guard_memory.hpp"
 #include "core/try.hpp"
 #include "model/dispatch.hpp"
 
@@ -112,15 +113,20 @@ struct DeviceCopy {
   }
 };
 
-template <class State>
-Result<void> check_view(const State& state, const KvShape& shape, MemorySpace memory) {
+template <class State, class Byte>
+Result<void> check_view(const State& state, const BasicKvView<Byte>& view) {
+  const KvShape& shape = view.shape;
   if (shape.layers != state.layers || shape.kv_heads != state.heads.kv_heads ||
       shape.head_dim != state.heads.head_dim) {
     return Error(ErrorCode::shape_mismatch,
                  fmt::format("a cache of {}, the model has {} layers x {} KV heads x {}", shape.describe(),
                              state.layers, state.heads.kv_heads, state.heads.head_dim));
   }
-  if (memory != MemorySpace::host) return Error(ErrorCode::invalid_argument, "host memory is expected");
+  if (static_cast<std::int64_t>(view.tensors.size()) != 2 * shape.layers || view.tokens < 0) {
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("a view of {} tensors and {} tokens", view.tensors.size(), view.tokens));
+  }
+  if (view.memory != MemorySpace::host) return Error(ErrorCode::invalid_argument, "host memory is expected");
   return {};
 }
 
@@ -152,78 +158,80 @@ template <class ExecutionSpace>
 Result<void> Sequence<ExecutionSpace>::reserve(const ExecutionSpace& space, std::int64_t tokens) {
   State& state = *state_;
   if (tokens <= state.capacity) return {};
-  const std::int64_t wanted = std::max(tokens, state.capacity + state.capacity / 2);
-  State grown = state;
-  grown.capacity = round_up(wanted, kernels::key_tile);
-  const std::int64_t key_run = grown.capacity * state.heads.head_dim;
-  const std::int64_t value_run = grown.capacity * kernels::padded_value_width(state.heads.head_dim);
-  try {
+  return guard_memory(fmt::format("for the cache of a sequence of {} tokens", tokens), [&]() -> Result<void> {
+    const std::int64_t wanted = std::max(tokens, state.capacity + state.capacity / 2);
+    State grown = state;
+    grown.capacity = round_up(wanted, kernels::key_tile);
+    const std::int64_t key_run = grown.capacity * state.heads.head_dim;
+    const std::int64_t value_run = grown.capacity * kernels::padded_value_width(state.heads.head_dim);
     grown.keys = typename State::Floats(Kokkos::view_alloc(space, "seqkv::model::keys"), state.runs() * key_run);
     grown.values = typename State::Floats(Kokkos::view_alloc(space, "seqkv::model::values"), state.runs() * value_run);
-  } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::out_of_memory, fmt::format("no memory for the cache of a sequence of {} tokens", tokens));
-  }
-  if (state.capacity > 0) {
-    spread_runs(space, state.keys, grown.keys, state.runs(), state.capacity * state.heads.head_dim, key_run);
-    spread_runs(space, state.values, grown.values, state.runs(),
-                state.capacity * kernels::padded_value_width(state.heads.head_dim), value_run);
-    space.fence("seqkv::model::grow: the old memory is about to go");
-  }
-  state = grown;
-  return {};
+    if (state.capacity > 0) {
+      spread_runs(space, state.keys, grown.keys, state.runs(), state.capacity * state.heads.head_dim, key_run);
+      spread_runs(space, state.values, grown.values, state.runs(),
+                  state.capacity * kernels::padded_value_width(state.heads.head_dim), value_run);
+      space.fence("seqkv::model::grow: the old memory is about to go");
+    }
+    state = grown;
+    return {};
+  });
 }
 
 template <class ExecutionSpace>
 Result<void> Sequence<ExecutionSpace>::read(const ExecutionSpace& space, std::int64_t first, const KvView& out) const {
   const State& state = *state_;
-  SEQKV_TRY(check_view(state, out.shape, out.memory));
+  SEQKV_TRY(check_view(state, out));
   if (first < 0 || out.tokens < 0 || first + out.tokens > state.tokens) {
     return Error(ErrorCode::invalid_argument,
                  fmt::format("tokens {} to {} of a sequence of {}", first, first + out.tokens, state.tokens));
   }
-  const auto extract = [&](const KvView& target) {
-    const TensorTable<ExecutionSpace, std::byte> table(space, target);
-    for_each_component(space, "seqkv::model::read", state.table(), state.heads, state.layers, first, table,
-                       StoreComponent{out.shape.dtype});
-    space.fence("seqkv::model::read: the caller's memory is complete");
-  };
-  if constexpr (is_host_space<ExecutionSpace>) {
-    extract(out);
-    return {};
-  } else {
-    SEQKV_ASSIGN(KvCache host, KvCache::create(out.shape, out.tokens));
-    DeviceCopy<ExecutionSpace> device(space, host);
-    extract(device.view);
-    Kokkos::deep_copy(
-        Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(host.view().tensors[0], host.bytes()),
-        device.memory);
-    return copy(host.view(), out);
-  }
+  return guard_memory("to read a sequence", [&]() -> Result<void> {
+    const auto extract = [&](const KvView& target) {
+      const TensorTable<ExecutionSpace, std::byte> table(space, target);
+      for_each_component(space, "seqkv::model::read", state.table(), state.heads, state.layers, first, table,
+                         StoreComponent{out.shape.dtype});
+      space.fence("seqkv::model::read: the caller's memory is complete");
+    };
+    if constexpr (is_host_space<ExecutionSpace>) {
+      extract(out);
+      return {};
+    } else {
+      SEQKV_ASSIGN(KvCache host, KvCache::create(out.shape, out.tokens));
+      DeviceCopy<ExecutionSpace> device(space, host);
+      extract(device.view);
+      Kokkos::deep_copy(
+          Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(host.view().tensors[0], host.bytes()),
+          device.memory);
+      return copy(host.view(), out);
+    }
+  });
 }
 
 template <class ExecutionSpace>
 Result<void> Sequence<ExecutionSpace>::append(const ExecutionSpace& space, const ConstKvView& in) {
-  SEQKV_TRY(check_view(*state_, in.shape, in.memory));
+  SEQKV_TRY(check_view(*state_, in));
   SEQKV_TRY(reserve(space, state_->tokens + in.tokens));
-  State& state = *state_;
-  const auto insert = [&](const ConstKvView& source) {
-    const TensorTable<ExecutionSpace, const std::byte> table(space, source);
-    for_each_component(space, "seqkv::model::append", state.table(), state.heads, state.layers, state.tokens, table,
-                       LoadComponent{in.shape.dtype});
-    space.fence("seqkv::model::append: the caller may reuse its memory");
-  };
-  if constexpr (is_host_space<ExecutionSpace>) {
-    insert(in);
-  } else {
-    SEQKV_ASSIGN(KvCache host, KvCache::create(in.shape, in.tokens));
-    SEQKV_TRY(copy(in, host.view()));
-    DeviceCopy<ExecutionSpace> device(space, host);
-    Kokkos::deep_copy(device.memory, Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(
-                                         host.view().tensors[0], host.bytes()));
-    insert(device.view);
-  }
-  state.tokens += in.tokens;
-  return {};
+  return guard_memory("to append to a sequence", [&]() -> Result<void> {
+    State& state = *state_;
+    const auto insert = [&](const ConstKvView& source) {
+      const TensorTable<ExecutionSpace, const std::byte> table(space, source);
+      for_each_component(space, "seqkv::model::append", state.table(), state.heads, state.layers, state.tokens, table,
+                         LoadComponent{in.shape.dtype});
+      space.fence("seqkv::model::append: the caller may reuse its memory");
+    };
+    if constexpr (is_host_space<ExecutionSpace>) {
+      insert(in);
+    } else {
+      SEQKV_ASSIGN(KvCache host, KvCache::create(in.shape, in.tokens));
+      SEQKV_TRY(copy(in, host.view()));
+      DeviceCopy<ExecutionSpace> device(space, host);
+      Kokkos::deep_copy(device.memory, Kokkos::View<std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(
+                                           host.view().tensors[0], host.bytes()));
+      insert(device.view);
+    }
+    state.tokens += in.tokens;
+    return {};
+  });
 }
 
 #define SEQKV_INSTANTIATE(Space) template class Sequence<Space>;

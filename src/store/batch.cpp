@@ -26,6 +26,7 @@ struct Job {
   std::size_t row = 0;  ///< place in the report
   std::vector<Token> tokens;
   bool from_kv = false;
+  Sharing sharing = Sharing::by_tokens;
 };
 
 std::int64_t common_prefix(TokenSpan a, TokenSpan b) { return std::ranges::mismatch(a, b).in1 - a.begin(); }
@@ -51,7 +52,7 @@ class BatchRunner {
       row.stored_before = true;
       row.shared_tokens = row.tokens;
     } else {
-      SEQKV_ASSIGN(SessionWriter writer, store_.begin(row.session, job.tokens, options_.codec));
+      SEQKV_ASSIGN(SessionWriter writer, store_.begin(row.session, job.tokens, options_.codec, job.sharing));
       row.shared_tokens = writer.known_tokens();
       SEQKV_TRY(job.from_kv ? save_kv(job, writer) : save_tokens(job, writer, row));
       SEQKV_TRY(writer.commit());
@@ -92,15 +93,23 @@ class BatchRunner {
     const std::int64_t block = options_.block_tokens;
     const bool same_bits = options_.codec.is_exact() && options_.dtype == DType::f32;
     if (known_tokens <= in_memory || (options_.prefix == PrefixPolicy::exact && !same_bits)) {
-      sequence_.truncate(in_memory);
+      truncate(in_memory);
     } else {
       const std::int64_t first = in_memory / block;
-      sequence_.truncate(first * block);
+      truncate(first * block);
+      if (!same_bits) inexact_from_ = std::min(inexact_from_, first * block);
       SEQKV_ASSIGN(const std::vector<CodedBlockView> blocks, store_.match(job.tokens, options_.codec));
       SEQKV_TRY(append_blocks(sequence_, std::span(blocks).subspan(first), known_tokens - first * block));
     }
     current_.assign(job.tokens.begin(), job.tokens.begin() + sequence_.tokens());
     return {};
+  }
+
+  /// Keeps the first `tokens` of the sequence.
+  void truncate(std::int64_t tokens) {
+    sequence_.truncate(tokens);
+    current_.resize(static_cast<std::size_t>(sequence_.tokens()));
+    if (inexact_from_ >= sequence_.tokens()) inexact_from_ = nowhere;
   }
 
   Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks,
@@ -158,8 +167,9 @@ class BatchRunner {
     const auto all = static_cast<std::int64_t>(job.tokens.size());
     const std::int64_t tail = std::min(options_.measure, all / 4);
     if (tail < 1) return std::optional<Quality>();
+    truncate(std::min(inexact_from_, all - tail));
     SEQKV_TRY(prepare(job, 0));
-    sequence_.truncate(std::min(sequence_.tokens(), all - tail));
+    truncate(all - tail);
     SEQKV_ASSIGN(const std::vector<float> exact, last_logits(sequence_, job.tokens, tail));
     current_ = job.tokens;
 
@@ -190,6 +200,9 @@ class BatchRunner {
   const BatchOptions& options_;
   Sequence<ExecutionSpace> sequence_;
   std::vector<Token> current_;  ///< what the sequence holds the cache of
+
+  static constexpr std::int64_t nowhere = INT64_MAX;
+  std::int64_t inexact_from_ = nowhere;  ///< the token from which on the sequence sees the codec's error
 };
 
 /// The tokens of a line, everything checked that can be checked before work starts.
@@ -214,6 +227,7 @@ Result<Job> read_job(const Model<ExecutionSpace>& model, const ManifestLine& lin
                                                           file.shape().describe(), parameters.shape.describe()))
           .in_file(line.kv.string());
     }
+    if (file.model().is_zero()) job.sharing = Sharing::none;
     if (!file.model().is_zero() && file.model() != parameters.model) {
       return Error(ErrorCode::wrong_model, "the file names another model").in_file(line.kv.string());
     }
@@ -244,7 +258,7 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
                                    options.block_tokens};
   std::vector<Job> jobs;
   std::set<std::string> stored;
-  if (options.restart && std::filesystem::exists(folder / "store.db")) {
+  if (options.restart && Store::exists(folder)) {
     SEQKV_ASSIGN(const Store store, Store::open(folder));
     SEQKV_ASSIGN(const auto sessions, store.sessions());
     for (const SessionInfo& session : sessions) stored.insert(session.name);

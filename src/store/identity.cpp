@@ -16,6 +16,10 @@ Digest root_identity(std::string_view salt, const Digest& model) {
       .finish();
 }
 
+Digest lone_root_identity(const Digest& root, std::string_view session) {
+  return Sha256().update("seqkv session alone").update(root.bytes).update(session).finish();
+}
+
 Digest block_identity(const Digest& parent, TokenSpan tokens) {
   return Sha256().update(parent.bytes).update(std::as_bytes(tokens)).finish();
 }

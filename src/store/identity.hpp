@@ -15,6 +15,10 @@ namespace seqkv::store {
 /// What the chain starts from. A salt of one tenant keeps its blocks from being shared with, or probed by, others.
 Digest root_identity(std::string_view salt, const Digest& model);
 
+/// The root of a session whose blocks are nobody else's: values that came from elsewhere are not known to be those
+/// that the model computes from the tokens.
+Digest lone_root_identity(const Digest& root, std::string_view session);
+
 /// Of the block with these tokens behind the block (or root) `parent`.
 Digest block_identity(const Digest& parent, TokenSpan tokens);
 

@@ -21,7 +21,8 @@ Error bad(const std::string& what) { return Error(ErrorCode::bad_format, what); 
 std::filesystem::path resolve(const std::filesystem::path& folder, const std::string& name) {
   const std::filesystem::path path(name);
   if (path.is_absolute()) return path;
-  return std::filesystem::exists(folder / path) ? folder / path : path;
+  std::error_code problem;
+  return std::filesystem::exists(folder / path, problem) ? folder / path : path;
 }
 
 Result<ManifestLine> parse_line(const json& object, const std::filesystem::path& folder) {

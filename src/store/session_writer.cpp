@@ -68,6 +68,7 @@ Result<OpenPack> open_pack(const Store::State& state) {
 
 struct SessionWriter::State {
   Store::State* store = nullptr;
+  Digest root;  ///< of its chain of identities
   std::string name;
   std::vector<Token> tokens;
   Codec codec;
@@ -80,7 +81,7 @@ struct SessionWriter::State {
   std::vector<BlockRow> appended;
   bool committed = false;
 
-  Digest parent_of(std::size_t block) const { return block == 0 ? store->root : identities[block - 1]; }
+  Digest parent_of(std::size_t block) const { return block == 0 ? root : identities[block - 1]; }
   Result<std::int64_t> insert_rows();
 };
 
@@ -88,7 +89,9 @@ SessionWriter::SessionWriter(std::unique_ptr<State> state) : state_(std::move(st
 SessionWriter::SessionWriter(SessionWriter&&) noexcept = default;
 
 SessionWriter::~SessionWriter() {
-  if (!state_ || state_->committed || state_->pack.file.get() < 0) return;
+  if (!state_ || state_->committed) return;
+  state_->store->saving = false;
+  if (state_->pack.file.get() < 0) return;
   // Give the space back now; the next writer would cut it off anyway.
   if (state_->pack.is_new) {
     ::unlink(state_->pack.path.c_str());
@@ -107,7 +110,7 @@ std::int64_t SessionWriter::new_bytes() const noexcept {
   return bytes;
 }
 
-Result<SessionWriter> Store::begin(const std::string& name, TokenSpan tokens, const Codec& codec) {
+Result<SessionWriter> Store::begin(const std::string& name, TokenSpan tokens, const Codec& codec, Sharing sharing) {
   if (tokens.empty()) return Error(ErrorCode::empty_input, fmt::format("session '{}' has no tokens", name));
   if (name.empty() || static_cast<std::int64_t>(name.size()) > limits::max_session_name ||
       io::find_invalid_utf8(name) >= 0 || name.find('\0') != std::string::npos) {
@@ -115,19 +118,25 @@ Result<SessionWriter> Store::begin(const std::string& name, TokenSpan tokens, co
                  fmt::format("a session's name has 1 to {} bytes of UTF-8", limits::max_session_name));
   }
   if (state_->lock.get() < 0) return Error(ErrorCode::invalid_argument, "the store is open for reading only");
+  if (state_->saving) return Error(ErrorCode::invalid_argument, "another session is being saved");
   SEQKV_ASSIGN(Statement existing, state_->database.prepare("SELECT 1 FROM sessions WHERE name = ?"));
   SEQKV_ASSIGN(const bool exists, existing.bind(1, std::string_view(name)).step());
   if (exists)
     return Error(ErrorCode::session_differs, fmt::format("session '{}' is in the store already", name))
         .in_file(state_->folder.string());
 
-  SEQKV_ASSIGN(const std::vector<CodedBlockView> known, match(tokens, codec));
+  std::vector<CodedBlockView> known;
+  if (sharing == Sharing::by_tokens) {
+    SEQKV_ASSIGN(known, match(tokens, codec));
+  }
+  const Digest root = sharing == Sharing::by_tokens ? state_->root : store::lone_root_identity(state_->root, name);
   auto writer = std::make_unique<SessionWriter::State>(
       SessionWriter::State{state_.get(),
+                           root,
                            name,
                            {tokens.begin(), tokens.end()},
                            codec,
-                           store::block_identities(state_->root, tokens, state_->parameters.block_tokens),
+                           store::block_identities(root, tokens, state_->parameters.block_tokens),
                            0,
                            0,
                            {},
@@ -145,6 +154,7 @@ Result<SessionWriter> Store::begin(const std::string& name, TokenSpan tokens, co
   }
   SEQKV_ASSIGN(writer->pack, open_pack(*state_));
   writer->end = writer->pack.committed;
+  state_->saving = true;
   return SessionWriter(std::move(writer));
 }
 
@@ -232,6 +242,7 @@ Result<void> SessionWriter::commit() {
   SEQKV_ASSIGN(const std::int64_t end, state.insert_rows());
   SEQKV_TRY(transaction.commit());
   state.committed = true;
+  state.store->saving = false;
   state.pack.committed = end;
   return {};
 }

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include "core/try.hpp"
+#include "io/file.hpp"
 #include "io/text.hpp"
 
 namespace seqkv::store {
@@ -102,7 +103,9 @@ Result<Database> Database::open(const std::filesystem::path& path, Mode mode) {
   // left behind has to be rolled back before anybody can read.
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE;
   if (mode == Mode::create) flags |= SQLITE_OPEN_CREATE;
-  if (mode != Mode::create && !std::filesystem::exists(path)) {
+  std::error_code problem;
+  if (mode != Mode::create && !std::filesystem::exists(path, problem)) {
+    if (problem) return io::system_error("cannot look at", path, problem.value());
     return Error(ErrorCode::file_not_found, "no store here (its index is missing)").in_file(path.string());
   }
   sqlite3* handle = nullptr;

@@ -74,7 +74,6 @@ Result<void> create_index(const std::filesystem::path& folder, const StoreParame
   std::error_code problem;
   std::filesystem::create_directories(folder / "packs", problem);
   if (problem) return io::system_error("cannot create", folder / "packs", problem.value());
-  std::filesystem::permissions(folder, std::filesystem::perms::owner_all, problem);
   std::filesystem::permissions(folder / "packs", std::filesystem::perms::owner_all, problem);
   const auto fresh = folder / "store.db.new";
   std::filesystem::remove(fresh, problem);
@@ -103,6 +102,11 @@ Store::Store(Store&&) noexcept = default;
 Store& Store::operator=(Store&&) noexcept = default;
 Store::~Store() = default;
 
+bool Store::exists(const std::filesystem::path& folder) noexcept {
+  std::error_code problem;
+  return std::filesystem::exists(folder / "store.db", problem);
+}
+
 Result<Store> Store::open(const std::filesystem::path& folder) {
   auto state = std::make_unique<State>();
   state->folder = folder;
@@ -119,10 +123,12 @@ Result<Store> Store::open_for_writing(const std::filesystem::path& folder, const
   auto state = std::make_unique<State>();
   state->folder = folder;
   std::error_code problem;
-  std::filesystem::create_directories(folder, problem);
+  const bool made = std::filesystem::create_directories(folder, problem);
   if (problem) return io::system_error("cannot create", folder, problem.value());
+  // A folder that was there keeps the rights that its owner gave it; packs/ and the index are closed in any case.
+  if (made) std::filesystem::permissions(folder, std::filesystem::perms::owner_all, problem);
   SEQKV_ASSIGN(state->lock, lock_for_writing(folder));
-  if (!std::filesystem::exists(state->index_path())) SEQKV_TRY(create_index(folder, parameters));
+  if (!exists(folder)) SEQKV_TRY(create_index(folder, parameters));
   SEQKV_ASSIGN(state->database, Database::open(state->index_path(), Database::Mode::write));
   if (auto read = store::read_parameters(state->database, state->parameters, state->id); !read) {
     return std::move(read).error().in_file(state->index_path().string());
@@ -225,6 +231,7 @@ Result<std::vector<CodedBlockView>> Store::blocks(const std::string& name) const
   }
   std::vector<CodedBlockView> blocks;
   Digest parent = state_->root;
+  const Digest lone = store::lone_root_identity(state_->root, name);
   for (const BlockRow& row : rows) {
     auto record = state_->read(row);
     if (!record)
@@ -232,7 +239,7 @@ Result<std::vector<CodedBlockView>> Store::blocks(const std::string& name) const
           .error()
           .in_block(static_cast<std::int64_t>(blocks.size()))
           .at_field(fmt::format("session '{}'", name));
-    if (record->head.parent != parent) {
+    if (record->head.parent != parent && !(blocks.empty() && record->head.parent == lone)) {
       return Error(ErrorCode::corrupt, "the block does not continue the one before it")
           .in_block(static_cast<std::int64_t>(blocks.size()))
           .at_field(fmt::format("session '{}'", name));

@@ -34,6 +34,7 @@ struct Store::State {
   Digest id;            ///< random; ties packs to their index
   Digest root;          ///< what chains of identities start from
   io::Descriptor lock;  ///< held by writers
+  bool saving = false;  ///< a SessionWriter is at work behind the committed end of a pack
   mutable std::map<std::int64_t, io::MappedFile> packs;
 
   std::filesystem::path index_path() const { return folder / "store.db"; }

@@ -39,7 +39,8 @@ Result<void> check_row(const Store::State& state, const BlockRow& row, const std
     parent = found->second.identity;
     begin = found->second.end;
   }
-  if (record.head.parent != parent || row.position != begin)
+  // The identity of a first block commits to its root, which is not the store's for a session that shares nothing.
+  if ((row.parent && record.head.parent != parent) || row.position != begin)
     return Error(ErrorCode::corrupt, "it does not continue the block before it");
   return {};
 }

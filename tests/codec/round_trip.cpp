@@ -7,6 +7,7 @@
 
 #include "codec/block.hpp"
 #include "seqkv/codec.hpp"
+#include "seqkv/frame.hpp"
 #include "support/caches.hpp"
 #include "support/spaces.hpp"
 
@@ -57,6 +58,28 @@ TYPED_TEST(RoundTrip, ExactCodecsKeepEveryBit) {
           EXPECT_TRUE(test::same_bytes(this->decode_all(spec, blocks, shape, tokens), cache))
               << spec << " " << to_string(dtype) << " " << tokens;
         }
+      }
+    }
+  }
+}
+
+/// Exponents that are all the same and planes of zeros cost next to nothing: far below any fixed rate.
+TYPED_TEST(RoundTrip, FramesOfValuesThatHoldLittleComeBack) {
+  for (DType dtype : {DType::bf16, DType::f16, DType::f32}) {
+    const KvShape shape = test::shape_of(2, 2, 64, dtype);
+    KvCache zeros = value_of(KvCache::create(shape, 300));
+    KvCache rounded = value_of(KvCache::create(shape, 300));
+    const KvCache few_bits = test::random_cache(test::shape_of(2, 2, 64, DType::bf16), 300, 7);
+    if (dtype != DType::f16) value_of(copy(few_bits.view(), rounded.view()));  // bf16 values in f32
+    const auto ids = test::random_tokens(300, 8);
+    for (const KvCache* cache : {&zeros, &rounded}) {
+      for (const char* spec : {"none+lossless", "raw", "none+turboquant:2"}) {
+        const auto codec = value_of(Codec::parse(spec));
+        const auto blocks = value_of(encode(this->space, codec, cache->view(), ids, 0, 256));
+        const auto frame = value_of(make_frame({shape, 300, 256, codec.spec(), {}, {}}, blocks));
+        const auto decoded = decode(this->space, value_of(FrameReader::parse(frame, "test")));
+        ASSERT_OK(decoded);
+        if (codec.is_exact()) EXPECT_TRUE(test::same_bytes(*decoded, *cache)) << spec << to_string(dtype);
       }
     }
   }

@@ -159,7 +159,18 @@ TYPED_TEST(SequenceTest, RefusesWhatDoesNotFit) {
   elsewhere.memory = MemorySpace::device;
   EXPECT_CODE(sequence.read(this->space, 0, elsewhere), ErrorCode::invalid_argument);
   EXPECT_CODE(sequence.append(this->space, elsewhere), ErrorCode::invalid_argument);
+  KvView incomplete = cache.view();
+  incomplete.tensors.pop_back();
+  EXPECT_CODE(sequence.read(this->space, 0, incomplete), ErrorCode::invalid_argument);
+  EXPECT_CODE(sequence.append(this->space, incomplete), ErrorCode::invalid_argument);
   EXPECT_EQ(sequence.tokens(), 10);
+}
+
+TYPED_TEST(SequenceTest, ForwardRefusesASequenceOfAnotherShape) {
+  ModelConfig config = this->model->config();
+  config.layers += 1;
+  Sequence<TypeParam> other(config);
+  EXPECT_EQ(this->refusal({{&other, this->tokens, 0}}, nullptr), ErrorCode::shape_mismatch);
 }
 
 // ---- Forward ----------------------------------------------------------------------------------------------

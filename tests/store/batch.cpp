@@ -8,6 +8,7 @@
 
 #include "seqkv/forward.hpp"
 #include "seqkv/frame.hpp"
+#include "seqkv/kv_file.hpp"
 #include "seqkv/text_file.hpp"
 #include "support/caches.hpp"
 #include "support/files.hpp"
@@ -129,6 +130,41 @@ TEST_F(BatchTest, APrefixIsRestoredWhereThatIsWanted) {
     EXPECT_EQ(std::memcmp(a.view().slice(0, shared).tensors[t], b.view().slice(0, shared).tensors[t], shared * 64 * 2),
               0);
   }
+}
+
+TEST_F(BatchTest, ACacheOfUnknownOriginIsNobodysPrefix) {
+  const std::string text = shared_text();
+  const auto tokens = value_of(model->encode_document(text));
+  const auto length = static_cast<std::int64_t>(tokens.size());
+  const KvShape shape = model->config().kv_shape(DType::bf16);
+  const KvCache nonsense = value_of(KvCache::create(shape, length));
+  const auto path = scratch.path() / "kv.safetensors";
+  auto file = value_of(KvFileWriter::create(path, shape, tokens, Digest{}));
+  ASSERT_OK(file.write(nonsense.view(), 0));
+  ASSERT_OK(file.commit());
+  auto lines = manifest({{"computed", text}, {"imported", ""}});
+  lines[1].text.reset();
+  lines[1].kv = path;
+  std::swap(lines[0], lines[1]);
+  const auto report = value_of(run(lines, options("none+lossless")));
+  for (const BatchRow& row : report.rows) EXPECT_EQ(row.shared_tokens, 0) << row.session;
+  EXPECT_TRUE(test::same_bytes(restored("computed", "none+lossless"), exact(text)));
+  EXPECT_TRUE(test::same_bytes(restored("imported", "none+lossless"), nonsense));
+}
+
+TEST_F(BatchTest, QualityIsThatAgainstTheExactCacheAlsoBehindARestoredPrefix) {
+  const std::string preamble = shared_text();
+  BatchOptions batch = options("none+turboquant:2");
+  batch.measure = 16;
+  value_of(run(manifest({{"a", preamble + "First question."}}), batch));
+  batch.prefix = PrefixPolicy::restore;
+  const auto restored_prefix = value_of(run(manifest({{"b", preamble + "Second question, and more."}}), batch));
+  ASSERT_TRUE(restored_prefix.rows[0].quality.has_value());
+  std::filesystem::remove_all(store);
+  batch.prefix = PrefixPolicy::exact;
+  const auto exact_prefix = value_of(run(manifest({{"b", preamble + "Second question, and more."}}), batch));
+  // Against a reference that itself goes on from the coded prefix, the first would come out far smaller.
+  EXPECT_GT(restored_prefix.rows[0].quality->kl_mean, 0.5 * exact_prefix.rows[0].quality->kl_mean);
 }
 
 TEST_F(BatchTest, TheSameRunAgainChangesNothing) {

@@ -178,6 +178,47 @@ TEST_F(StoreTest, AWriterThatDiedLeavesTheOldState) {
   EXPECT_TRUE(value_of(store.verify()).problems.empty());
 }
 
+TEST_F(StoreTest, OneSessionIsSavedAtATime) {
+  const auto tokens = test::random_tokens(40, 21);
+  Store store = writer();
+  {
+    const auto first = value_of(store.begin("first", tokens, codec));
+    EXPECT_CODE(store.begin("second", tokens, codec), ErrorCode::invalid_argument);
+  }
+  save(store, "second", tokens);
+  EXPECT_EQ(save(store, "third", tokens), 3);
+  expect_restores(store, "second", tokens);
+}
+
+TEST_F(StoreTest, ASessionOfUnknownOriginSharesNothing) {
+  const auto tokens = test::random_tokens(64, 22);
+  Store store = writer();
+  const auto blocks = value_of(encode(Space(), codec, cache_of(tokens).view(), tokens, 0, block_tokens));
+  {
+    auto lone = value_of(store.begin("lone", tokens, codec, Sharing::none));
+    for (const CodedBlock& block : blocks) ASSERT_OK(lone.append(block));
+    ASSERT_OK(lone.commit());
+  }
+  EXPECT_EQ(save(store, "computed", tokens), 0);
+  {
+    const auto another = value_of(store.begin("another", tokens, codec, Sharing::none));
+    EXPECT_EQ(another.known_blocks(), 0);
+  }
+  expect_restores(store, "lone", tokens);
+  expect_restores(store, "computed", tokens);
+  EXPECT_TRUE(value_of(store.verify()).problems.empty());
+}
+
+TEST_F(StoreTest, AFolderThatWasThereKeepsItsRights) {
+  using std::filesystem::perms;
+  std::filesystem::create_directory(folder);
+  const auto rights = perms::owner_all | perms::group_all;
+  std::filesystem::permissions(folder, rights);
+  const Store store = writer();
+  EXPECT_EQ(std::filesystem::status(folder).permissions(), rights);
+  EXPECT_EQ(std::filesystem::status(folder / "packs").permissions(), perms::owner_all);
+}
+
 TEST_F(StoreTest, AppendTakesTheNextBlockOnly) {
   const auto tokens = test::random_tokens(48, 12);
   Store store = writer();
