@@ -79,7 +79,9 @@ TYPED_TEST(RoundTrip, FramesOfValuesThatHoldLittleComeBack) {
         const auto frame = value_of(make_frame({shape, 300, 256, codec.spec(), {}, {}}, blocks));
         const auto decoded = decode(this->space, value_of(FrameReader::parse(frame, "test")));
         ASSERT_OK(decoded);
-        if (codec.is_exact()) EXPECT_TRUE(test::same_bytes(*decoded, *cache)) << spec << to_string(dtype);
+        if (codec.is_exact()) {
+          EXPECT_TRUE(test::same_bytes(*decoded, *cache)) << spec << " " << to_string(dtype);
+        }
       }
     }
   }
