@@ -39,44 +39,60 @@ Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy_for
   return policy;
 }
 
+// Functors, not lambdas: several sources run them, and nvcc keeps what it needs to copy an extended lambda of a
+// template apart for each source, while the linker keeps one copy of the code that asks for it.
+template <class ExecutionSpace, class Kernel>
+struct EncodeTask {
+  using Team = typename Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>>::member_type;
+  Kernel kernel;
+  Task* tasks;
+  std::int64_t scratch_bytes;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    Task& task = tasks[team.league_rank()];
+    auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
+    const std::int64_t written = kernel.encode(team, task.subblock, task.number, task.values, task.coded, scratch);
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { task.bytes = written; });
+  }
+};
+
+template <class ExecutionSpace, class Kernel>
+struct DecodeTask {
+  using Team = typename Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>>::member_type;
+  Kernel kernel;
+  Task* tasks;
+  std::int64_t scratch_bytes;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    Task& task = tasks[team.league_rank()];
+    if (task.raw) {
+      Kokkos::parallel_for(Kokkos::TeamThreadRange(team, task.bytes),
+                           [&](const std::int64_t i) { task.values[i] = task.coded[i]; });
+      return;
+    }
+    auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
+    const bool good = kernel.decode(team, task.subblock, task.number, task.coded, task.bytes, task.values, scratch);
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      if (!good) task.bytes = not_codable;
+    });
+  }
+};
+
 template <class ExecutionSpace, class Kernel>
 void encode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
                   const Tasks<ExecutionSpace>& list, std::int64_t count) {
-  const auto policy = policy_for(space, kernel, largest, count);
-  Task* const tasks = list.device();
-  const std::int64_t scratch_bytes = kernel.scratch_bytes(largest);
-  using Team = typename std::decay_t<decltype(policy)>::member_type;
-  Kokkos::parallel_for(
-      "seqkv::codec::encode", policy, KOKKOS_LAMBDA(const Team& team) {
-        Task& task = tasks[team.league_rank()];
-        auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
-        const std::int64_t written = kernel.encode(team, task.subblock, task.number, task.values, task.coded, scratch);
-        Kokkos::single(Kokkos::PerTeam(team), [&]() { task.bytes = written; });
-      });
+  Kokkos::parallel_for("seqkv::codec::encode", policy_for(space, kernel, largest, count),
+                       EncodeTask<ExecutionSpace, Kernel>{kernel, list.device(),
+                                                          static_cast<std::int64_t>(kernel.scratch_bytes(largest))});
 }
 
 /// Sets task.bytes to not_codable where the payload is broken.
 template <class ExecutionSpace, class Kernel>
 void decode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
                   const Tasks<ExecutionSpace>& list, std::int64_t count) {
-  const auto policy = policy_for(space, kernel, largest, count);
-  Task* const tasks = list.device();
-  const std::int64_t scratch_bytes = kernel.scratch_bytes(largest);
-  using Team = typename std::decay_t<decltype(policy)>::member_type;
-  Kokkos::parallel_for(
-      "seqkv::codec::decode", policy, KOKKOS_LAMBDA(const Team& team) {
-        Task& task = tasks[team.league_rank()];
-        if (task.raw) {
-          Kokkos::parallel_for(Kokkos::TeamThreadRange(team, task.bytes),
-                               [&](const std::int64_t i) { task.values[i] = task.coded[i]; });
-          return;
-        }
-        auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
-        const bool good = kernel.decode(team, task.subblock, task.number, task.coded, task.bytes, task.values, scratch);
-        Kokkos::single(Kokkos::PerTeam(team), [&]() {
-          if (!good) task.bytes = not_codable;
-        });
-      });
+  Kokkos::parallel_for("seqkv::codec::decode", policy_for(space, kernel, largest, count),
+                       DecodeTask<ExecutionSpace, Kernel>{kernel, list.device(),
+                                                          static_cast<std::int64_t>(kernel.scratch_bytes(largest))});
 }
 
 }  // namespace seqkv::codec

@@ -65,14 +65,18 @@ struct RopeTable {
   }
 };
 
+// One flat range, not an MDRangePolicy: with Kokkos 4.7 and CUDA 13, kernels of that policy that capture Views write
+// nothing.
+
 /// Row m of `out` becomes the embedding of ids[m].
 template <class ExecutionSpace>
 void embed(const ExecutionSpace& space, std::int64_t rows, const kernels::PackedMatrix& table, const Token* ids,
            const Matrix<ExecutionSpace>& out) {
-  using Policy = Kokkos::MDRangePolicy<ExecutionSpace, Kokkos::Rank<2>, Kokkos::IndexType<std::int64_t>>;
+  using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
   Kokkos::parallel_for(
-      "seqkv::model::embed", Policy(space, {0, 0}, {rows, table.inputs}),
-      KOKKOS_LAMBDA(const std::int64_t m, const std::int64_t i) {
+      "seqkv::model::embed", Policy(space, 0, rows * table.inputs), KOKKOS_LAMBDA(const std::int64_t at) {
+        const std::int64_t m = at / table.inputs;
+        const std::int64_t i = at % table.inputs;
         out(m, i) = load_as_float(table.data, table.is_bf16 ? DType::bf16 : DType::f32, ids[m] * table.inputs + i);
       });
 }
@@ -81,10 +85,11 @@ void embed(const ExecutionSpace& space, std::int64_t rows, const kernels::Packed
 template <class ExecutionSpace>
 void copy_rows(const ExecutionSpace& space, const Matrix<ExecutionSpace>& from, std::int64_t rows, std::int64_t columns,
                const Matrix<ExecutionSpace>& to, std::int64_t first) {
-  using Policy = Kokkos::MDRangePolicy<ExecutionSpace, Kokkos::Rank<2>, Kokkos::IndexType<std::int64_t>>;
+  using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
   Kokkos::parallel_for(
-      "seqkv::model::copy_rows", Policy(space, {0, 0}, {rows, columns}),
-      KOKKOS_LAMBDA(const std::int64_t m, const std::int64_t i) { to(first + m, i) = from(m, i); });
+      "seqkv::model::copy_rows", Policy(space, 0, rows * columns), KOKKOS_LAMBDA(const std::int64_t at) {
+        to(first + at / columns, at % columns) = from(at / columns, at % columns);
+      });
 }
 
 }  // namespace

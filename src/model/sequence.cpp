@@ -93,10 +93,10 @@ struct LoadComponent {
 template <class ExecutionSpace, class Floats>
 void spread_runs(const ExecutionSpace& space, const Floats& from, const Floats& to, std::int64_t runs,
                  std::int64_t length, std::int64_t spread) {
-  using Policy = Kokkos::MDRangePolicy<ExecutionSpace, Kokkos::Rank<2>, Kokkos::IndexType<std::int64_t>>;
+  using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
   Kokkos::parallel_for(
-      "seqkv::model::grow", Policy(space, {0, 0}, {runs, length}),
-      KOKKOS_LAMBDA(const std::int64_t run, const std::int64_t i) { to(run * spread + i) = from(run * length + i); });
+      "seqkv::model::grow", Policy(space, 0, runs * length),
+      KOKKOS_LAMBDA(const std::int64_t i) { to(i / length * spread + i % length) = from(i); });
 }
 
 /// A cache of the shape of `view` in memory of the execution space, contiguous.
