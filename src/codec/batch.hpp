@@ -28,13 +28,13 @@ template <class ExecutionSpace>
 using Tasks = Mirrored<ExecutionSpace, Task>;
 
 /// One team a task, threads taking tasks one by one.
+template <class ExecutionSpace>
+using TaskPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>>;
+
 template <class ExecutionSpace, class Kernel>
-Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy_for(const ExecutionSpace& space,
-                                                                                 const Kernel& kernel,
-                                                                                 const Subblock& largest,
-                                                                                 std::int64_t tasks) {
-  Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy(space, static_cast<int>(tasks),
-                                                                               Kokkos::AUTO);
+TaskPolicy<ExecutionSpace> policy_for(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
+                                      std::int64_t tasks) {
+  TaskPolicy<ExecutionSpace> policy(space, static_cast<int>(tasks), Kokkos::AUTO);
   policy.set_scratch_size(1, Kokkos::PerTeam(static_cast<int>(kernel.scratch_bytes(largest) + 64)));
   return policy;
 }
@@ -43,7 +43,7 @@ Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>> policy_for
 // template apart for each source, while the linker keeps one copy of the code that asks for it.
 template <class ExecutionSpace, class Kernel>
 struct EncodeTask {
-  using Team = typename Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>>::member_type;
+  using Team = typename TaskPolicy<ExecutionSpace>::member_type;
   Kernel kernel;
   Task* tasks;
   std::int64_t scratch_bytes;
@@ -58,7 +58,7 @@ struct EncodeTask {
 
 template <class ExecutionSpace, class Kernel>
 struct DecodeTask {
-  using Team = typename Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>>::member_type;
+  using Team = typename TaskPolicy<ExecutionSpace>::member_type;
   Kernel kernel;
   Task* tasks;
   std::int64_t scratch_bytes;
