@@ -15,8 +15,8 @@
 
 namespace seqkv {
 
-/// XXH3-64 with seed 0, as specified by xxHash 0.8: the same on every machine.
-std::uint64_t xxh3_64(std::span<const std::byte> bytes) noexcept;
+/// XXH3-64, as specified by xxHash 0.8: the same on every machine.
+std::uint64_t xxh3_64(std::span<const std::byte> bytes, std::uint64_t seed = 0) noexcept;
 
 /// A SHA-256 digest.
 struct Digest {

@@ -23,6 +23,11 @@ inline constexpr std::int64_t max_vocabulary = 1LL << 24;  ///< of a model; not 
 inline constexpr std::int64_t max_hidden = 1 << 17;    ///< width of the residual stream; not in the format
 inline constexpr std::int64_t max_query_heads = 4096;  ///< not in the format
 
+// Tries.
+inline constexpr std::int64_t max_window_depth = 31;       ///< tokens of a window; format
+inline constexpr std::int64_t max_windows = 1LL << 31;     ///< of one build; larger tries by merging; not in the format
+inline constexpr std::int64_t max_trie_bytes = 1LL << 46;  ///< of a trie's arrays; not in the format
+
 // Files.
 inline constexpr std::int64_t max_safetensors_header = 100'000'000;  ///< as the reference implementation
 inline constexpr std::int64_t max_json_bytes = 256LL << 20;          ///< config, tokenizer, index, manifest line

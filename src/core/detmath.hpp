@@ -18,7 +18,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/inline.hpp"
+#include "seqkv/inline.hpp"
 
 namespace seqkv::detmath {
 

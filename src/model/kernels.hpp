@@ -17,7 +17,7 @@
 
 #include <cstdint>
 
-#include "core/inline.hpp"
+#include "seqkv/inline.hpp"
 
 namespace seqkv::kernels {
 
