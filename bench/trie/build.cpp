@@ -83,7 +83,7 @@ void build_windows_map(benchmark::State& state) {
   for (auto _ : state) {
     std::deque<MapNode> nodes(1);
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      MapNode* at = nodes.data();
+      MapNode* at = &nodes.front();
       ++at->count;
       for (std::size_t d = i; d < std::min(tokens.size(), i + depth); ++d) {
         MapNode*& child = at->children[tokens[d]];
