@@ -10,12 +10,14 @@
 #include <Kokkos_Core.hpp>
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 #include "backends/cpu/launch.hpp"
+#include "core/host_memory.hpp"
 #include "trie/window_key.hpp"
 
 namespace seqkv::cpu {
@@ -89,14 +91,21 @@ class WindowSort {
     first_.resize(buckets_ + 1);
   }
 
-  /// Sorted into `keys`; `scratch` has as much room, one key a window.
-  void run(Key* keys, Key* scratch) {
+  /// Sorted into `keys`, one a window.
+  void run(Key* keys) {
     for_each_piece("seqkv::trie::count_windows", space_, pieces_, [this](std::int64_t piece) { count_piece(piece); });
     place();
     for_each_piece("seqkv::trie::pack_windows", space_, pieces_, [=, this](std::int64_t piece) { pack(piece, keys); });
-    for_each_piece("seqkv::trie::sort_windows", space_, buckets_, [=, this](std::int64_t bucket) {
-      const std::uint32_t first = first_[bucket];
-      if (first_[bucket + 1] > first) sort_bucket(keys + first, scratch + first, first_[bucket + 1] - first, false);
+    // Each thread takes buckets one by one, with scratch that stays in its caches.
+    std::uint32_t largest = 0;
+    for (std::int64_t b = 0; b < buckets_; ++b) largest = std::max(largest, first_[b + 1] - first_[b]);
+    const std::int64_t threads = space_.concurrency();
+    const HostArray<Key> scratch(static_cast<std::size_t>(threads) * largest);
+    std::atomic<std::int64_t> next{0};
+    for_each_piece("seqkv::trie::sort_windows", space_, threads, [&, keys, largest](std::int64_t thread) {
+      for (std::int64_t b = next++; b < buckets_; b = next++) {
+        sort_bucket(keys + first_[b], scratch.data() + thread * largest, first_[b + 1] - first_[b], false);
+      }
     });
     space_.fence("seqkv::trie::sort_windows: the tables of buckets are local");
   }

@@ -12,7 +12,7 @@
 ///
 /// where it parts from windows before, from windows after, and where it ends. Depths are below 32, so sets are words.
 /// s_i is the first window of the nodes of A_i that are deeper than l_i: it makes them. Its node at depth d stands on
-/// level |A_i & {< d}|, and within a level nodes are made in their order. So two passes over the windows, cut in
+/// level |A_i & {d' < d}|, and within a level nodes are made in their order. So two passes over the windows, cut in
 /// pieces, make the trie in breadth-first order: one counts nodes of each level, one writes them.
 #pragma once
 
@@ -29,7 +29,20 @@ inline constexpr int most_levels = 33;  ///< of nodes, with the root and one tha
 /// The set of depths below d.
 SEQKV_INLINE std::uint32_t depths_below(int d) { return (std::uint32_t{1} << static_cast<unsigned>(d)) - 1; }
 SEQKV_INLINE std::uint32_t only_depth(int d) { return std::uint32_t{1} << static_cast<unsigned>(d); }
-SEQKV_INLINE int size_of_set(std::uint32_t set) { return Kokkos::popcount(set); }
+
+/// Levels of the nodes on a path, by their depths.
+struct Path {
+  int level[32] = {};
+  int last = 0;  ///< level of the deepest
+
+  /// The path that has these depths.
+  SEQKV_INLINE explicit Path(std::uint32_t depths) {
+    for (last = -1; depths != 0; depths &= depths - 1) level[Kokkos::countr_zero(depths)] = ++last;
+  }
+  /// Goes to the node at a depth that the path has.
+  SEQKV_INLINE void back_to(int depth) { last = level[depth]; }
+  SEQKV_INLINE int add(int depth) { return level[depth] = ++last; }
+};
 
 /// x -> (x & keep) | add: what some windows do to L or R. Closed under composition.
 struct DepthUpdate {
@@ -48,6 +61,7 @@ struct DepthUpdate {
 struct LevelCounts {
   std::uint64_t nodes[most_levels];
   std::uint64_t label_tokens[most_levels];
+  std::uint32_t begin[most_levels];  ///< the first key of the last node
 };
 
 /// Everything the kernels share. Arrays are in the memory of the execution space.
@@ -67,8 +81,6 @@ struct WindowTrie {
   LevelCounts* levels = nullptr;        ///< [pieces]; counts, then where they start
   std::uint64_t* sum_counts = nullptr;  ///< [pieces]
   trie::MutableView out;
-  std::uint32_t* begin = nullptr;  ///< [nodes]: the first of a node's windows ...
-  std::uint32_t* end = nullptr;    ///< ... and the one after its last, in `keys`
 
   SEQKV_INLINE std::int64_t key_from(std::int64_t piece) const { return windows * piece / pieces; }
   SEQKV_INLINE std::int64_t from(std::int64_t piece) const { return distinct * piece / pieces; }
@@ -183,64 +195,81 @@ struct CountLevels {
       w.depths[i] = right;
     }
     LevelCounts& counts = w.levels[piece];
-    for (int level = 0; level < most_levels; ++level) counts.nodes[level] = counts.label_tokens[level] = 0;
+    for (int level = 0; level < most_levels; ++level) {
+      counts.nodes[level] = counts.label_tokens[level] = 0;
+      counts.begin[level] = 0;
+    }
     std::uint64_t sum = 0;
     std::uint32_t left = w.left[piece].add;
+    Path path(shared(piece));
     for (std::int64_t i = w.from(piece); i < w.from(piece + 1); ++i) {
       const int parting = w.common[i];
       left = (left & depths_below(parting)) | only_depth(parting);
       const std::uint32_t depths = w.depths[i] | left | only_depth(w.format.length(w.window(i)));
       w.depths[i] = depths;
-      sum += std::uint64_t{w.count(i)} * static_cast<unsigned>(size_of_set(depths));
-      count_new(depths, parting, counts);
+      path.back_to(parting);
+      count_new(depths & ~(depths_below(parting) | only_depth(parting)), parting, w.first[i], path, counts);
+      sum += std::uint64_t{w.count(i)} * static_cast<unsigned>(path.last + 1);
     }
     w.sum_counts[piece] = sum;
   }
 
  private:
-  SEQKV_INLINE void count_new(std::uint32_t depths, int parting, LevelCounts& counts) const {
+  /// What the first path of a piece has in common with the one before it.
+  SEQKV_INLINE std::uint32_t shared(std::int64_t piece) const {
+    const std::int64_t i = w.from(piece);
+    if (i == w.from(piece + 1)) return only_depth(0);
+    const int parting = w.common[i];
+    return ((w.depths[i] | w.left[piece].add) & depths_below(parting)) | only_depth(parting);
+  }
+
+  SEQKV_INLINE void count_new(std::uint32_t fresh, int parting, std::uint32_t key, Path& path,
+                              LevelCounts& counts) const {
     int above = parting;
-    int level = size_of_set(depths & depths_below(parting)) + 1;
-    for (std::uint32_t left = depths & ~(depths_below(parting) | only_depth(parting)); left != 0; left &= left - 1) {
-      const int depth = Kokkos::countr_zero(left);
+    for (; fresh != 0; fresh &= fresh - 1) {
+      const int depth = Kokkos::countr_zero(fresh);
+      const int level = path.add(depth);
       ++counts.nodes[level];
       counts.label_tokens[level] += static_cast<unsigned>(depth - above - 1);
+      counts.begin[level] = key;
       above = depth;
-      ++level;
     }
   }
 };
 
-/// Writes the nodes; `levels` has become where those of a piece start.
+/// Writes the nodes; `levels` has become where those of a piece start, and the last nodes before it. The count of node n
+/// goes to below[n + 1].
 template <int Words>
 struct WriteNodes {
   WindowTrie<Words> w;
   KOKKOS_FUNCTION void operator()(std::int64_t piece) const {
     LevelCounts& at = w.levels[piece];
-    for (std::int64_t i = w.from(piece); i < w.from(piece + 1); ++i) {
-      if (i > 0) close(w.depths[i - 1], w.common[i], w.first[i], at);
-      write(i, at);
+    const std::int64_t from = w.from(piece);
+    Path path(from == 0 ? only_depth(0) : w.depths[from - 1]);
+    for (std::int64_t i = from; i < w.from(piece + 1); ++i) {
+      close(path, w.common[i], w.first[i], at);
+      write(i, path, at);
     }
-    if (w.from(piece + 1) == w.distinct) close(w.depths[w.distinct - 1], 0, w.first[w.distinct], at);
+    if (w.from(piece + 1) == w.distinct) close(path, 0, w.first[w.distinct], at);
   }
 
  private:
-  /// The nodes of the window before that are deeper than the common prefix end here; they are the last of their levels.
-  SEQKV_INLINE void close(std::uint32_t depths, int parting, std::uint32_t key, const LevelCounts& at) const {
-    const int last = size_of_set(depths);
-    for (int level = size_of_set(depths & (depths_below(parting) | only_depth(parting))); level < last; ++level) {
-      w.end[at.nodes[level] - 1] = key;
+  /// The nodes of the path that are deeper than the common prefix end here; they are the last of their levels.
+  SEQKV_INLINE void close(Path& path, int parting, std::uint32_t key, const LevelCounts& at) const {
+    for (int level = path.level[parting] + 1; level <= path.last; ++level) {
+      w.out.below.set(at.nodes[level], key - at.begin[level]);
     }
+    path.back_to(parting);
   }
 
-  SEQKV_INLINE void write(std::int64_t i, LevelCounts& at) const {
-    const std::uint32_t depths = w.depths[i];
+  SEQKV_INLINE void write(std::int64_t i, Path& path, LevelCounts& at) const {
     const int parting = w.common[i];
     const trie::WindowKey<Words> key = w.window(i);
     int above = parting;
-    int level = size_of_set(depths & depths_below(parting)) + 1;
-    for (std::uint32_t left = depths & ~(depths_below(parting) | only_depth(parting)); left != 0; left &= left - 1) {
-      const int depth = Kokkos::countr_zero(left);
+    std::uint32_t fresh = w.depths[i] & ~(depths_below(parting) | only_depth(parting));
+    for (; fresh != 0; fresh &= fresh - 1) {
+      const int depth = Kokkos::countr_zero(fresh);
+      const int level = path.add(depth);
       const std::uint64_t node = at.nodes[level]++;
       w.out.token.set(node, w.format.symbol(key, above) - 1);
       w.out.child.set(node, at.nodes[level + 1]);
@@ -248,9 +277,8 @@ struct WriteNodes {
       for (int d = above + 1; d < depth; ++d) {
         w.out.label_token.set(at.label_tokens[level]++, w.format.symbol(key, d) - 1);
       }
-      w.begin[node] = w.first[i];
+      at.begin[level] = w.first[i];
       above = depth;
-      ++level;
     }
   }
 };
@@ -264,22 +292,20 @@ struct WriteRoot {
     w.out.token.set(0, 0);
     w.out.child.set(0, 1);
     w.out.label.set(0, 0);
-    w.begin[0] = 0;
-    w.end[0] = static_cast<std::uint32_t>(w.windows);
     w.out.child.set(nodes, nodes);
     w.out.label.set(nodes, label_tokens);
     w.out.below.set(0, 0);
+    w.out.below.set(1, static_cast<std::uint64_t>(w.windows));
   }
 };
 
-/// Counts of nodes become their sums before each node.
+/// Counts of nodes become their sums.
 struct SumCounts {
-  const std::uint32_t* begin;
-  const std::uint32_t* end;
   trie::MutableIndices below;
   KOKKOS_FUNCTION void operator()(std::int64_t i, std::uint64_t& sum, bool final) const {
-    sum += end[i] - begin[i];
-    if (final) below.set(static_cast<std::uint64_t>(i) + 1, sum);
+    const std::uint64_t node = static_cast<std::uint64_t>(i) + 1;
+    sum += below.get(node);
+    if (final) below.set(node, sum);
   }
 };
 

@@ -39,6 +39,7 @@ struct MutableArray {
       wide[i] = static_cast<Wide>(value);
     }
   }
+  SEQKV_INLINE std::uint64_t get(std::uint64_t i) const { return narrow != nullptr ? narrow[i] : wide[i]; }
 };
 using MutableTokens = MutableArray<std::uint16_t, std::uint32_t>;
 using MutableIndices = MutableArray<std::uint32_t, std::uint64_t>;

@@ -36,9 +36,16 @@ struct KeyFormat {
   int symbol_bits = 0;
   int symbols_per_word = 0;
   int depth = 0;
+  int per_bit = 0;   ///< n / symbol_bits and
+  int per_word = 0;  ///< n / symbols_per_word are n * this / 4096, for n < 64: kernels do not divide
 
   KeyFormat() = default;
-  KeyFormat(int bits, int window_depth) : symbol_bits(bits), symbols_per_word(64 / bits), depth(window_depth) {}
+  KeyFormat(int bits, int window_depth)
+      : symbol_bits(bits),
+        symbols_per_word(64 / bits),
+        depth(window_depth),
+        per_bit(4096 / bits + 1),
+        per_word(4096 / symbols_per_word + 1) {}
 
   /// Words that a key needs.
   int words() const { return (depth + symbols_per_word - 1) / symbols_per_word; }
@@ -59,9 +66,9 @@ struct KeyFormat {
 
   template <int Words>
   SEQKV_INLINE std::uint32_t symbol(const WindowKey<Words>& key, int i) const {
-    const int shift = top_shift() - i % symbols_per_word * symbol_bits;
-    return static_cast<std::uint32_t>(key.word[i / symbols_per_word] >> shift &
-                                      ((std::uint64_t{1} << symbol_bits) - 1));
+    const int word = i * per_word >> 12;
+    const int shift = top_shift() - (i - word * symbols_per_word) * symbol_bits;
+    return static_cast<std::uint32_t>(key.word[word] >> shift & ((std::uint64_t{1} << symbol_bits) - 1));
   }
   /// Tokens that two keys have in common at the start; `depth` if they are equal. Ends are symbols, but no tokens: of
   /// two different keys not both have ended.
@@ -71,15 +78,18 @@ struct KeyFormat {
       const std::uint64_t difference = a.word[w] ^ b.word[w];
       if (difference == 0) continue;
       const int unused = 64 - symbols_per_word * symbol_bits;
-      return w * symbols_per_word + (__builtin_clzll(difference) - unused) / symbol_bits;
+      return w * symbols_per_word + ((__builtin_clzll(difference) - unused) * per_bit >> 12);
     }
     return depth;
   }
+  /// Tokens of a window: its end is all zeros.
   template <int Words>
   SEQKV_INLINE int length(const WindowKey<Words>& key) const {
-    int tokens = 0;
-    while (tokens < depth && symbol(key, tokens) != 0) ++tokens;
-    return tokens;
+    for (int w = Words; w-- > 0;) {
+      if (key.word[w] == 0) continue;
+      return (w + 1) * symbols_per_word - (__builtin_ctzll(key.word[w]) * per_bit >> 12);
+    }
+    return 0;
   }
 };
 

@@ -110,9 +110,7 @@ class WindowBuilder {
     if constexpr (is_host_space<ExecutionSpace>) {
       if (!portable_) {
         keys_ = SpaceArray<Key>(extent_.windows);
-        const SpaceArray<Key> scratch(extent_.windows);
-        cpu::WindowSort<ExecutionSpace, Words>(space_, format_, symbols.host(), count)
-            .run(keys_.data(), scratch.data());
+        cpu::WindowSort<ExecutionSpace, Words>(space_, format_, symbols.host(), count).run(keys_.data());
         sorted_ = keys_.data();
         return;
       }
@@ -177,9 +175,14 @@ class WindowBuilder {
     shape.largest_token = extent_.largest;
     shape.total = static_cast<std::uint64_t>(extent_.windows);
     for (int level = 1; level < kokkos::most_levels; ++level) {
+      std::uint32_t begin = 0;
       for (std::int64_t p = 0; p < trie_.pieces; ++p) {
-        shape.nodes += std::exchange(levels_[p].nodes[level], shape.nodes);
-        shape.label_tokens += std::exchange(levels_[p].label_tokens[level], shape.label_tokens);
+        kokkos::LevelCounts& counts = levels_[p];
+        const bool any = counts.nodes[level] > 0;
+        shape.nodes += std::exchange(counts.nodes[level], shape.nodes);
+        shape.label_tokens += std::exchange(counts.label_tokens[level], shape.label_tokens);
+        const std::uint32_t own = std::exchange(counts.begin[level], begin);
+        if (any) begin = own;
       }
     }
     for (std::int64_t p = 0; p < trie_.pieces; ++p) shape.sum_counts += sum_counts_[p];
@@ -189,7 +192,6 @@ class WindowBuilder {
 
   void write(const TrieShape& shape, const Image& image) {
     const auto bytes = static_cast<std::int64_t>(trie::Layout(shape).bytes);
-    const auto nodes = static_cast<std::int64_t>(shape.nodes);
     SpaceArray<std::byte> body;  // devices write into memory of their own
     std::byte* arrays = image.data();
     if constexpr (!is_host_space<ExecutionSpace>) {
@@ -197,16 +199,12 @@ class WindowBuilder {
       arrays = body.data();
       copy(image.data(), arrays, bytes, true);
     }
-    const SpaceArray<std::uint32_t> begin(nodes);
-    const SpaceArray<std::uint32_t> end(nodes);
-    trie_.begin = begin.data();
-    trie_.end = end.data();
     trie_.out = trie::mutable_view_of(shape, arrays);
     Kokkos::parallel_for("seqkv::trie::write_root", Range(space_, 0, 1),
                          kokkos::WriteRoot<Words>{trie_, shape.nodes, shape.label_tokens});
     over_pieces("seqkv::trie::write_nodes", kokkos::WriteNodes<Words>{trie_});
-    Kokkos::parallel_scan("seqkv::trie::sum_counts", Range(space_, 0, nodes),
-                          kokkos::SumCounts{trie_.begin, trie_.end, trie_.out.below});
+    Kokkos::parallel_scan("seqkv::trie::sum_counts", Range(space_, 0, static_cast<std::int64_t>(shape.nodes)),
+                          kokkos::SumCounts{trie_.out.below});
     if constexpr (!is_host_space<ExecutionSpace>) copy(image.data(), arrays, bytes, false);
     space_.fence("seqkv::trie::write: the trie is complete");
   }
