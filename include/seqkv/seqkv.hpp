@@ -23,6 +23,7 @@
 #include "seqkv/model_config.hpp"
 #include "seqkv/quality.hpp"
 #include "seqkv/result.hpp"
+#include "seqkv/retention.hpp"
 #include "seqkv/safetensors.hpp"
 #include "seqkv/store.hpp"
 #include "seqkv/text_file.hpp"

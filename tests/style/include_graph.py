@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 the seqkv authors
-"""Who may include whom (DESIGN 2): cli -> store -> evaluate -> codec, model -> io -> core.
+"""Who may include whom (DESIGN 2): cli -> store -> evaluate -> codec, trie, model -> io -> core.
 
 Prints every include that goes the other way and exits with 1 if there is one.
 """
@@ -18,8 +18,8 @@ MAY_INCLUDE = {
     "io": {"core"},
     "model": {"io", "core"},
     "trie": {"io", "core"},
-    "codec": {"io", "core"},
-    "evaluate": {"codec", "model", "io", "core"},
+    "codec": {"trie", "io", "core"},
+    "evaluate": {"codec", "trie", "model", "io", "core"},
     "store": {"codec", "trie", "model", "io", "core"},
 }
 # Where the public headers belong.
@@ -27,7 +27,7 @@ PUBLIC = {
     "core": "dtype error hash inline kv limits result version",
     "io": "kv_file safetensors text_file token_file",
     "model": "backends forward model model_config quality tokenizer",
-    "trie": "trie trie_view",
+    "trie": "retention trie trie_view",
     "codec": "codec frame",
     "evaluate": "evaluate",
     "store": "batch manifest store",
