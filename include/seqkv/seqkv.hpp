@@ -30,5 +30,6 @@
 #include "seqkv/token_file.hpp"
 #include "seqkv/tokenizer.hpp"
 #include "seqkv/trie.hpp"
+#include "seqkv/trie_match.hpp"
 #include "seqkv/trie_view.hpp"
 #include "seqkv/version.hpp"

@@ -94,12 +94,14 @@ struct TrieView {
 };
 
 /// A place in a trie: after `edge` tokens of a node's edge. A cursor can be kept and walked on later.
-struct TrieCursor {
+struct alignas(32) TrieCursor {
   std::uint64_t node = TrieView::root;
-  std::uint64_t edge = 0;       ///< tokens of the node's edge on the path; all of them: the place is the node
-  std::uint64_t depth = 0;      ///< tokens on the path
-  std::uint64_t rank = 0;       ///< sequences before those that have the path as a prefix, in the order of the tokens
+  std::uint32_t edge = 0;       ///< tokens of the node's edge on the path; all of them: the place is the node
+  std::uint32_t depth = 0;      ///< tokens on the path
+  std::uint64_t rank = 0;       ///< of sessions: those before the ones that have the path as a prefix
   std::uint64_t surprisal = 0;  ///< of the path, where the trie records them
+
+  friend bool operator==(const TrieCursor&, const TrieCursor&) = default;
 
   SEQKV_INLINE bool at_node(const TrieView& trie) const { return edge == trie.edge_tokens(node); }
 
@@ -108,7 +110,7 @@ struct TrieCursor {
     if (at_node(trie)) {
       const std::uint64_t to = trie.find_child(node, next);
       if (to == TrieView::none) return false;
-      rank += trie.ending(node) + trie.below[to] - trie.below[trie.child[node]];
+      if (trie.session != nullptr) rank += trie.ending(node) + trie.below[to] - trie.below[trie.child[node]];
       node = to;
       edge = 0;
     } else if (trie.edge_token(node, edge) != next) {

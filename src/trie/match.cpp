@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "trie/match.hpp"
+
+#include <fmt/format.h>
+
+#include <Kokkos_Core.hpp>
+
+#include "backends/cpu/launch.hpp"
+#include "backends/cpu/trie_match.hpp"
+#include "backends/kokkos/trie_match.hpp"
+#include "core/execution_spaces.hpp"
+#include "core/guard_memory.hpp"
+#include "core/mirrored.hpp"
+#include "core/try.hpp"
+#include "trie/image.hpp"
+
+namespace seqkv {
+namespace {
+
+using kokkos::MatchQueries;
+using kokkos::Query;
+
+template <class ExecutionSpace>
+using Range = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>, Kokkos::Schedule<Kokkos::Dynamic>>;
+
+template <class ExecutionSpace, bool Sessions, bool Surprisals>
+void match_groups(const ExecutionSpace& space, const MatchQueries& args, unsigned token_bits, std::int64_t count) {
+  // One piece a thread: the more queries are sorted together, the more of them share what they read.
+  const std::int64_t pieces = space.concurrency();
+  cpu::for_each_piece("seqkv::trie::match", space, pieces, [=](std::int64_t piece) {
+    const std::int64_t first = count * piece / pieces;
+    const std::int64_t last = count * (piece + 1) / pieces;
+    const std::vector<std::uint32_t> order = cpu::order_of_queries(args, token_bits, first, last);
+    for (std::size_t i = 0; i < order.size(); i += cpu::match_lanes) {
+      const std::size_t lanes = std::min<std::size_t>(cpu::match_lanes, order.size() - i);
+      // The memory of the next groups, while this one is at work.
+      for (std::size_t j = i; j < i + lanes; ++j) {
+        if (j + 3 * cpu::match_lanes < order.size()) {
+          __builtin_prefetch(&args.queries[first + order[j + 3 * cpu::match_lanes]]);
+          __builtin_prefetch(&args.places[first + order[j + 3 * cpu::match_lanes]], 1);
+        }
+        if (j + cpu::match_lanes < order.size()) {
+          __builtin_prefetch(args.queries[first + order[j + cpu::match_lanes]].tokens);
+        }
+      }
+      cpu::MatchGroup<Sessions, Surprisals>(args, first, order.data() + i, static_cast<int>(lanes)).run();
+    }
+  });
+}
+
+/// Queries and places in the memory of the space.
+template <class ExecutionSpace>
+void run(const ExecutionSpace& space, const MatchQueries& args, Token largest, std::int64_t count, bool portable) {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    if (!portable && args.block_tokens == 1) {
+      const auto bits = static_cast<unsigned>(std::bit_width(largest | 1U));
+      if (args.trie.token_surprisal != nullptr) return match_groups<ExecutionSpace, true, true>(space, args, bits, count);
+      if (args.trie.session != nullptr) return match_groups<ExecutionSpace, true, false>(space, args, bits, count);
+      return match_groups<ExecutionSpace, false, false>(space, args, bits, count);
+    }
+  }
+  Kokkos::parallel_for("seqkv::trie::match", Range<ExecutionSpace>(space, 0, count), args);
+}
+
+template <class ExecutionSpace>
+void match_on_device(const ExecutionSpace& space, const TrieView& trie, std::span<const TokenSpan> queries,
+                     std::span<TrieCursor> places, std::uint64_t block_tokens) {
+  std::uint64_t tokens = 0;
+  for (const TokenSpan query : queries) tokens += query.size();
+  const std::int64_t count = std::ssize(queries);
+  Mirrored<ExecutionSpace, Token> token;
+  Mirrored<ExecutionSpace, Query> query;
+  Mirrored<ExecutionSpace, TrieCursor> place;
+  token.reserve("seqkv::trie::query_tokens", static_cast<std::int64_t>(tokens));
+  query.reserve("seqkv::trie::queries", count);
+  place.reserve("seqkv::trie::places", count);
+  std::uint64_t next = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::ranges::copy(queries[i], token.host() + next);
+    query[i] = {token.device() + next, queries[i].size()};
+    place[i] = places[i];
+    next += queries[i].size();
+  }
+  token.to_device(space, static_cast<std::int64_t>(tokens));
+  query.to_device(space, count);
+  place.to_device(space, count);
+  run(space, {trie, query.device(), place.device(), block_tokens}, 0, count, true);
+  place.to_host(space, count);
+  space.fence("seqkv::trie::match: the places are read on the host");
+  std::copy_n(place.host(), count, places.begin());
+}
+
+template <class ExecutionSpace>
+Result<void> match_checked(const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
+                           std::span<const TokenSpan> queries, std::span<TrieCursor> places, std::int64_t block_tokens,
+                           bool portable) {
+  if (queries.size() != places.size()) {
+    return Error(ErrorCode::invalid_argument, fmt::format("{} queries and {} places", queries.size(), places.size()));
+  }
+  if (block_tokens < 1) return Error(ErrorCode::invalid_argument, fmt::format("blocks of {} tokens", block_tokens));
+  if constexpr (is_host_space<ExecutionSpace>) {
+    static_assert(sizeof(Query) == sizeof(TokenSpan));
+    std::vector<Query> list(queries.size());
+    for (std::size_t i = 0; i < queries.size(); ++i) list[i] = {queries[i].data(), queries[i].size()};
+    run(space, {trie.view(), list.data(), places.data(), static_cast<std::uint64_t>(block_tokens)},
+        trie.host().shape().largest_token, std::ssize(queries), portable);
+    space.fence("seqkv::trie::match: the queries are the caller's");
+  } else {
+    match_on_device(space, trie.view(), queries, places, static_cast<std::uint64_t>(block_tokens));
+  }
+  return {};
+}
+
+}  // namespace
+
+template <class ExecutionSpace>
+Result<DeviceTrie<ExecutionSpace>> DeviceTrie<ExecutionSpace>::create(const ExecutionSpace& space, const Trie& trie) {
+  return guard_memory("for a trie on a device", [&]() -> Result<DeviceTrie> {
+    DeviceTrie device;
+    device.host_ = trie;
+    device.view_ = trie.view();
+    if constexpr (!is_host_space<ExecutionSpace>) {
+      const std::size_t bytes = trie.image().size();
+      device.memory_ = decltype(memory_)(Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "seqkv::trie::image"),
+                                         bytes);
+      Kokkos::deep_copy(space, device.memory_,
+                        Kokkos::View<const std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(trie.image().data(),
+                                                                                                   bytes));
+      space.fence("seqkv::trie::create: the image is the caller's");
+      device.view_ = trie::view_of(trie.shape(), device.memory_.data());
+    }
+    return device;
+  });
+}
+
+template <class ExecutionSpace>
+Result<void> match(const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
+                   std::span<const TokenSpan> queries, std::span<TrieCursor> places, std::int64_t block_tokens) {
+  return guard_memory("to match queries",
+                      [&] { return match_checked(space, trie, queries, places, block_tokens, false); });
+}
+
+template <class ExecutionSpace>
+Result<void> trie::match_portable(const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
+                                  std::span<const TokenSpan> queries, std::span<TrieCursor> places,
+                                  std::int64_t block_tokens) {
+  return guard_memory("to match queries",
+                      [&] { return match_checked(space, trie, queries, places, block_tokens, true); });
+}
+
+#define SEQKV_INSTANTIATE(Space)                                                                            \
+  template class DeviceTrie<Space>;                                                                         \
+  template Result<void> match<Space>(const Space&, const DeviceTrie<Space>&, std::span<const TokenSpan>,    \
+                                     std::span<TrieCursor>, std::int64_t);                                  \
+  template Result<void> trie::match_portable<Space>(const Space&, const DeviceTrie<Space>&,                 \
+                                                    std::span<const TokenSpan>, std::span<TrieCursor>, std::int64_t);
+SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+
+}  // namespace seqkv
