@@ -26,8 +26,8 @@ MAY_INCLUDE = {
 PUBLIC = {
     "core": "dtype error hash inline kv limits result version",
     "io": "kv_file safetensors text_file token_file",
-    "model": "backends forward model model_config quality tokenizer",
-    "trie": "retention trie trie_match trie_view",
+    "model": "backends forward model model_config quality surprisal tokenizer",
+    "trie": "retention trie trie_distance trie_match trie_view",
     "codec": "codec frame",
     "evaluate": "evaluate",
     "store": "batch manifest store",

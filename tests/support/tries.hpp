@@ -83,7 +83,7 @@ inline std::vector<std::uint32_t> surprisals_of(TokenSpan tokens) {
   std::uint32_t state = 1;
   for (const Token token : tokens) {
     state = (state ^ token) * 2654435761U;
-    all.push_back(state >> 12U);
+    all.push_back(1 + (state >> 12U));
   }
   return all;
 }
