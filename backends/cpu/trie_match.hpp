@@ -3,9 +3,9 @@
 
 /// \file
 /// Longest prefixes on CPUs. Queries are taken in the order of their tokens, so that they pass each level of the trie
-/// from its beginning to its end: memory is read in order, not at random. Groups of them go down together, node by node, so that the cache misses of one
-/// overlap with those of the others. Edges are compared many tokens at a time. bench/trie/match shows what it buys over
-/// backends/kokkos/trie_match.hpp.
+/// from its beginning to its end: memory is read in order, not at random. Groups of them go down together, node by
+/// node, so that the cache misses of one overlap with those of the others. Edges are compared many tokens at a time.
+/// bench/trie/match shows what it buys over backends/kokkos/trie_match.hpp.
 #pragma once
 
 #include <algorithm>
@@ -59,8 +59,8 @@ inline std::vector<std::uint32_t> order_of_queries(const kokkos::MatchQueries& a
   return order;
 }
 
-/// The group of queries first + order[0 .. lanes) of `args`, without blocks. Each step is done for all queries of the group
-/// before the next one, and asks for the memory that the next one reads.
+/// The group of queries first + order[0 .. lanes) of `args`, without blocks. Each step is done for all queries of the
+/// group before the next one, and asks for the memory that the next one reads.
 template <bool Sessions, bool Surprisals>
 class MatchGroup {
  public:

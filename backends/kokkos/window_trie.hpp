@@ -237,8 +237,8 @@ struct CountLevels {
   }
 };
 
-/// Writes the nodes; `levels` has become where those of a piece start, and the last nodes before it. The count of node n
-/// goes to below[n + 1].
+/// Writes the nodes; `levels` has become where those of a piece start, and the last nodes before it. The count of node
+/// n goes to below[n + 1].
 template <int Words>
 struct WriteNodes {
   WindowTrie<Words> w;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-// Longest prefixes: the windows of 8 tokens at 1 M places of a text in a trie of 4 M windows, and whole sessions. `found`
-// takes them from the stream the trie was built of, `mixed` from another stream of the same source. The peers: a hash map
-// of all prefixes, which does the same; and one probe of an open-addressing table of whole windows, which tells no prefix.
+// Longest prefixes: the windows of 8 tokens at 1 M places of a text in a trie of 4 M windows, and whole sessions.
+// `found` takes them from the stream the trie was built of, `mixed` from another stream of the same source. The peers:
+// a hash map of all prefixes, which does the same; and one probe of an open-addressing table of whole windows, which
+// tells no prefix.
 #include <benchmark/benchmark.h>
 
 #include <Kokkos_Core.hpp>

@@ -17,9 +17,9 @@ namespace seqkv {
 /// everywhere. Precondition: next < logits.size().
 std::uint32_t surprisal_of(std::span<const float> logits, Token next);
 
-/// -log2 P(token | all tokens before it) of every token, in 2^-16 bit, by the model's own distribution; the first token,
-/// which has nothing before it, counts log2 of the vocabulary. The same bits for every space, thread count and chunk.
-/// Fences. Errors: empty_input, those of Forward::run.
+/// -log2 P(token | all tokens before it) of every token, in 2^-16 bit, by the model's own distribution; the first
+/// token, which has nothing before it, counts log2 of the vocabulary. The same bits for every space, thread count and
+/// chunk. Fences. Errors: empty_input, those of Forward::run.
 template <class ExecutionSpace>
 Result<std::vector<std::uint32_t>> token_surprisals(const ExecutionSpace& space, Forward<ExecutionSpace>& forward,
                                                     TokenSpan tokens);

@@ -14,11 +14,11 @@
 namespace seqkv {
 
 /// -log2 P of the first i tokens, for i = 0 .. tokens.size(), in 2^-16 bit. With recorded surprisals by these: the
-/// sequence must be in the trie as far as it goes. Without, by the counts of the trie: of a place that n sequences pass,
-/// c of them to go on in one way (with a token, or to end), that way has the probability (2c - 1) / 2n; what is left is
-/// for tokens that no sequence goes on with, all alike up to the largest in the trie (Howard's PPM-D). Behind one of
-/// those, tokens are all alike. Sums are of logarithms rounded to 2^-16.
-/// Errors: token_out_of_range (also above the trie's largest, by counts), session_not_found (surprisals recorded, but not of these tokens).
+/// sequence must be in the trie as far as it goes. Without, by the counts of the trie: of a place that n sequences
+/// pass, c of them to go on in one way (with a token, or to end), that way has the probability (2c - 1) / 2n; what is
+/// left is for tokens that no sequence goes on with, all alike up to the largest in the trie (Howard's PPM-D). Behind
+/// one of those, tokens are all alike. Sums are of logarithms rounded to 2^-16. Errors: token_out_of_range (also above
+/// the trie's largest, by counts), session_not_found (surprisals recorded, but not of these tokens).
 Result<std::vector<std::uint64_t>> prefix_information(const Trie& trie, TokenSpan tokens);
 
 struct SequenceDistance {

@@ -50,6 +50,7 @@ Action declare_restore(CLI::App& app);
 Action declare_ls(CLI::App& app);
 Action declare_inspect(CLI::App& app);
 Action declare_verify(CLI::App& app);
+Action declare_trie(CLI::App& app);
 
 /// Prints a result: as JSON with --json, else as text.
 void print(const Options& options, const Report& report);

@@ -28,6 +28,7 @@ const std::vector<Command>& commands() {
       {"ls", "List the sessions of a store", declare_ls},
       {"inspect", "Look into a frame, a store or a session", declare_inspect},
       {"verify", "Check every byte of a frame or a store", declare_verify},
+      {"trie", "Build and ask tries of token sequences", declare_trie},
   };
   return list;
 }

@@ -66,7 +66,7 @@ Result<std::vector<std::uint32_t>> token_surprisals(const ExecutionSpace& space,
   return guard_memory("for the surprisals of tokens", [&] { return run(space, forward, tokens); });
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                         \
+#define SEQKV_INSTANTIATE(Space) \
   template Result<std::vector<std::uint32_t>> token_surprisals<Space>(const Space&, Forward<Space>&, TokenSpan);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 

@@ -56,7 +56,8 @@ void run(const ExecutionSpace& space, const MatchQueries& args, Token largest, s
   if constexpr (is_host_space<ExecutionSpace>) {
     if (!portable && args.block_tokens == 1) {
       const auto bits = static_cast<unsigned>(std::bit_width(largest | 1U));
-      if (args.trie.token_surprisal != nullptr) return match_groups<ExecutionSpace, true, true>(space, args, bits, count);
+      if (args.trie.token_surprisal != nullptr)
+        return match_groups<ExecutionSpace, true, true>(space, args, bits, count);
       if (args.trie.session != nullptr) return match_groups<ExecutionSpace, true, false>(space, args, bits, count);
       return match_groups<ExecutionSpace, false, false>(space, args, bits, count);
     }
@@ -123,11 +124,11 @@ Result<DeviceTrie<ExecutionSpace>> DeviceTrie<ExecutionSpace>::create(const Exec
     device.view_ = trie.view();
     if constexpr (!is_host_space<ExecutionSpace>) {
       const std::size_t bytes = trie.image().size();
-      device.memory_ = decltype(memory_)(Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "seqkv::trie::image"),
-                                         bytes);
-      Kokkos::deep_copy(space, device.memory_,
-                        Kokkos::View<const std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(trie.image().data(),
-                                                                                                   bytes));
+      device.memory_ =
+          decltype(memory_)(Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "seqkv::trie::image"), bytes);
+      Kokkos::deep_copy(
+          space, device.memory_,
+          Kokkos::View<const std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(trie.image().data(), bytes));
       space.fence("seqkv::trie::create: the image is the caller's");
       device.view_ = trie::view_of(trie.shape(), device.memory_.data());
     }
@@ -150,11 +151,11 @@ Result<void> trie::match_portable(const ExecutionSpace& space, const DeviceTrie<
                       [&] { return match_checked(space, trie, queries, places, block_tokens, true); });
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                            \
-  template class DeviceTrie<Space>;                                                                         \
-  template Result<void> match<Space>(const Space&, const DeviceTrie<Space>&, std::span<const TokenSpan>,    \
-                                     std::span<TrieCursor>, std::int64_t);                                  \
-  template Result<void> trie::match_portable<Space>(const Space&, const DeviceTrie<Space>&,                 \
+#define SEQKV_INSTANTIATE(Space)                                                                         \
+  template class DeviceTrie<Space>;                                                                      \
+  template Result<void> match<Space>(const Space&, const DeviceTrie<Space>&, std::span<const TokenSpan>, \
+                                     std::span<TrieCursor>, std::int64_t);                               \
+  template Result<void> trie::match_portable<Space>(const Space&, const DeviceTrie<Space>&,              \
                                                     std::span<const TokenSpan>, std::span<TrieCursor>, std::int64_t);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 

@@ -102,7 +102,8 @@ inline testing::AssertionResult same_trie(const TrieView& trie, const TrieCursor
   for (const auto& [token, child] : plain.children) {
     TrieCursor next = at;
     if (!next.advance(trie, token)) return testing::AssertionFailure() << "no token " << token << " at " << at.depth;
-    if (trie.session != nullptr && next.rank != rank) return testing::AssertionFailure() << "rank " << next.rank << ", expected " << rank;
+    if (trie.session != nullptr && next.rank != rank)
+      return testing::AssertionFailure() << "rank " << next.rank << ", expected " << rank;
     rank += child.count;
     if (auto result = same_trie(trie, next, child); !result) return result;
   }

@@ -63,8 +63,8 @@ TYPED_TEST(TrieDistance, AreDistancesOfRandomTriples) {
 TYPED_TEST(TrieDistance, ThePapersIsNoDistance) {
   const std::vector<std::uint32_t> one_bit = {65536};
   const Sequences ab = {{0}, {1}};
-  const Trie trie = value_of(
-      build_session_trie(TypeParam(), std::vector<TrieSession>{{ab[0], 0, one_bit}, {ab[1], 1, one_bit}}));
+  const Trie trie =
+      value_of(build_session_trie(TypeParam(), std::vector<TrieSession>{{ab[0], 0, one_bit}, {ab[1], 1, one_bit}}));
   const auto a = value_of(prefix_information(trie, ab[0]));
   const auto b = value_of(prefix_information(trie, ab[1]));
   EXPECT_EQ(sequence_distance(ab[0], a, ab[0], a).shared, 65536U);
