@@ -16,6 +16,15 @@ foreach(backend IN ITEMS CUDA HIP)
   endif()
 endforeach()
 
+# Kernels of CUDA builds that capture Views of the mdspan kind do nothing, or write anywhere
+# (docs/decisions/kokkos-source.md).
+if(SEQKV_ENABLE_CUDA AND NOT "IMPL_VIEW_LEGACY" IN_LIST Kokkos_OPTIONS AND Kokkos_VERSION VERSION_GREATER_EQUAL 4.6
+   AND NOT SEQKV_TRUST_KOKKOS_VIEWS)
+  message(FATAL_ERROR "This Kokkos (${Kokkos_DIR}, ${Kokkos_VERSION}) has the mdspan-based View, which nvcc 12.9 and 13 "
+                      "compile wrongly. Build it with -DKokkos_ENABLE_IMPL_VIEW_LEGACY=ON, or, if its own tests pass on "
+                      "your GPU, configure with -DSEQKV_TRUST_KOKKOS_VIEWS=ON.")
+endif()
+
 find_package(Threads REQUIRED)
 find_package(nlohmann_json 3.9 REQUIRED)
 find_package(fmt 8 REQUIRED)

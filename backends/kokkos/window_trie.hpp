@@ -19,6 +19,7 @@
 #include <Kokkos_Core.hpp>
 #include <cstdint>
 
+#include "core/bits.hpp"
 #include "trie/image.hpp"
 #include "trie/window_key.hpp"
 
@@ -37,7 +38,7 @@ struct Path {
 
   /// The path that has these depths.
   SEQKV_INLINE explicit Path(std::uint32_t depths) {
-    for (last = -1; depths != 0; depths &= depths - 1) level[Kokkos::countr_zero(depths)] = ++last;
+    for (last = -1; depths != 0; depths &= depths - 1) level[trailing_zeros(depths)] = ++last;
   }
   /// Goes to the node at a depth that the path has.
   SEQKV_INLINE void back_to(int depth) { last = level[depth]; }
@@ -227,7 +228,7 @@ struct CountLevels {
                               LevelCounts& counts) const {
     int above = parting;
     for (; fresh != 0; fresh &= fresh - 1) {
-      const int depth = Kokkos::countr_zero(fresh);
+      const int depth = trailing_zeros(fresh);
       const int level = path.add(depth);
       ++counts.nodes[level];
       counts.label_tokens[level] += static_cast<unsigned>(depth - above - 1);
@@ -268,7 +269,7 @@ struct WriteNodes {
     int above = parting;
     std::uint32_t fresh = w.depths[i] & ~(depths_below(parting) | only_depth(parting));
     for (; fresh != 0; fresh &= fresh - 1) {
-      const int depth = Kokkos::countr_zero(fresh);
+      const int depth = trailing_zeros(fresh);
       const int level = path.add(depth);
       const std::uint64_t node = at.nodes[level]++;
       w.out.token.set(node, w.format.symbol(key, above) - 1);

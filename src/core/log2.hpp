@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "core/bits.hpp"
 #include "seqkv/inline.hpp"
 
 namespace seqkv {
@@ -14,7 +15,7 @@ namespace seqkv {
 /// log2(x) in 2^-16, rounded down (by one more where the true value is less than 2^-14 of such a step above a whole
 /// one; powers of two are exact). x >= 1.
 SEQKV_INLINE std::uint32_t log2_q16(std::uint64_t x) {
-  const int top = 63 - __builtin_clzll(x);
+  const int top = 63 - leading_zeros(x);
   // y = x / 2^top in [1, 2) with 31 bits behind the point. log2(y) = 0.b1 b2 ...: y^2 >= 2 exactly if b1 = 1, and
   // y^2 / 2^b1 goes on with b2.
   std::uint64_t y = top >= 31 ? x >> (top - 31) : x << (31 - top);

@@ -65,9 +65,6 @@ struct RopeTable {
   }
 };
 
-// One flat range, not an MDRangePolicy: with Kokkos 4.7 and CUDA 13, kernels of that policy that capture Views write
-// nothing.
-
 /// Row m of `out` becomes the embedding of ids[m].
 template <class ExecutionSpace>
 void embed(const ExecutionSpace& space, std::int64_t rows, const kernels::PackedMatrix& table, const Token* ids,

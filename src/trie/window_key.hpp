@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "core/bits.hpp"
 #include "seqkv/inline.hpp"
 
 namespace seqkv::trie {
@@ -78,7 +79,7 @@ struct KeyFormat {
       const std::uint64_t difference = a.word[w] ^ b.word[w];
       if (difference == 0) continue;
       const int unused = 64 - symbols_per_word * symbol_bits;
-      return w * symbols_per_word + ((__builtin_clzll(difference) - unused) * per_bit >> 12);
+      return w * symbols_per_word + ((leading_zeros(difference) - unused) * per_bit >> 12);
     }
     return depth;
   }
@@ -87,7 +88,7 @@ struct KeyFormat {
   SEQKV_INLINE int length(const WindowKey<Words>& key) const {
     for (int w = Words; w-- > 0;) {
       if (key.word[w] == 0) continue;
-      return (w + 1) * symbols_per_word - (__builtin_ctzll(key.word[w]) * per_bit >> 12);
+      return (w + 1) * symbols_per_word - (trailing_zeros(key.word[w]) * per_bit >> 12);
     }
     return 0;
   }
