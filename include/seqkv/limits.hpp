@@ -27,6 +27,7 @@ inline constexpr std::int64_t max_query_heads = 4096;  ///< not in the format
 inline constexpr std::int64_t max_window_depth = 31;       ///< tokens of a window; format
 inline constexpr std::int64_t max_windows = 1LL << 31;     ///< of one build; larger tries by merging; not in the format
 inline constexpr std::int64_t max_trie_bytes = 1LL << 46;  ///< of a trie's arrays; not in the format
+inline constexpr std::int64_t max_coded_vocabulary = (1LL << 27) - 1;  ///< of a token coder; format
 
 // Files.
 inline constexpr std::int64_t max_safetensors_header = 100'000'000;  ///< as the reference implementation

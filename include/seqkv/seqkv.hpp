@@ -28,6 +28,7 @@
 #include "seqkv/store.hpp"
 #include "seqkv/surprisal.hpp"
 #include "seqkv/text_file.hpp"
+#include "seqkv/token_coder.hpp"
 #include "seqkv/token_file.hpp"
 #include "seqkv/tokenizer.hpp"
 #include "seqkv/trie.hpp"

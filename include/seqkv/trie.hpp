@@ -35,6 +35,7 @@ struct TrieShape {
   std::uint64_t label_tokens = 0;  ///< tokens of edges beyond the first
   std::uint64_t total = 0;         ///< windows or sessions: the root's count
   std::uint64_t sum_counts = 0;    ///< over all nodes
+  std::uint32_t weights = 0;       ///< windows: token_weight_count(depth_limit) (token_coder.hpp), or 0: none trained
 
   friend bool operator==(const TrieShape&, const TrieShape&) = default;
 };
@@ -90,7 +91,12 @@ Result<Trie> build_window_trie(const ExecutionSpace& space, std::span<const Toke
 template <class ExecutionSpace>
 Result<Trie> build_session_trie(const ExecutionSpace& space, std::span<const TrieSession> sessions);
 
-/// All sequences of both. Time O(nodes + label tokens) of both.
+/// The same windows with the mixing weights of a token coder, trained by train_token_weights (token_coder.hpp), in
+/// place of those it has; with an empty span, without. Errors: invalid_argument (a trie of sessions, not
+/// token_weight_count(depth_limit) of them, or one outside of min_token_weight to max_token_weight), out_of_memory.
+Result<Trie> with_weights(const Trie& trie, std::span<const std::uint16_t> weights);
+
+/// All sequences of both; without weights. Time O(nodes + label tokens) of both.
 /// Errors: invalid_argument (kinds or depths differ, an id in both, different surprisals of the same prefix),
 /// out_of_memory.
 Result<Trie> merge(const Trie& a, const Trie& b);
@@ -98,7 +104,8 @@ Result<Trie> merge(const Trie& a, const Trie& b);
 /// Without these sessions. Errors: invalid_argument (a trie of windows, an id twice), session_not_found, out_of_memory.
 Result<Trie> remove_sessions(const Trie& trie, std::span<const std::uint64_t> ids);
 
-/// Windows of `trie` less those of `part`, which it must contain. Errors: invalid_argument, out_of_memory.
+/// Windows of `trie` less those of `part`, which it must contain; without weights. Errors: invalid_argument,
+/// out_of_memory.
 Result<Trie> subtract_windows(const Trie& trie, const Trie& part);
 
 }  // namespace seqkv

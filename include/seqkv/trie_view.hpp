@@ -51,6 +51,7 @@ struct TrieView {
   const std::uint64_t* session = nullptr;          ///< [count(root)] ids in the order of the tokens, or null
   const std::uint32_t* token_surprisal = nullptr;  ///< [nodes] of the first tokens, given all before them; or null
   const std::uint32_t* label_surprisal = nullptr;  ///< as label_token
+  const std::uint16_t* weight = nullptr;           ///< [shape.weights] of a token coder (token_coder.hpp), or null
 
   /// How many sequences have the node's path as a prefix.
   SEQKV_INLINE std::uint64_t count(std::uint64_t node) const { return below[node + 1] - below[node]; }

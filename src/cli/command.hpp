@@ -51,6 +51,8 @@ Action declare_ls(CLI::App& app);
 Action declare_inspect(CLI::App& app);
 Action declare_verify(CLI::App& app);
 Action declare_trie(CLI::App& app);
+Action declare_encode_tokens(CLI::App& app);
+Action declare_decode_tokens(CLI::App& app);
 
 /// Prints a result: as JSON with --json, else as text.
 void print(const Options& options, const Report& report);

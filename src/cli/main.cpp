@@ -29,6 +29,8 @@ const std::vector<Command>& commands() {
       {"inspect", "Look into a frame, a store or a session", declare_inspect},
       {"verify", "Check every byte of a frame or a store", declare_verify},
       {"trie", "Build and ask tries of token sequences", declare_trie},
+      {"encode-tokens", "Code tokens near their entropy, by n-gram counts", declare_encode_tokens},
+      {"decode-tokens", "Restore coded tokens", declare_decode_tokens},
   };
   return list;
 }

@@ -9,6 +9,7 @@
 #include "cli/arguments.hpp"
 #include "cli/trie.hpp"
 #include "seqkv/surprisal.hpp"
+#include "seqkv/token_coder.hpp"
 #include "seqkv/token_file.hpp"
 #include "seqkv/trie.hpp"
 
@@ -24,6 +25,7 @@ struct Build {
   std::string add;
   std::string model;
   int windows = 0;
+  bool no_weights = false;
   std::optional<std::uint64_t> first_id;
 };
 
@@ -77,6 +79,18 @@ Result<Trie> build_sessions(const Build& arguments, const Space& space, const Se
   return build_session_trie(space, sessions);
 }
 
+/// With weights for a token coder, if there is more than one sequence to learn them from.
+Result<Trie> build_windows(const Build& arguments, const Space& space, const Sequences& sequences,
+                           const std::optional<Trie>& old) {
+  const std::vector<TokenSpan> spans(sequences.begin(), sequences.end());
+  auto trie = build_window_trie(space, spans, arguments.windows);
+  if (trie && old) trie = merge(*old, *trie);
+  if (!trie || arguments.no_weights || spans.size() < 2) return trie;
+  auto weights = train_token_weights(space, spans, arguments.windows);
+  if (!weights) return std::move(weights).error();
+  return with_weights(*trie, *weights);
+}
+
 Result<int> build(const Build& arguments, const Options& options) {
   const Space space;
   if (arguments.windows > 0 && (arguments.first_id || !arguments.model.empty())) {
@@ -99,11 +113,9 @@ Result<int> build(const Build& arguments, const Options& options) {
   const std::uint64_t first_id =
       arguments.first_id.value_or(old && arguments.windows == 0 ? next_id(*old) : std::uint64_t{0});
   const double start = now();
-  auto trie =
-      arguments.windows > 0
-          ? build_window_trie(space, std::vector<TokenSpan>(sequences->begin(), sequences->end()), arguments.windows)
-          : build_sessions(arguments, space, *sequences, first_id, options);
-  if (trie && old) trie = merge(*old, *trie);
+  auto trie = arguments.windows > 0 ? build_windows(arguments, space, *sequences, old)
+                                    : build_sessions(arguments, space, *sequences, first_id, options);
+  if (trie && old && arguments.windows == 0) trie = merge(*old, *trie);
   if (!trie) return std::move(trie).error();
   const double seconds = now() - start;
   if (auto saved = trie->save(arguments.out); !saved) return std::move(saved).error();
@@ -113,6 +125,7 @@ Result<int> build(const Build& arguments, const Options& options) {
                   {"tokens", tokens},
                   {"nodes", trie->shape().nodes},
                   {"bytes", trie->image().size()},
+                  {"weights", trie->shape().weights > 0},
                   {"seconds", seconds},
                   {"tokens_per_second", static_cast<double>(tokens) / seconds},
                   {"out", arguments.out}});
@@ -149,6 +162,8 @@ Action declare_trie_build(CLI::App& app) {
   app.add_option("--windows", arguments->windows,
                  "Instead of whole sequences, of every position the next N tokens (1 to 31): n-gram counts")
       ->check(CLI::Range(1, 31));
+  app.add_flag("--no-weights", arguments->no_weights,
+               "Of windows: do not learn from the sequences how a token coder should mix the counts (quicker)");
   app.add_option("--add", arguments->add, "Trie file to which the sequences are added; it is not changed itself");
   app.add_option("--first-id", arguments->first_id,
                  "Id of the first sequence, the others count on (default: 0, or one above the largest in --add)");

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "cli/trie.hpp"
+#include "seqkv/token_coder.hpp"
 #include "seqkv/token_file.hpp"
 #include "seqkv/trie.hpp"
 #include "seqkv/trie_distance.hpp"
@@ -112,21 +114,52 @@ Result<int> stats(const std::string& path, const Options& options) {
          {"levels", levels},
          {"largest_token", shape.largest_token},
          {"surprisals", shape.surprisals},
+         {"weights", shape.weights > 0},
          {"bytes", trie->image().size()},
          {"bytes_per_node", bytes / static_cast<double>(shape.nodes)},
          {"bytes_per_stored_token", stored == 0 ? Value(nullptr) : Value(bytes / static_cast<double>(stored))}});
   return 0;
 }
 
+/// The bits of each sequence by a trie.
+class Language {
+ public:
+  explicit Language(const Trie& trie) : trie_(trie) {}
+
+  const char* source() const {
+    if (trie_.shape().kind == TrieKind::windows) return "counts of windows";
+    return trie_.shape().surprisals ? "recorded surprisals" : "counts of sessions";
+  }
+  /// -log2 P of the first i tokens, i = 0 .. tokens.size(), in 2^-16 bit.
+  Result<std::vector<std::uint64_t>> information(TokenSpan tokens) {
+    if (trie_.shape().kind == TrieKind::sessions) return prefix_information(trie_, tokens);
+    if (!coder_) {
+      auto coder = TokenCoder::create(trie_);
+      if (!coder) return std::move(coder).error();
+      coder_ = std::move(*coder);
+    }
+    auto surprisals = coder_->surprisals(tokens);
+    if (!surprisals) return std::move(surprisals).error();
+    std::vector<std::uint64_t> sums(tokens.size() + 1);
+    for (std::size_t i = 0; i < tokens.size(); ++i) sums[i + 1] = sums[i] + (*surprisals)[i];
+    return sums;
+  }
+
+ private:
+  Trie trie_;
+  std::optional<TokenCoder> coder_;
+};
+
 Result<int> probability(const Query& arguments, const Options& options) {
   auto input = read(arguments);
   if (!input) return std::move(input).error();
+  Language language(input->trie);
   std::vector<Report> rows;
   std::uint64_t all = 0;
   std::uint64_t tokens = 0;
   for (std::size_t i = 0; i < input->sequences.size(); ++i) {
     const auto& sequence = input->sequences[i];
-    auto information = prefix_information(input->trie, sequence);
+    auto information = language.information(sequence);
     if (!information) {
       return std::move(information).error().at_field(fmt::format("sequence {}", i)).in_file(arguments.tokens);
     }
@@ -138,18 +171,18 @@ Result<int> probability(const Query& arguments, const Options& options) {
     all += information->back();
     tokens += sequence.size();
   }
-  print(options, {{"source", input->trie.shape().surprisals ? "recorded surprisals" : "counts"},
+  print(options, {{"source", language.source()},
                   {"tokens", tokens},
                   {"bits_per_token", as_bits(all) / static_cast<double>(tokens)},
                   {"rows", rows}});
   return 0;
 }
 
-Result<std::vector<std::vector<std::uint64_t>>> information_of_all(const Trie& trie, const Sequences& sequences,
+Result<std::vector<std::vector<std::uint64_t>>> information_of_all(Language& language, const Sequences& sequences,
                                                                    const std::string& file) {
   std::vector<std::vector<std::uint64_t>> all;
   for (const auto& tokens : sequences) {
-    auto information = prefix_information(trie, tokens);
+    auto information = language.information(tokens);
     if (!information) {
       return std::move(information).error().at_field(fmt::format("sequence {}", all.size())).in_file(file);
     }
@@ -168,9 +201,10 @@ Result<int> distance(const Query& arguments, const Options& options) {
     if (!read) return std::move(read).error();
     others = std::move(*read);
   }
-  auto a = information_of_all(input->trie, input->sequences, arguments.tokens);
+  Language language(input->trie);
+  auto a = information_of_all(language, input->sequences, arguments.tokens);
   if (!a) return std::move(a).error();
-  auto b = information_of_all(input->trie, others, arguments.other);
+  auto b = information_of_all(language, others, arguments.other);
   if (!b) return std::move(b).error();
   const Sequences& right = among_themselves ? input->sequences : others;
   std::vector<Report> rows;
@@ -186,7 +220,7 @@ Result<int> distance(const Query& arguments, const Options& options) {
                       {"ultrametric", d.ultrametric}});
     }
   }
-  print(options, {{"source", input->trie.shape().surprisals ? "recorded surprisals" : "counts"}, {"rows", rows}});
+  print(options, {{"source", language.source()}, {"rows", rows}});
   return 0;
 }
 
@@ -221,7 +255,8 @@ Action declare_trie_stats(CLI::App& app) {
 Action declare_trie_probability(CLI::App& app) {
   auto arguments = declare_query(app);
   app.footer(
-      "By recorded surprisals if the trie has them (the sequences must be in it), else by its counts.\n"
+      "By recorded surprisals if the trie has them (the sequences must be in it), else by its counts: of windows as\n"
+      "a language model of n-grams.\n"
       "Example:\n  seqkv trie probability --trie sessions.trie --tokens sessions.jsonl");
   return [arguments](const Options& options) { return probability(*arguments, options); };
 }

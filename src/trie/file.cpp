@@ -9,6 +9,7 @@
 #include "seqkv/hash.hpp"
 #include "seqkv/limits.hpp"
 #include "trie/image.hpp"
+#include "trie/token_weights.hpp"
 
 namespace seqkv::trie {
 namespace {
@@ -27,6 +28,9 @@ Result<void> check_shape(const TrieShape& shape) {
     return corrupt(fmt::format("depth limit {} does not go with this kind of trie", shape.depth_limit));
   }
   if (windows && shape.surprisals) return corrupt("a trie of windows has no surprisals");
+  if (shape.weights != 0 && (!windows || shape.weights != token_weight_count(shape.depth_limit))) {
+    return corrupt(fmt::format("{} weights do not go with this trie", shape.weights));
+  }
   if (shape.nodes == 0) return corrupt("a trie has at least a root");
   if (shape.largest_token > INT32_MAX) return corrupt("the largest token is above 2^31 - 1");
   return check_size(shape);
@@ -56,7 +60,8 @@ bool gaps_are_zero(const TrieShape& shape, const std::byte* image) {
          zero_between(image, at.below + (shape.nodes + 1) * at.below_bytes, at.session) &&
          zero_between(image, at.session + sessions * 8, at.token_surprisal) &&
          zero_between(image, at.token_surprisal + (shape.surprisals ? 4 * shape.nodes : 0), at.label_surprisal) &&
-         zero_between(image, at.label_surprisal + (shape.surprisals ? 4 * shape.label_tokens : 0), at.bytes);
+         zero_between(image, at.label_surprisal + (shape.surprisals ? 4 * shape.label_tokens : 0), at.weight) &&
+         zero_between(image, at.weight + 2 * std::uint64_t{shape.weights}, at.bytes);
 }
 
 /// What must hold of a node and its children.
@@ -115,6 +120,7 @@ Result<void> check_arrays(const TrieShape& shape, const std::byte* image) {
   if (trie.ending(TrieView::root) != 0) return corrupt("an empty sequence");
   if (!gaps_are_zero(shape, image)) return corrupt("bytes between the arrays are not zero");
   if (shape.surprisals && trie.token_surprisal[TrieView::root] != 0) return corrupt("the root has a surprisal");
+  if (!weights_are_valid({trie.weight, shape.weights})) return corrupt("a weight is outside of its range");
   if (shape.kind == TrieKind::sessions) return check_sessions(trie);
   return {};
 }
@@ -133,6 +139,7 @@ std::vector<std::byte> header_of(const TrieShape& shape, std::span<const std::by
   out.put(std::uint64_t{shape.largest_token});
   out.put(static_cast<std::uint64_t>(image.size()));
   out.put(xxh3_64(image));
+  out.put(std::uint64_t{shape.weights});
   while (out.size() < header_checksum_at) out.put(std::uint64_t{0});
   out.put(xxh3_64({out.data(), out.size()}));
   return std::move(out).take();
@@ -159,6 +166,8 @@ Result<Parsed> parse(std::span<const std::byte> file) {
   shape.largest_token = static_cast<Token>(std::min<std::uint64_t>(largest, UINT32_MAX));
   const auto bytes = in.get<std::uint64_t>();
   const auto checksum = in.get<std::uint64_t>();
+  const auto weights = in.get<std::uint64_t>();
+  shape.weights = static_cast<std::uint32_t>(std::min<std::uint64_t>(weights, UINT32_MAX));
   bool zero = true;
   while (in.position() < header_checksum_at && in.ok()) zero &= in.get<std::uint64_t>() == 0;
   const auto header_checksum = in.get<std::uint64_t>();

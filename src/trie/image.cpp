@@ -49,6 +49,7 @@ Layout::Layout(const TrieShape& shape)
   session = place(shape.kind == TrieKind::sessions ? shape.total : 0, sizeof(std::uint64_t));
   token_surprisal = place(shape.surprisals ? shape.nodes : 0, sizeof(std::uint32_t));
   label_surprisal = place(shape.surprisals ? shape.label_tokens : 0, sizeof(std::uint32_t));
+  weight = place(shape.weights, sizeof(std::uint16_t));
 }
 
 Result<void> check_size(const TrieShape& shape) {
@@ -75,6 +76,7 @@ TrieView view_of(const TrieShape& shape, const std::byte* image) {
     view.token_surprisal = reinterpret_cast<const std::uint32_t*>(image + layout.token_surprisal);
     view.label_surprisal = reinterpret_cast<const std::uint32_t*>(image + layout.label_surprisal);
   }
+  if (shape.weights > 0) view.weight = reinterpret_cast<const std::uint16_t*>(image + layout.weight);
   return view;
 }
 
@@ -92,6 +94,7 @@ MutableView mutable_view_of(const TrieShape& shape, std::byte* image) {
     view.token_surprisal = reinterpret_cast<std::uint32_t*>(image + layout.token_surprisal);
     view.label_surprisal = reinterpret_cast<std::uint32_t*>(image + layout.label_surprisal);
   }
+  if (shape.weights > 0) view.weight = reinterpret_cast<std::uint16_t*>(image + layout.weight);
   return view;
 }
 
@@ -107,7 +110,7 @@ Result<Image> Image::allocate(const TrieShape& shape) {
     std::memset(image.memory_.get() + from, 0, next - from);
   };
   for (const std::uint64_t next : {layout.label_token, layout.child, layout.label, layout.below, layout.session,
-                                   layout.token_surprisal, layout.label_surprisal, layout.bytes}) {
+                                   layout.token_surprisal, layout.label_surprisal, layout.weight, layout.bytes}) {
     clear_end(next);
   }
   return image;

@@ -22,7 +22,7 @@ struct Layout {
   explicit Layout(const TrieShape& shape);
 
   unsigned token_bytes, child_bytes, label_bytes, below_bytes;
-  std::uint64_t token, label_token, child, label, below, session, token_surprisal, label_surprisal;
+  std::uint64_t token, label_token, child, label, below, session, token_surprisal, label_surprisal, weight;
   std::uint64_t bytes;
 };
 
@@ -60,6 +60,7 @@ struct MutableView {
   std::uint64_t* session = nullptr;
   std::uint32_t* token_surprisal = nullptr;
   std::uint32_t* label_surprisal = nullptr;
+  std::uint16_t* weight = nullptr;
 };
 
 /// `image` as the arrays of a trie of this shape; it must have Layout(shape).bytes bytes.

@@ -90,6 +90,7 @@ class NodeWriter {
 /// Makes a trie by going through its nodes twice: `walk(NodeWriter&)` gives them. `shape` says the kind.
 template <class Walk>
 Result<Trie> write_trie(TrieShape shape, const Walk& walk) {
+  shape.weights = 0;  // those of other counts
   NodeWriter measure(shape);
   walk(measure);
   measure.end();

@@ -27,7 +27,7 @@ PUBLIC = {
     "core": "dtype error hash inline kv limits result version",
     "io": "kv_file safetensors text_file token_file",
     "model": "backends forward model model_config quality surprisal tokenizer",
-    "trie": "retention trie trie_distance trie_match trie_view",
+    "trie": "retention token_coder trie trie_distance trie_match trie_view",
     "codec": "codec frame",
     "evaluate": "evaluate",
     "store": "batch manifest store",

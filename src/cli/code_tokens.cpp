@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+// encode-tokens and decode-tokens.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "cli/command.hpp"
+#include "seqkv/token_coder.hpp"
+#include "seqkv/token_file.hpp"
+
+namespace seqkv::cli {
+namespace {
+
+struct Arguments {
+  std::string trie;
+  std::string in;
+  std::string out;
+  TokenCoder::Options coder;
+  bool fixed = false;
+};
+
+Result<TokenCoder> open_coder(const Arguments& arguments) {
+  auto trie = Trie::open(arguments.trie);
+  if (!trie) return std::move(trie).error();
+  auto coder = TokenCoder::create(std::move(*trie), arguments.coder);
+  if (!coder) return std::move(coder).error().in_file(arguments.trie);
+  return coder;
+}
+
+Report report(const std::vector<std::vector<Token>>& sequences, std::size_t bytes, double seconds,
+              const std::string& out) {
+  std::int64_t tokens = 0;
+  for (const auto& sequence : sequences) tokens += std::ssize(sequence);
+  const auto all = static_cast<double>(tokens);
+  return {{"sequences", sequences.size()},
+          {"tokens", tokens},
+          {"bytes", bytes},
+          {"bits_per_token", tokens > 0 ? Value(8.0 * static_cast<double>(bytes) / all) : Value(nullptr)},
+          {"seconds", seconds},
+          {"tokens_per_second", all / seconds},
+          {"out", out}};
+}
+
+Result<int> encode(Arguments arguments, const Options& options) {
+  arguments.coder.adaptive = !arguments.fixed;
+  auto coder = open_coder(arguments);
+  if (!coder) return std::move(coder).error();
+  auto sequences = read_token_file(arguments.in);
+  if (!sequences) return std::move(sequences).error();
+  const double start = now();
+  auto stream = coder->encode(Space(), std::vector<TokenSpan>(sequences->begin(), sequences->end()));
+  if (!stream) return std::move(stream).error().in_file(arguments.in);
+  const double seconds = now() - start;
+  if (auto saved = save_token_stream(arguments.out, *stream); !saved) return std::move(saved).error();
+  print(options, report(*sequences, stream->size(), seconds, arguments.out));
+  return 0;
+}
+
+Result<int> decode(const Arguments& arguments, const Options& options) {
+  auto coder = open_coder(arguments);
+  if (!coder) return std::move(coder).error();
+  auto stream = load_token_stream(arguments.in);
+  if (!stream) return std::move(stream).error();
+  const double start = now();
+  auto sequences = coder->decode(Space(), *stream);
+  if (!sequences) return std::move(sequences).error().in_file(arguments.in);
+  const double seconds = now() - start;
+  if (auto written = write_token_file(arguments.out, *sequences); !written) return std::move(written).error();
+  print(options, report(*sequences, stream->size(), seconds, arguments.out));
+  return 0;
+}
+
+}  // namespace
+
+Action declare_encode_tokens(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  app.add_option("--trie", arguments->trie, "Trie file of windows: what the coder knows of the language")->required();
+  app.add_option("--tokens", arguments->in, "Token file (.npy, .json, .jsonl, or the input_ids of .safetensors)")
+      ->required();
+  app.add_option("--out", arguments->out, "File to write")->required();
+  app.add_option("--block", arguments->coder.block_tokens,
+                 "Code blocks of N tokens on their own, for random access (default: whole sequences)");
+  app.add_option("--vocabulary", arguments->coder.vocabulary,
+                 "Tokens are below N (default: one above the largest of the trie)");
+  app.add_flag("--static", arguments->fixed, "Do not learn from the tokens coded so far (faster, more bits)");
+  app.footer(
+      "The same trie file decodes. Adaptive coding of whole sequences takes the fewest bits.\n"
+      "Example:\n  seqkv trie build --tokens corpus.jsonl --windows 6 --out counts.trie\n"
+      "  seqkv encode-tokens --trie counts.trie --tokens notes.jsonl --out notes.sqtk");
+  return [arguments](const Options& options) { return encode(*arguments, options); };
+}
+
+Action declare_decode_tokens(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  app.add_option("--trie", arguments->trie, "The trie file that the tokens were coded with")->required();
+  app.add_option("in", arguments->in, "Coded tokens")->required();
+  app.add_option("--out", arguments->out, "Token file to write (.npy and .json take one sequence, .jsonl any number)")
+      ->required();
+  app.footer("Example:\n  seqkv decode-tokens --trie counts.trie notes.sqtk --out notes.jsonl");
+  return [arguments](const Options& options) { return decode(*arguments, options); };
+}
+
+}  // namespace seqkv::cli
