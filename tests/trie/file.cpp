@@ -145,9 +145,9 @@ TEST(TrieFile, RefusesWhatIsNoTrie) {
     const auto parsed = parse(bytes, memory);
     return parsed.ok() ? ErrorCode::internal : parsed.error().code;
   };
-  EXPECT_EQ(code(with<std::uint16_t>(trie, at.token, 1, 4)), ErrorCode::corrupt);       // siblings out of order
-  EXPECT_EQ(code(with<std::uint32_t>(trie, at.child, 1, 0)), ErrorCode::corrupt);       // a cycle
-  EXPECT_EQ(code(with<std::uint32_t>(trie, at.child, 1, 1 << 30)), ErrorCode::corrupt); // beyond the end
+  EXPECT_EQ(code(with<std::uint16_t>(trie, at.token, 1, 4)), ErrorCode::corrupt);        // siblings out of order
+  EXPECT_EQ(code(with<std::uint32_t>(trie, at.child, 1, 0)), ErrorCode::corrupt);        // a cycle
+  EXPECT_EQ(code(with<std::uint32_t>(trie, at.child, 1, 1 << 30)), ErrorCode::corrupt);  // beyond the end
   EXPECT_EQ(code(with<std::uint32_t>(trie, at.label, 2, 1 << 30)), ErrorCode::corrupt);
   EXPECT_EQ(code(with<std::uint32_t>(trie, at.below, 1, 0)), ErrorCode::corrupt);
   const std::uint64_t twice = trie.view().session[0];
