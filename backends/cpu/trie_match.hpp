@@ -3,14 +3,13 @@
 
 /// \file
 /// Longest prefixes on CPUs. Queries are taken in the order of their tokens, so that they pass each level of the trie
-/// from its beginning to its end: memory is read in order, not at random. Groups of them go down together, node by
-/// node, so that the cache misses of one overlap with those of the others. Edges are compared many tokens at a time.
-/// bench/trie/match shows what it buys over backends/kokkos/trie_match.hpp.
+/// from its beginning to its end and share what they have in common: memory is read in order, not at random. Edges are
+/// compared many tokens at a time. bench/trie/match shows what it buys over backends/kokkos/trie_match.hpp.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -19,9 +18,6 @@
 #include "seqkv/trie_view.hpp"
 
 namespace seqkv::cpu {
-
-inline constexpr int match_lanes = 16;
-inline constexpr std::uint64_t search_width = 16;  ///< children that are searched at once: a cache line or two
 
 /// Equal elements at the start.
 template <class Stored>
@@ -43,8 +39,8 @@ inline std::vector<std::uint32_t> order_of_queries(const kokkos::MatchQueries& a
   const auto count = static_cast<std::size_t>(last - first);
   const std::uint64_t tokens = 64 / token_bits;
   const Token largest = ~Token{0} >> (32 - token_bits);
-  std::vector<trie::WindowKey<2>> keys(count);
-  std::vector<trie::WindowKey<2>> scratch(count);
+  const HostArray<trie::WindowKey<2>> keys(count);
+  const HostArray<trie::WindowKey<2>> scratch(count);
   for (std::size_t i = 0; i < count; ++i) {
     const kokkos::Query& query = args.queries[first + static_cast<std::int64_t>(i)];
     std::uint64_t key = 0;
@@ -59,159 +55,75 @@ inline std::vector<std::uint32_t> order_of_queries(const kokkos::MatchQueries& a
   return order;
 }
 
-/// The group of queries first + order[0 .. lanes) of `args`, without blocks. Each step is done for all queries of the
-/// group before the next one, and asks for the memory that the next one reads.
+/// Walks sorted queries from the root, one after another. Each starts at the last node on the path of the one before it
+/// that both have, so that a prefix of many queries is walked once.
 template <bool Sessions, bool Surprisals>
-class MatchGroup {
+class SortedMatch {
  public:
-  MatchGroup(const kokkos::MatchQueries& args, std::int64_t first, const std::uint32_t* order, int lanes)
-      : trie_(args.trie), active_(lanes) {
-    for (int l = 0; l < lanes; ++l) {
-      const std::int64_t i = first + order[l];
-      const kokkos::Query& query = args.queries[i];
-      lane_[l] = {args.places[i], query.tokens, query.count, 0, 0, &args.places[i]};
-      list_[l] = &lane_[l];
-    }
-  }
+  explicit SortedMatch(const TrieView& trie) : trie_(trie), path_(1) {}
 
-  void run() {
-    keep([this](Lane& lane) { return finish_edge(lane); });
-    while (active_ > 0) {
-      keep([this](Lane& lane) { return find_range(lane); });
-      find_children();
-      keep([this](Lane& lane) { return enter(lane); });
-      for (int l = 0; l < active_; ++l) ask_for_edge(*list_[l]);
-      keep([this](Lane& lane) { return finish_edge(lane); });
+  TrieCursor walk(const kokkos::Query& query) {
+    const std::uint64_t most = std::min<std::uint64_t>({query.count, before_.count, at_.depth});
+    const std::uint64_t common = equal_tokens(query.tokens, before_.tokens, most);
+    while (path_.back().depth > common) path_.pop_back();
+    at_ = path_.back();
+    before_ = query;
+    const Token* next = query.tokens + at_.depth;
+    const Token* const end = query.tokens + query.count;
+    while (next != end && enter(*next)) {
+      const std::uint64_t rest = trie_.edge_tokens(at_.node) - 1;
+      const std::uint64_t same = compare_edge(next + 1, std::min<std::uint64_t>(rest, end - next - 1));
+      step(1 + same);
+      next += 1 + same;
+      if (same < rest) break;
+      path_.push_back(at_);
     }
+    return at_;
   }
 
  private:
-  struct Lane {
-    TrieCursor at;
-    const Token* next;
-    std::uint64_t left;         ///< tokens of the query
-    std::uint64_t first, last;  ///< children among which the next token is
-    TrieCursor* place;
-  };
-
-  /// Keeps the lanes that go on in the list, and writes the places of the others.
-  template <class Step>
-  void keep(const Step& step) {
-    int kept = 0;
-    for (int l = 0; l < active_; ++l) {
-      Lane* lane = list_[l];
-      const bool goes_on = step(*lane);
-      list_[kept] = lane;
-      kept += goes_on ? 1 : 0;
-      if (!goes_on) *lane->place = lane->at;
-    }
-    active_ = kept;
-  }
-
-  template <class Array>
-  static void prefetch(const Array& array, std::uint64_t i) {
-    if (array.narrow != nullptr) {
-      __builtin_prefetch(array.narrow + i);
-    } else {
-      __builtin_prefetch(array.wide + i);
-    }
-  }
-
-  bool find_range(Lane& lane) const {
-    if (lane.left == 0) return false;
-    lane.first = trie_.child[lane.at.node];
-    lane.last = trie_.child[lane.at.node + 1];
-    if (lane.at.node == TrieView::root) {
-      // Nearly all tokens follow the root: no need to search.
-      lane.first = trie_.find_child(TrieView::root, lane.next[0]);
-      if (lane.first == TrieView::none) return false;
-      lane.last = lane.first + 1;
-    }
-    ask_for_children(lane);
-    return lane.first < lane.last;
-  }
-
-  void ask_for_children(const Lane& lane) const {
-    if (lane.last - lane.first > search_width) {
-      prefetch(trie_.token, lane.first + (lane.last - lane.first) / 2);
-    } else {
-      prefetch(trie_.token, lane.first);
-      prefetch(trie_.token, lane.last - 1);
-    }
-  }
-
-  /// Halves the range in which the token is. No branch on what is found, which would be mispredicted half the time.
-  void halve(Lane& lane) const {
-    const std::uint64_t half = (lane.last - lane.first) / 2;
-    const auto right = static_cast<std::uint64_t>(trie_.token[lane.first + half] <= lane.next[0]);
-    lane.first += half & (0 - right);
-    lane.last -= (lane.last - lane.first - half) & (right - 1);
-  }
-
-  /// Binary searches in step, as far as lane.first is the child that is wanted, if any is.
-  void find_children() {
-    for (bool wide = true; wide;) {
-      wide = false;
-      for (int l = 0; l < active_; ++l) {
-        Lane& lane = *list_[l];
-        if (lane.last - lane.first <= search_width) continue;
-        halve(lane);
-        ask_for_children(lane);
-        wide = true;
-      }
-    }
-    for (int l = 0; l < active_; ++l) {
-      Lane& lane = *list_[l];
-      while (lane.last - lane.first > 1) halve(lane);
-      prefetch(trie_.label, lane.first);
-      prefetch(trie_.child, lane.first);
-      if constexpr (Sessions) prefetch(trie_.below, lane.first);
-    }
-  }
-
-  bool enter(Lane& lane) const {
-    if (trie_.token[lane.first] != lane.next[0]) return false;
-    TrieCursor& at = lane.at;
+  bool enter(Token token) {
+    const std::uint64_t child = trie_.find_child(at_.node, token);
+    if (child == TrieView::none) return false;
     if constexpr (Sessions) {
-      at.rank += trie_.ending(at.node) + trie_.below[lane.first] - trie_.below[trie_.child[at.node]];
+      at_.rank += trie_.ending(at_.node) + trie_.below[child] - trie_.below[trie_.child[at_.node]];
     }
-    at.node = lane.first;
-    at.edge = 0;
-    step(lane, 1);
+    at_.node = child;
+    at_.edge = 0;
+    // Later queries go to nodes not far behind this one.
+    ask_for(trie_.child, child);
+    ask_for(trie_.label, child);
+    ask_for(trie_.label_token, trie_.label[child]);
     return true;
   }
 
-  void ask_for_edge(const Lane& lane) const { prefetch(trie_.label_token, trie_.label[lane.at.node]); }
-
-  void step(Lane& lane, std::uint64_t tokens) const {
-    TrieCursor& at = lane.at;
-    if constexpr (Surprisals) {
-      for (std::uint64_t i = 0; i < tokens; ++i) at.surprisal += trie_.edge_surprisal(at.node, at.edge + i);
-    }
-    at.edge += static_cast<std::uint32_t>(tokens);
-    at.depth += static_cast<std::uint32_t>(tokens);
-    lane.next += tokens;
-    lane.left -= tokens;
+  /// Asks for the cache line after next.
+  template <class Array>
+  static void ask_for(const Array& array, std::uint64_t i) {
+    constexpr std::uintptr_t distance = 512;
+    const void* at = array.narrow != nullptr ? static_cast<const void*>(array.narrow + i) : array.wide + i;
+    __builtin_prefetch(static_cast<const std::byte*>(at) + distance);
   }
 
-  /// The rest of an edge; false if the query ends or differs inside.
-  bool finish_edge(Lane& lane) const {
-    const TrieCursor& at = lane.at;
-    const std::uint64_t rest = trie_.edge_tokens(at.node) - at.edge;
-    if (rest == 0) return true;
-    const std::uint64_t most = std::min(rest, lane.left);
-    const std::uint64_t from = trie_.label[at.node] + at.edge - 1;
-    const std::uint64_t same = trie_.label_token.narrow != nullptr
-                                   ? equal_tokens(lane.next, trie_.label_token.narrow + from, most)
-                                   : equal_tokens(lane.next, trie_.label_token.wide + from, most);
-    step(lane, same);
-    return same == rest;
+  /// Equal tokens after the first one of the edge.
+  std::uint64_t compare_edge(const Token* query, std::uint64_t most) const {
+    const std::uint64_t label = trie_.label[at_.node];
+    return trie_.label_token.narrow != nullptr ? equal_tokens(query, trie_.label_token.narrow + label, most)
+                                               : equal_tokens(query, trie_.label_token.wide + label, most);
+  }
+
+  void step(std::uint64_t tokens) {
+    if constexpr (Surprisals) {
+      for (std::uint64_t i = 0; i < tokens; ++i) at_.surprisal += trie_.edge_surprisal(at_.node, i);
+    }
+    at_.edge = static_cast<std::uint32_t>(tokens);
+    at_.depth += static_cast<std::uint32_t>(tokens);
   }
 
   TrieView trie_;
-  std::array<Lane, match_lanes> lane_;
-  std::array<Lane*, match_lanes> list_;  ///< those that go on
-  int active_;
+  kokkos::Query before_{nullptr, 0};
+  TrieCursor at_;
+  std::vector<TrieCursor> path_;  ///< the nodes on the path of the query before
 };
 
 }  // namespace seqkv::cpu

@@ -32,7 +32,7 @@ class DeviceTrie {
 /// before, to go on with more tokens) and becomes where it ends. Queries may overlap. With `block_tokens` above 1 only
 /// whole blocks count: a place ends at a depth that is a multiple of it, or stays where it was.
 /// Queries and places are in host memory; fences. Time O(tokens matched + nodes passed * log(children)).
-/// Errors: invalid_argument (sizes differ, block_tokens below 1), out_of_memory.
+/// Errors: invalid_argument (sizes differ, block_tokens below 1), limit_exceeded (2^32 queries), out_of_memory.
 template <class ExecutionSpace>
 Result<void> match(const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
                    std::span<const TokenSpan> queries, std::span<TrieCursor> places, std::int64_t block_tokens = 1);

@@ -84,11 +84,11 @@ struct TrieView {
     if (last - first > std::uint64_t{wanted} - low + 1) last = first + (wanted - low) + 1;
     const std::uint64_t end = child[node + 1];
     if (end - first > std::uint64_t{high} - wanted + 1) first = end - (high - wanted) - 1;
-    while (last - first > 1) {
-      const std::uint64_t middle = first + (last - first) / 2;
-      const bool right = token[middle] <= wanted;
-      first = right ? middle : first;
-      last = right ? last : middle;
+    // The token is in [first, first + count) if anywhere. No branch on what is found: it would be mispredicted.
+    for (std::uint64_t count = last - first; count > 1;) {
+      const std::uint64_t half = count / 2;
+      first += half & (0 - static_cast<std::uint64_t>(token[first + half] <= wanted));
+      count -= half;
     }
     return token[first] == wanted ? first : none;
   }

@@ -6,6 +6,10 @@
 #include <fmt/format.h>
 
 #include <Kokkos_Core.hpp>
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <new>
 
 #include "backends/cpu/launch.hpp"
 #include "backends/cpu/trie_match.hpp"
@@ -25,41 +29,52 @@ using kokkos::Query;
 template <class ExecutionSpace>
 using Range = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>, Kokkos::Schedule<Kokkos::Dynamic>>;
 
+bool from_root(const TrieCursor* places, std::int64_t count) {
+  return std::all_of(places, places + count, [](const TrieCursor& place) { return place == TrieCursor(); });
+}
+
+/// Queries [first, last). Throws std::bad_alloc.
+template <bool Sessions, bool Surprisals>
+void match_piece(const MatchQueries& args, unsigned token_bits, std::int64_t first, std::int64_t last) {
+  constexpr std::size_t ahead = 12;
+  const std::vector<std::uint32_t> order = cpu::order_of_queries(args, token_bits, first, last);
+  cpu::SortedMatch<Sessions, Surprisals> sorted(args.trie);
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (i + 2 * ahead < order.size()) __builtin_prefetch(&args.queries[first + order[i + 2 * ahead]]);
+    if (i + ahead < order.size()) {
+      __builtin_prefetch(args.queries[first + order[i + ahead]].tokens);
+      __builtin_prefetch(&args.places[first + order[i + ahead]], 1);
+    }
+    args.places[first + order[i]] = sorted.walk(args.queries[first + order[i]]);
+  }
+}
+
 template <class ExecutionSpace, bool Sessions, bool Surprisals>
-void match_groups(const ExecutionSpace& space, const MatchQueries& args, unsigned token_bits, std::int64_t count) {
+void match_sorted(const ExecutionSpace& space, const MatchQueries& args, unsigned token_bits, std::int64_t count) {
   // One piece a thread: the more queries are sorted together, the more of them share what they read.
   const std::int64_t pieces = space.concurrency();
-  cpu::for_each_piece("seqkv::trie::match", space, pieces, [=](std::int64_t piece) {
-    const std::int64_t first = count * piece / pieces;
-    const std::int64_t last = count * (piece + 1) / pieces;
-    const std::vector<std::uint32_t> order = cpu::order_of_queries(args, token_bits, first, last);
-    for (std::size_t i = 0; i < order.size(); i += cpu::match_lanes) {
-      const std::size_t lanes = std::min<std::size_t>(cpu::match_lanes, order.size() - i);
-      // The memory of the next groups, while this one is at work.
-      for (std::size_t j = i; j < i + lanes; ++j) {
-        if (j + 3 * cpu::match_lanes < order.size()) {
-          __builtin_prefetch(&args.queries[first + order[j + 3 * cpu::match_lanes]]);
-          __builtin_prefetch(&args.places[first + order[j + 3 * cpu::match_lanes]], 1);
-        }
-        if (j + cpu::match_lanes < order.size()) {
-          __builtin_prefetch(args.queries[first + order[j + cpu::match_lanes]].tokens);
-        }
-      }
-      cpu::MatchGroup<Sessions, Surprisals>(args, first, order.data() + i, static_cast<int>(lanes)).run();
+  std::atomic<bool> memory_is_short{false};
+  cpu::for_each_piece("seqkv::trie::match", space, pieces, [=, &args, &memory_is_short](std::int64_t piece) {
+    try {
+      match_piece<Sessions, Surprisals>(args, token_bits, count * piece / pieces, count * (piece + 1) / pieces);
+    } catch (const std::bad_alloc&) {
+      memory_is_short = true;
     }
   });
+  space.fence("seqkv::trie::match: the queries are the caller's");
+  if (memory_is_short) throw std::bad_alloc();
 }
 
 /// Queries and places in the memory of the space.
 template <class ExecutionSpace>
 void run(const ExecutionSpace& space, const MatchQueries& args, Token largest, std::int64_t count, bool portable) {
   if constexpr (is_host_space<ExecutionSpace>) {
-    if (!portable && args.block_tokens == 1) {
+    if (!portable && args.block_tokens == 1 && from_root(args.places, count)) {
       const auto bits = static_cast<unsigned>(std::bit_width(largest | 1U));
       if (args.trie.token_surprisal != nullptr)
-        return match_groups<ExecutionSpace, true, true>(space, args, bits, count);
-      if (args.trie.session != nullptr) return match_groups<ExecutionSpace, true, false>(space, args, bits, count);
-      return match_groups<ExecutionSpace, false, false>(space, args, bits, count);
+        return match_sorted<ExecutionSpace, true, true>(space, args, bits, count);
+      if (args.trie.session != nullptr) return match_sorted<ExecutionSpace, true, false>(space, args, bits, count);
+      return match_sorted<ExecutionSpace, false, false>(space, args, bits, count);
     }
   }
   Kokkos::parallel_for("seqkv::trie::match", Range<ExecutionSpace>(space, 0, count), args);
@@ -100,6 +115,7 @@ Result<void> match_checked(const ExecutionSpace& space, const DeviceTrie<Executi
   if (queries.size() != places.size()) {
     return Error(ErrorCode::invalid_argument, fmt::format("{} queries and {} places", queries.size(), places.size()));
   }
+  if (queries.size() > UINT32_MAX) return Error(ErrorCode::limit_exceeded, "more than 2^32 - 1 queries at once");
   if (block_tokens < 1) return Error(ErrorCode::invalid_argument, fmt::format("blocks of {} tokens", block_tokens));
   if constexpr (is_host_space<ExecutionSpace>) {
     static_assert(sizeof(Query) == sizeof(TokenSpan));
