@@ -166,6 +166,34 @@ TEST(TrieFile, RefusesWhatIsNoTrie) {
   EXPECT_CODE(Trie::open("/nonexistent/a.trie"), ErrorCode::file_not_found);
 }
 
+/// tests/data/tries: files of version 1 that open for ever, and refused-CODE-*.trie that never do.
+TEST(TrieFile, Goldens) {
+  int good = 0;
+  int refused = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(SEQKV_TEST_DATA "/tries")) {
+    const std::string name = entry.path().filename();
+    const auto opened = Trie::open(entry.path());
+    if (name.starts_with("refused-")) {
+      EXPECT_CODE(opened, static_cast<ErrorCode>(std::stoi(name.substr(8, 3))));
+      ++refused;
+    } else {
+      ASSERT_OK(opened);
+      walk(opened->view());
+      ++good;
+    }
+  }
+  EXPECT_EQ(good, 3);
+  EXPECT_EQ(refused, 11);
+  // What the good ones hold.
+  const test::Sequences sequences = {{1, 2, 3, 4}, {1, 2, 3, 5, 6}, {1, 2}, {9, 9, 9}};
+  const Kokkos::DefaultExecutionSpace space;
+  const Trie sessions = value_of(build_session_trie(space, test::sessions_of(sequences)));
+  EXPECT_TRUE(value_of(Trie::open(SEQKV_TEST_DATA "/tries/sessions.trie")) == sessions);
+  const Trie golden = value_of(Trie::open(SEQKV_TEST_DATA "/tries/windows.trie"));
+  EXPECT_GT(golden.shape().weights, 0U);
+  EXPECT_TRUE(value_of(with_weights(golden, {})) == value_of(build_window_trie(space, test::spans_of(sequences), 3)));
+}
+
 /// Numbers of 8 bytes, which only very large tries have.
 TEST(TrieFile, WideArraysReadAsNarrowOnes) {
   const Trie trie = small_trie(true, 1U << 20U);
