@@ -4,6 +4,7 @@
 // encode-tokens and decode-tokens.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "cli/command.hpp"
@@ -21,10 +22,13 @@ struct Arguments {
   bool fixed = false;
 };
 
-Result<TokenCoder> open_coder(const Arguments& arguments) {
+/// A coder for tokens up to `largest`, unless a vocabulary is given.
+Result<TokenCoder> open_coder(const Arguments& arguments, Token largest) {
   auto trie = Trie::open(arguments.trie);
   if (!trie) return std::move(trie).error();
-  auto coder = TokenCoder::create(std::move(*trie), arguments.coder);
+  TokenCoder::Options options = arguments.coder;
+  if (options.vocabulary == 0) options.vocabulary = std::max(largest, trie->shape().largest_token) + 1;
+  auto coder = TokenCoder::create(std::move(*trie), options);
   if (!coder) return std::move(coder).error().in_file(arguments.trie);
   return coder;
 }
@@ -45,10 +49,12 @@ Report report(const std::vector<std::vector<Token>>& sequences, std::size_t byte
 
 Result<int> encode(Arguments arguments, const Options& options) {
   arguments.coder.adaptive = !arguments.fixed;
-  auto coder = open_coder(arguments);
-  if (!coder) return std::move(coder).error();
   auto sequences = read_token_file(arguments.in);
   if (!sequences) return std::move(sequences).error();
+  Token largest = 0;
+  for (const auto& sequence : *sequences) largest = std::max(largest, std::ranges::max(sequence));
+  auto coder = open_coder(arguments, largest);
+  if (!coder) return std::move(coder).error();
   const double start = now();
   auto stream = coder->encode(Space(), std::vector<TokenSpan>(sequences->begin(), sequences->end()));
   if (!stream) return std::move(stream).error().in_file(arguments.in);
@@ -59,7 +65,7 @@ Result<int> encode(Arguments arguments, const Options& options) {
 }
 
 Result<int> decode(const Arguments& arguments, const Options& options) {
-  auto coder = open_coder(arguments);
+  auto coder = open_coder(arguments, 0);
   if (!coder) return std::move(coder).error();
   auto stream = load_token_stream(arguments.in);
   if (!stream) return std::move(stream).error();
@@ -83,7 +89,7 @@ Action declare_encode_tokens(CLI::App& app) {
   app.add_option("--block", arguments->coder.block_tokens,
                  "Code blocks of N tokens on their own, for random access (default: whole sequences)");
   app.add_option("--vocabulary", arguments->coder.vocabulary,
-                 "Tokens are below N (default: one above the largest of the trie)");
+                 "Tokens are below N (default: one above the largest of the trie and the sequences)");
   app.add_flag("--static", arguments->fixed, "Do not learn from the tokens coded so far (faster, more bits)");
   app.footer(
       "The same trie file decodes. Adaptive coding of whole sequences takes the fewest bits.\n"
