@@ -55,7 +55,7 @@ void sort_bucket(trie::WindowKey<Words>* from, trie::WindowKey<Words>* to, std::
   }
   // A digit such that a bucket has a few keys on average: fewer passes for large arrays, short tables for small ones.
   const int top = 64 - std::countl_zero(difference);
-  const int wanted = std::clamp(static_cast<int>(std::bit_width(count)) - 4, 4, most_digit_bits);
+  const int wanted = std::clamp(static_cast<int>(std::bit_width(count)) - 3, 4, most_digit_bits);
   const int bits = std::min(top, wanted);
   const int shift = top - bits;
   const std::uint32_t buckets = 1U << static_cast<unsigned>(bits);

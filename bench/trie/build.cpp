@@ -28,7 +28,7 @@ constexpr int depth = 8;
 constexpr Token vocabulary = 32'000;
 
 const std::vector<Token>& stream() {
-  static const std::vector<Token> tokens = markov_stream(windows, vocabulary, 0.93, 1);
+  static const std::vector<Token> tokens = markov_stream(windows, vocabulary, 0.95, 1);
   return tokens;
 }
 

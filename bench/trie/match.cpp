@@ -24,7 +24,7 @@ constexpr std::size_t depth = 8;
 constexpr std::size_t lookups = 1'000'000;
 
 const std::vector<Token>& stream() {
-  static const std::vector<Token> tokens = markov_stream(windows, 32'000, 0.93, 1);
+  static const std::vector<Token> tokens = markov_stream(windows, 32'000, 0.95, 1);
   return tokens;
 }
 
@@ -61,7 +61,7 @@ const Trie& window_trie() {
 
 void match_windows_found(benchmark::State& state) { match_all(state, window_trie(), queries_of(stream())); }
 void match_windows_mixed(benchmark::State& state) {
-  static const std::vector<Token> other = markov_stream(windows, 32'000, 0.93, 2);
+  static const std::vector<Token> other = markov_stream(windows, 32'000, 0.95, 2);
   match_all(state, window_trie(), queries_of(other));
 }
 

@@ -42,26 +42,25 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-/// A text of `vocabulary` tokens with Zipf frequencies (exponent 1). With probability `follow` a token is one of 32
-/// successors of the two before it, themselves with Zipf frequencies: an order-2 Markov chain, which repeats n-grams as
-/// texts do.
+/// A text of `vocabulary` tokens with Zipf frequencies (exponent 1). With probability `follow` a token is one of 16
+/// successors of the one before it, themselves with Zipf frequencies (exponent 1.5): a Markov chain, which repeats
+/// n-grams as texts do. 4 M tokens of 32,000 at 0.95: the windows of 8 tokens have 3.16 different prefixes each.
 inline std::vector<Token> markov_stream(std::size_t count, Token vocabulary, double follow, std::uint64_t seed) {
   Random random(seed);
   const Zipf frequency(vocabulary, 1.0);
-  const Zipf successor(32, 1.5);
+  const Zipf successor(16, 1.5);
   std::vector<Token> tokens(count);
-  std::uint64_t context = 0;
+  Token before = 0;
   for (Token& token : tokens) {
     double uniform = random.uniform();
     if (uniform < follow) {
-      std::uint64_t hash = context * 0x9e3779b97f4a7c15U + successor(random.uniform()) * 0xc2b2ae3d27d4eb4fU;
+      std::uint64_t hash = before * 0x9e3779b97f4a7c15U + successor(random.uniform()) * 0xc2b2ae3d27d4eb4fU;
       hash = (hash ^ hash >> 29U) * 0xbf58476d1ce4e5b9U;
       uniform = static_cast<double>(hash >> 11U) * 0x1p-53;
     } else {
       uniform = random.uniform();
     }
-    token = frequency(uniform);
-    context = context << 32U | token;
+    before = token = frequency(uniform);
   }
   return tokens;
 }

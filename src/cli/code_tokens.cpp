@@ -52,7 +52,9 @@ Result<int> encode(Arguments arguments, const Options& options) {
   auto sequences = read_token_file(arguments.in);
   if (!sequences) return std::move(sequences).error();
   Token largest = 0;
-  for (const auto& sequence : *sequences) largest = std::max(largest, std::ranges::max(sequence));
+  for (const auto& sequence : *sequences) {
+    for (const Token token : sequence) largest = std::max(largest, token);
+  }
   auto coder = open_coder(arguments, largest);
   if (!coder) return std::move(coder).error();
   const double start = now();
