@@ -40,6 +40,9 @@ COMMANDS = {
     "ls": "--store",
     "inspect": "frame --store --session",
     "verify": "frame --store",
+    "trie": "build remove match stats probability distance",
+    "encode-tokens": "--trie --tokens --out --block --vocabulary --static",
+    "decode-tokens": "--trie in --out",
 }
 
 
