@@ -74,7 +74,9 @@ trie::WindowKey<Words>* sort_keys(const ExecutionSpace& space, const trie::KeyFo
                                   trie::WindowKey<Words>* keys, trie::WindowKey<Words>* scratch, std::int64_t count) {
   using Memory = typename ExecutionSpace::memory_space;
   using Range = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
-  const std::int64_t piece_keys = std::max<std::int64_t>(1024, count / (16 * space.concurrency()) + 1);
+  constexpr std::int64_t most_pieces = 1 << 16;
+  const std::int64_t wanted = std::min(most_pieces, 16 * std::int64_t{space.concurrency()});
+  const std::int64_t piece_keys = std::max<std::int64_t>(1024, count / wanted + 1);
   const std::int64_t pieces = (count + piece_keys - 1) / piece_keys;
   const Kokkos::View<std::uint32_t*, Memory> places(
       Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "seqkv::trie::digits"), digits * pieces);

@@ -16,8 +16,10 @@ namespace {
 
 constexpr double one = 65536.0;
 
+/// The most for what is no number, too.
 std::uint32_t rounded(double bits) {
-  return static_cast<std::uint32_t>(std::clamp(bits * one + 0.5, 0.0, static_cast<double>(UINT32_MAX)));
+  const double units = std::max(bits * one + 0.5, 0.0);
+  return units < static_cast<double>(UINT32_MAX) ? static_cast<std::uint32_t>(units) : UINT32_MAX;
 }
 
 template <class ExecutionSpace>

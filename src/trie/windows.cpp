@@ -66,7 +66,8 @@ Result<Extent> extent_of(std::span<const TokenSpan> sequences) {
     extent.largest = std::max(extent.largest, largest);
     extent.windows += std::ssize(sequences[i]);
   }
-  if (extent.windows > limits::max_windows) {
+  // Places of windows and of the ends of sequences are numbers of 32 bits.
+  if (extent.windows > limits::max_windows || extent.windows + std::ssize(sequences) > UINT32_MAX) {
     return Error(ErrorCode::limit_exceeded, fmt::format("{} windows are more than {} in one build; merge several tries",
                                                         extent.windows, limits::max_windows));
   }
@@ -118,8 +119,7 @@ class WindowBuilder {
     symbols.to_device(space_, count);
     keys_ = SpaceArray<Key>(count);
     SpaceArray<Key> scratch(count);
-    const std::int64_t pieces =
-        std::max<std::int64_t>(1, std::min(count / 256, 64 * std::int64_t{space_.concurrency()}));
+    const std::int64_t pieces = pieces_of(count);
     Kokkos::parallel_for("seqkv::trie::pack_windows", Range(space_, 0, pieces),
                          kokkos::PackWindows<Words>{format_, symbols.device(), count, pieces, keys_.data()});
     sorted_ = kokkos::sort_keys(space_, format_, keys_.data(), scratch.data(), count);
@@ -128,11 +128,17 @@ class WindowBuilder {
     space_.fence("seqkv::trie::sort: the symbols are local");
   }
 
+  /// Of `count` keys: enough for all threads, not so many that what is kept of each matters.
+  std::int64_t pieces_of(std::int64_t count) const {
+    constexpr std::int64_t most = 1 << 16;
+    return std::clamp<std::int64_t>(count / 64, 1, std::min(most, 64 * std::int64_t{space_.concurrency()}));
+  }
+
   void find_windows() {
     trie_.format = format_;
     trie_.keys = sorted_;
     trie_.windows = extent_.windows;
-    trie_.pieces = std::max<std::int64_t>(1, std::min(extent_.windows / 64, 64 * std::int64_t{space_.concurrency()}));
+    trie_.pieces = pieces_of(extent_.windows);
     heads_.reserve("seqkv::trie::heads", trie_.pieces);
     trie_.heads = heads_.device();
     over_pieces("seqkv::trie::count_heads", kokkos::CountHeads<Words>{trie_});

@@ -5,11 +5,14 @@
 Needs nothing but the standard library (and pytest).
 """
 
+import array
 import math
 import random
+import resource
+import struct
 
 import pytest
-from support import BAD_INPUT, CORRUPT, MODEL, NOT_FOUND, USAGE, refused, run, write_json_lines
+from support import BAD_INPUT, CORRUPT, MODEL, NOT_FOUND, RESOURCES, USAGE, refused, run, write_json_lines
 
 
 def similar(count, longest, vocabulary, seed):
@@ -175,3 +178,20 @@ def test_what_is_refused(stored, tmp_path):
         (tmp_path / "short").write_bytes(bytes_of[:-9])
         command = ["trie", "stats", "--trie"] if good == trie else ["decode-tokens", "--out", out, "--trie", counts]
         refused(CORRUPT, *command, tmp_path / "short", names=["short"])
+
+
+def test_memory_short_of_supply(tmp_path):
+    count = 3_000_000
+    numbers = random.Random(1)
+    header = f"{{'descr': '<i4', 'fortran_order': False, 'shape': ({count},), }}".ljust(117) + "\n"
+    tokens = array.array("i", (numbers.randrange(32000) for _ in range(count)))
+    (tmp_path / "t.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + tokens.tobytes()
+    )
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_AS, (180 << 20, 180 << 20))
+
+    command = ["trie", "build", "--tokens", tmp_path / "t.npy", "--windows", 8, "--out", tmp_path / "t.trie"]
+    refused(RESOURCES, *command, "--threads", 1, names=["memory"], preexec_fn=limited)
+    assert not (tmp_path / "t.trie").exists()
