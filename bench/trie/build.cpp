@@ -17,6 +17,7 @@
 #include "seqkv/trie.hpp"
 #include "support/value.hpp"
 #include "trie/streams.hpp"
+#include "trie/windows.hpp"
 
 namespace seqkv::bench {
 namespace {
@@ -70,6 +71,13 @@ void build_windows(benchmark::State& state) {
       static_cast<double>(shape.nodes + shape.label_tokens) / static_cast<double>(windows);
   state.counters["bytes_per_node"] = static_cast<double>(bytes) / static_cast<double>(shape.nodes);
   state.counters["peak_bytes_per_window"] = (peak_bytes() - before) / static_cast<double>(windows);
+}
+
+/// By the portable kernels alone.
+void build_windows_portable(benchmark::State& state) {
+  const std::vector<TokenSpan> sequences = {stream()};
+  for (auto _ : state) benchmark::DoNotOptimize(value_of(trie::build_window_trie_portable(Space(), sequences, depth)));
+  report(state, windows, "windows_per_s");
 }
 
 /// A node has a map of its children.
@@ -149,6 +157,7 @@ void build_sessions(benchmark::State& state) {
 }
 
 BENCHMARK(build_windows)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(build_windows_portable)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(build_windows_hash)->Unit(benchmark::kMillisecond)->Iterations(1)->UseRealTime();
 BENCHMARK(build_windows_map)->Unit(benchmark::kMillisecond)->Iterations(1)->UseRealTime();
 BENCHMARK(build_sessions)->Unit(benchmark::kMillisecond)->Arg(250)->Arg(1'000)->Arg(10'000)->Arg(25'000)->UseRealTime();

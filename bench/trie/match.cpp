@@ -12,6 +12,7 @@
 
 #include "seqkv/trie_match.hpp"
 #include "support/value.hpp"
+#include "trie/match.hpp"
 #include "trie/streams.hpp"
 
 namespace seqkv::bench {
@@ -39,13 +40,14 @@ void report(benchmark::State& state, std::size_t count) {
       benchmark::Counter(static_cast<double>(count), benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void match_all(benchmark::State& state, const Trie& trie, const std::vector<TokenSpan>& queries) {
+void match_all(benchmark::State& state, const Trie& trie, const std::vector<TokenSpan>& queries,
+               decltype(&match<Space>) matcher = &match<Space>) {
   const auto device = value_of(DeviceTrie<Space>::create(Space(), trie));
   std::vector<TrieCursor> places(queries.size());
   std::uint64_t tokens = 0;
   for (auto _ : state) {
     std::ranges::fill(places, TrieCursor());
-    check(match(Space(), device, queries, places));
+    check(matcher(Space(), device, queries, places, 1));
   }
   for (const TrieCursor& place : places) tokens += place.depth;
   report(state, queries.size());
@@ -60,6 +62,9 @@ const Trie& window_trie() {
 }
 
 void match_windows_found(benchmark::State& state) { match_all(state, window_trie(), queries_of(stream())); }
+void match_windows_portable(benchmark::State& state) {
+  match_all(state, window_trie(), queries_of(stream()), &trie::match_portable<Space>);
+}
 void match_windows_mixed(benchmark::State& state) {
   static const std::vector<Token> other = markov_stream(windows, 32'000, 0.95, 2);
   match_all(state, window_trie(), queries_of(other));
@@ -122,6 +127,7 @@ void match_sessions(benchmark::State& state) {
 }
 
 BENCHMARK(match_windows_found)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(match_windows_portable)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(match_windows_mixed)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(match_windows_hash_map)->Unit(benchmark::kMillisecond)->Iterations(1)->UseRealTime();
 BENCHMARK(match_windows_one_probe)->Unit(benchmark::kMillisecond)->UseRealTime();
