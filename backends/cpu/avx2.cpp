@@ -9,11 +9,22 @@
 #include "backends/cpu/gemm.hpp"
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/norm.hpp"
+#include "backends/cpu/rans_decode.hpp"
+#include "backends/cpu/rans_encode.hpp"
 #include "backends/cpu/rope.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
 extern const Kernels table;
-const Kernels table = {"avx2", gemm_panel, norm_rows, gated_rows, rope_rows, attention_block};
+const Kernels table = {
+    .name = "avx2",
+    .gemm_panel = gemm_panel,
+    .norm_rows = norm_rows,
+    .gated_rows = gated_rows,
+    .rope_rows = rope_rows,
+    .attention_block = attention_block,
+    .rans_decode = {rans_decode, rans_decode_without_gather},
+    .rans_encode = {rans_encode, rans_encode_without_gather},
+};
 
 }  // namespace seqkv::cpu::SEQKV_ISA

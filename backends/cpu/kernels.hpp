@@ -2,11 +2,12 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Kernels of the forward pass for particular CPU instruction sets, chosen at run time.
+/// Kernels for particular CPU instruction sets, chosen at run time.
 #pragma once
 
 #include <cstdint>
 
+#include "codec/entropy/rans.hpp"
 #include "model/kernels.hpp"
 
 namespace seqkv::cpu {
@@ -19,6 +20,14 @@ struct AttentionBlock {
   std::int64_t first_head, last_head;  ///< query heads
 };
 
+/// A kernel that looks tables up: with the machine's gather instructions, and with scalar loads. Some machines have slow
+/// gathers; the results are the same.
+template <class Function>
+struct Lookups {
+  Function* with_gather;
+  Function* without_gather;
+};
+
 struct Kernels {
   const char* name;
   void (*gemm_panel)(const kernels::Gemm&, std::int64_t panel, std::int64_t first_row, std::int64_t last_row);
@@ -26,6 +35,9 @@ struct Kernels {
   void (*gated_rows)(const kernels::GatedActivation&, std::int64_t first, std::int64_t last);
   void (*rope_rows)(const kernels::Rope&, std::int64_t first, std::int64_t last);
   void (*attention_block)(const kernels::Attention&, const AttentionBlock&);
+  /// Streams as they are in codec/entropy/rans.hpp.
+  Lookups<void(const codec::rans::DecodeTables&, codec::rans::Stream*, std::int64_t count)> rans_decode;
+  Lookups<void(const codec::rans::EncodeTables&, codec::rans::Stream*, std::int64_t count)> rans_encode;
 };
 
 /// The best kernels this machine can run, or null where only the portable ones fit. The environment variable

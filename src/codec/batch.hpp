@@ -14,16 +14,6 @@
 
 namespace seqkv::codec {
 
-/// One sub-block's work; pointers are to memory of the execution space.
-struct Task {
-  Subblock subblock;
-  std::uint64_t number = 0;     ///< 2 * layer + kind
-  std::byte* values = nullptr;  ///< encode reads them, decode writes them
-  std::byte* coded = nullptr;   ///< encode writes up to kernel.size(), decode reads `bytes`
-  std::int64_t bytes = 0;       ///< of `coded`; encode sets it, or not_codable
-  bool raw = false;             ///< decode: `coded` holds the values
-};
-
 template <class ExecutionSpace>
 using Tasks = Mirrored<ExecutionSpace, Task>;
 

@@ -29,4 +29,14 @@ struct Subblock {
 /// A kernel returns this instead of a size when it cannot code a sub-block, which is then stored raw.
 inline constexpr std::int64_t not_codable = -1;
 
+/// One sub-block's work; pointers are to memory of the execution space.
+struct Task {
+  Subblock subblock;
+  std::uint64_t number = 0;     ///< 2 * layer + kind
+  std::byte* values = nullptr;  ///< encode reads them, decode writes them
+  std::byte* coded = nullptr;   ///< encode writes up to kernel.size(), decode reads `bytes`
+  std::int64_t bytes = 0;       ///< of `coded`; encode sets it, or not_codable
+  bool raw = false;             ///< decode: `coded` holds the values
+};
+
 }  // namespace seqkv::codec

@@ -34,7 +34,15 @@ PUBLIC = {
 }
 AREA_OF_HEADER = {name: area for area, names in PUBLIC.items() for name in names.split()}
 # What a kernel knows of its caller: the arguments, and the layout it writes.
-CONTRACTS = {"model/kernels.hpp", "codec/subblock.hpp", "trie/image.hpp", "trie/window_key.hpp", "seqkv/trie_view.hpp"}
+CONTRACTS = {
+    "model/kernels.hpp",
+    "codec/entropy/rans.hpp",
+    "codec/lossless/layout.hpp",
+    "codec/subblock.hpp",
+    "trie/image.hpp",
+    "trie/window_key.hpp",
+    "seqkv/trie_view.hpp",
+}
 
 VENDOR = re.compile(r"(immintrin|x86intrin|arm_neon|cuda\w*|cub/.*|hip/.*)(\.h|\.hpp|\.cuh)?$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]', re.MULTILINE)

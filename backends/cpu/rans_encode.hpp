@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Encoding a batch of rANS streams, as rans_decode.hpp decodes them: from the last symbol to the first.
+#pragma once
+
+#include "backends/cpu/rans_vectors.hpp"
+
+namespace seqkv::cpu::SEQKV_ISA {
+
+template <template <int> class Gather>
+class RansEncoder {
+ public:
+  RansEncoder(const rans::EncodeTables& tables, rans::Stream* streams, std::int64_t count)
+      : codes_(tables.codes), waiting_(streams), end_(streams + count) {}
+
+  void run() {
+    for (int i = 0; i < width; ++i) take_stream(i);
+    while (const std::int64_t groups = fewest_groups()) {
+      encode_groups(groups);
+      for (int i = 0; i < width; ++i) {
+        if (stream_[i] == nullptr) continue;
+        groups_[i] -= groups;
+        if (groups_[i] == 0) next_run(i);
+        if (stream_[i] == nullptr) take_stream(i);
+      }
+    }
+  }
+
+ private:
+  static constexpr int registers = 4;
+  static constexpr int width = registers * register_streams;
+  static_assert(sizeof(rans::Code) == 8 && offsetof(rans::Code, start) == 2 && offsetof(rans::Code, reciprocal) == 4);
+
+  // ---- streams come and go ------------------------------------------------------------------------------------
+
+  /// Puts the next stream that has whole groups into place i; leaves it empty if there is none.
+  void take_stream(int i) {
+    stream_[i] = nullptr;
+    while (stream_[i] == nullptr && waiting_ != end_) {
+      stream_[i] = waiting_++;
+      run_[i] = stream_[i]->run_count;
+      words_[i] = stream_[i]->coded;
+      for (auto& x : state_[i]) x = rans::lower_bound;
+      next_run(i);
+    }
+  }
+
+  /// To the run before this one that has whole groups; closes the stream if there is none.
+  void next_run(int i) {
+    while (run_[i] > 0) {
+      const rans::Run& run = stream_[i]->runs[--run_[i]];
+      groups_[i] = run.count / rans::group;
+      symbols_[i] = run.symbols + groups_[i] * rans::group;
+      for (auto& lane : table_[i]) lane = static_cast<std::uint32_t>(run.table * rans::symbols);
+      if (const std::int64_t rest = run.count % rans::group; rest > 0) {
+        encode_rest(i, codes_ + run.table * rans::symbols, rest);
+      }
+      if (groups_[i] > 0) return;
+    }
+    close(i);
+  }
+
+  void encode_rest(int i, const rans::Code* codes, std::int64_t count) {
+    rans::Encoder scalar = scalar_of(i);
+    scalar.encode_some(codes, symbols_[i], count);
+    __builtin_memcpy(state_[i], scalar.state, sizeof(scalar.state));
+    words_[i] = scalar.next;
+  }
+
+  /// Leaves place i empty.
+  void close(int i) {
+    rans::Encoder scalar = scalar_of(i);
+    std::byte* first = scalar.finish();
+    stream_[i]->bytes = stream_[i]->coded - first;
+    stream_[i]->coded = first;
+    stream_[i] = nullptr;
+  }
+
+  rans::Encoder scalar_of(int i) const {
+    rans::Encoder scalar;
+    __builtin_memcpy(scalar.state, state_[i], sizeof(scalar.state));
+    scalar.next = words_[i];
+    return scalar;
+  }
+
+  // ---- all streams together ------------------------------------------------------------------------------------
+
+  /// As in the decoder: places without a stream repeat what another does.
+  std::int64_t fewest_groups() {
+    std::int64_t fewest = 0;
+    int some = 0;
+    for (int i = 0; i < width; ++i) {
+      if (stream_[i] == nullptr) continue;
+      if (fewest == 0 || groups_[i] < fewest) fewest = groups_[i];
+      some = i;
+    }
+    for (int i = 0; fewest > 0 && i < width; ++i) {
+      if (stream_[i] != nullptr) continue;
+      __builtin_memcpy(state_[i], state_[some], sizeof(state_[i]));
+      __builtin_memcpy(table_[i], table_[some], sizeof(table_[i]));
+      words_[i] = words_[some];
+      symbols_[i] = symbols_[some];
+    }
+    return fewest;
+  }
+
+  void encode_groups(std::int64_t groups) {
+    Register state[registers];
+    Register table[registers];
+    std::byte* words[width];
+#pragma GCC unroll 8
+    for (int r = 0; r < registers; ++r) {
+      state[r] = load_register(state_[r * register_streams]);
+      table[r] = load_register(table_[r * register_streams]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < width; ++i) words[i] = words_[i];
+
+    for (std::int64_t g = 1; g <= groups; ++g) {
+      Register symbols[registers];
+#pragma GCC unroll 8
+      for (int r = 0; r < registers; ++r) {
+        symbols[r] = load_group(symbols_ + r * register_streams, -g * rans::group);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < registers; ++r) {
+        encode_step(state[r], shift_right<24>(symbols[r]), table[r], words + r * register_streams);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < registers; ++r) {
+        encode_step(state[r], bit_and(shift_right<16>(symbols[r]), low_byte()), table[r], words + r * register_streams);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < registers; ++r) {
+        encode_step(state[r], bit_and(shift_right<8>(symbols[r]), low_byte()), table[r], words + r * register_streams);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < registers; ++r) {
+        encode_step(state[r], bit_and(symbols[r], low_byte()), table[r], words + r * register_streams);
+      }
+    }
+
+#pragma GCC unroll 8
+    for (int r = 0; r < registers; ++r) store_register(state_[r * register_streams], state[r]);
+#pragma GCC unroll 16
+    for (int i = 0; i < width; ++i) {
+      words_[i] = words[i];
+      symbols_[i] -= groups * rans::group;
+    }
+  }
+
+  static SEQKV_INLINE Register low_byte() { return broadcast_u32(0xff); }
+
+  SEQKV_INLINE void encode_step(Register& state, Register symbol, Register table, std::byte** words) const {
+    const Register index = bit_or(symbol, table);
+    const Register code = Gather<2>::from(codes_, index);
+    const Register reciprocal = Gather<2>::from(&codes_->reciprocal, index);
+    const Register frequency = bit_and(code, broadcast_u32(0xffff));
+    make_room(state, frequency, words);
+    state = add_symbol(state, frequency, shift_right<16>(code), reciprocal);
+  }
+
+  alignas(64) std::uint32_t state_[width][rans::lanes];
+  alignas(64) std::uint32_t table_[width][rans::lanes];  ///< first code of the run's table, in every lane
+  std::byte* words_[width];
+  const std::uint8_t* symbols_[width];
+  std::int64_t groups_[width];  ///< left in the run
+  rans::Stream* stream_[width];
+  std::int64_t run_[width];
+
+  const rans::Code* codes_;
+  rans::Stream* waiting_;
+  rans::Stream* end_;
+};
+
+inline void rans_encode(const rans::EncodeTables& tables, rans::Stream* streams, std::int64_t count) {
+  RansEncoder<HardwareGather>(tables, streams, count).run();
+}
+
+inline void rans_encode_without_gather(const rans::EncodeTables& tables, rans::Stream* streams, std::int64_t count) {
+  RansEncoder<ScalarGather>(tables, streams, count).run();
+}
+
+}  // namespace seqkv::cpu::SEQKV_ISA
