@@ -8,9 +8,8 @@
 #include "backends/cpu/attention.hpp"
 #include "backends/cpu/gemm.hpp"
 #include "backends/cpu/kernels.hpp"
+#include "backends/cpu/lossless.hpp"
 #include "backends/cpu/norm.hpp"
-#include "backends/cpu/rans_decode.hpp"
-#include "backends/cpu/rans_encode.hpp"
 #include "backends/cpu/rope.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
@@ -25,6 +24,9 @@ const Kernels table = {
     .attention_block = attention_block,
     .rans_decode = {rans_decode, rans_decode_without_gather},
     .rans_encode = {rans_encode, rans_encode_without_gather},
+    .lossless_memory = lossless_memory,
+    .lossless_encode = {lossless_encode, lossless_encode_without_gather},
+    .lossless_decode = {lossless_decode, lossless_decode_without_gather},
 };
 
 }  // namespace seqkv::cpu::SEQKV_ISA

@@ -3,9 +3,11 @@
 
 #include "backends/cpu/kernels.hpp"
 
-#include <array>
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "seqkv/backends.hpp"
 
@@ -47,6 +49,53 @@ const Kernels* kernels() {
     return nullptr;
   }();
   return chosen;
+}
+
+namespace {
+
+/// Seconds that decoding a few short streams takes at best.
+double decoding_time(const Kernels& kernels, bool gather) {
+  using namespace codec::rans;
+  constexpr std::int64_t length = 2048;
+  constexpr std::int64_t count = 10;
+  std::uint16_t frequencies[symbols] = {};
+  for (int s = 0; s < 16; ++s) frequencies[s] = total / 16;
+  std::vector<Slot> slots(total);
+  std::vector<Code> codes(symbols);
+  Intervals intervals;
+  fill_slots(frequencies, slots.data());
+  fill_codes(frequencies, codes.data());
+  fill_intervals(frequencies, intervals);
+  std::vector<std::uint8_t> numbers(length * count);
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<std::uint8_t>(i * 2654435761U >> 28U & 15U);
+  std::vector<std::byte> rooms(count * most_bytes(length));
+  std::vector<Run> runs;
+  std::vector<Stream> streams;
+  for (std::int64_t i = 0; i < count; ++i) runs.push_back({&numbers[i * length], length, 0});
+  for (std::int64_t i = 0; i < count; ++i) {
+    streams.push_back({&runs[i], 1, rooms.data() + (i + 1) * most_bytes(length), 0});
+  }
+  kernels.rans_encode.without_gather({codes.data(), &intervals}, streams.data(), count);
+  auto* decode = gather ? kernels.rans_decode.with_gather : kernels.rans_decode.without_gather;
+  double best = 1;
+  for (int round = 0; round < 4; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    decode({slots.data(), &intervals}, streams.data(), count);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+}  // namespace
+
+bool gather_is_fast() {
+  static const bool fast = [] {
+    const char* wanted = std::getenv("SEQKV_GATHER");
+    if (wanted != nullptr && *wanted != '\0') return std::string_view(wanted) != "off";
+    const Kernels* best = kernels();
+    return best == nullptr || decoding_time(*best, true) <= decoding_time(*best, false);
+  }();
+  return fast;
 }
 
 }  // namespace seqkv::cpu

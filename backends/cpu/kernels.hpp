@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "codec/entropy/rans.hpp"
+#include "codec/subblock.hpp"
 #include "model/kernels.hpp"
 
 namespace seqkv::cpu {
@@ -20,12 +21,18 @@ struct AttentionBlock {
   std::int64_t first_head, last_head;  ///< query heads
 };
 
-/// A kernel that looks tables up: with the machine's gather instructions, and with scalar loads. Some machines have slow
-/// gathers; the results are the same.
+/// Whether this machine's gathers are worth using, measured once; SEQKV_GATHER (on, off) overrules.
+bool gather_is_fast();
+
+/// A kernel that looks tables up: with the machine's gather instructions, and with scalar loads. Some machines have
+/// slow gathers; the results are the same.
 template <class Function>
 struct Lookups {
   Function* with_gather;
   Function* without_gather;
+
+  /// The faster one on this machine.
+  Function* best() const { return gather_is_fast() ? with_gather : without_gather; }
 };
 
 struct Kernels {
@@ -38,6 +45,10 @@ struct Kernels {
   /// Streams as they are in codec/entropy/rans.hpp.
   Lookups<void(const codec::rans::DecodeTables&, codec::rans::Stream*, std::int64_t count)> rans_decode;
   Lookups<void(const codec::rans::EncodeTables&, codec::rans::Stream*, std::int64_t count)> rans_encode;
+  /// Several tasks of one dtype at a time, with 64-byte aligned memory of this many bytes.
+  std::int64_t (*lossless_memory)(std::int64_t tasks, std::int64_t heads, std::int64_t values);
+  Lookups<void(codec::Task*, std::int64_t count, std::byte* memory)> lossless_encode;
+  Lookups<void(codec::Task*, std::int64_t count, std::byte* memory)> lossless_decode;
 };
 
 /// The best kernels this machine can run, or null where only the portable ones fit. The environment variable

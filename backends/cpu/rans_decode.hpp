@@ -7,20 +7,22 @@
 /// (codec/entropy/rans.hpp), which takes what is left of a group at the end of a run.
 #pragma once
 
-#include "backends/cpu/rans_vectors.hpp"
+#include <type_traits>
+
+#include "backends/cpu/rans_lookup.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
-template <template <int> class Gather>
+template <class Gather>
 class RansDecoder {
  public:
   RansDecoder(const rans::DecodeTables& tables, rans::Stream* streams, std::int64_t count)
-      : slots_(tables.slots), waiting_(streams), end_(streams + count) {}
+      : tables_(tables), waiting_(streams), end_(streams + count) {}
 
   void run() {
     for (int i = 0; i < width; ++i) take_stream(i);
     while (const std::int64_t groups = fewest_groups()) {
-      const std::int64_t done = decode_groups(groups);
+      const std::int64_t done = decode(groups);
       for (int i = 0; i < width; ++i) {
         if (stream_[i] == nullptr) continue;
         groups_[i] -= done;
@@ -69,7 +71,7 @@ class RansDecoder {
     const rans::Run& run = stream_[i]->runs[run_[i]];
     symbols_[i] = run.symbols;
     groups_[i] = run.count / rans::group;
-    for (auto& lane : table_[i]) lane = static_cast<std::uint32_t>(run.table * rans::total);
+    table_[i / register_streams].number[i % register_streams] = run.table;
   }
 
   /// No whole group is left of the run: decodes the rest, and goes to the next run that has one, or the next stream.
@@ -77,7 +79,7 @@ class RansDecoder {
     while (groups_[i] == 0) {
       const rans::Run& run = stream_[i]->runs[run_[i]];
       if (const std::int64_t rest = run.count % rans::group; rest > 0) {
-        if (!decode_rest(i, slots_ + run.table * rans::total, rest)) return close(i, false);
+        if (!decode_rest(i, tables_.slots + run.table * rans::total, rest)) return close(i, false);
       }
       if (++run_[i] == stream_[i]->run_count) return close(i, true);
       open_run(i);
@@ -131,7 +133,8 @@ class RansDecoder {
     for (int i = 0; fewest > 0 && i < width; ++i) {
       if (stream_[i] != nullptr) continue;
       __builtin_memcpy(state_[i], state_[some], sizeof(state_[i]));
-      __builtin_memcpy(table_[i], table_[some], sizeof(table_[i]));
+      table_[i / register_streams].number[i % register_streams] =
+          table_[some / register_streams].number[some % register_streams];
       words_[i] = words_[some];
       limit_[i] = limit_[some];
       symbols_[i] = symbols_[some];
@@ -139,21 +142,31 @@ class RansDecoder {
     return fewest;
   }
 
+  std::int64_t decode(std::int64_t groups) {
+#if defined(__AVX512F__)
+    if constexpr (!std::is_same_v<Gather, HardwareGather>) {
+      bool fits = true;
+      for (const auto& tables : table_) fits = fits && IntervalLookup::fits(tables_, tables);
+      if (fits) return decode_groups<IntervalLookup>(groups);
+    }
+#endif
+    return decode_groups<SlotLookup<Gather>>(groups);
+  }
+
   /// Decodes up to `groups` groups of every stream, fewer if one comes near the end of its words; returns how many.
+  template <class Lookup>
   std::int64_t decode_groups(std::int64_t groups) {
     Register state[registers];
-    Register table[registers];
+    Lookup lookup[registers];
     const std::byte* words[width];
 #pragma GCC unroll 8
     for (int r = 0; r < registers; ++r) {
       state[r] = load_register(state_[r * register_streams]);
-      table[r] = load_register(table_[r * register_streams]);
+      lookup[r].use(tables_, table_[r]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < width; ++i) words[i] = words_[i];
 
-    const Register top_byte = broadcast_u32(0xff000000U);
-    const Register slot_bits = broadcast_u32(rans::total - 1);
     std::int64_t done = 0;
     bool more = true;
     while (more) {
@@ -162,11 +175,9 @@ class RansDecoder {
       for (int step = 0; step < rans::steps; ++step) {
 #pragma GCC unroll 8
         for (int r = 0; r < registers; ++r) {
-          const Register index = bit_or(bit_and(state[r], slot_bits), table[r]);
-          const Register slot = Gather<1>::from(slots_, index);
-          const Register symbol = bit_and(slot, top_byte);
-          symbols[r] = step == 0 ? symbol : bit_or(shift_right<8>(symbols[r]), symbol);
-          advance_states(state[r], slot, words + r * register_streams);
+          const Found found = lookup[r].find(state[r]);
+          symbols[r] = step == 0 ? found.symbol : bit_or(shift_right<8>(symbols[r]), found.symbol);
+          advance_states(state[r], found.frequency, found.offset, words + r * register_streams);
         }
       }
 #pragma GCC unroll 8
@@ -189,7 +200,7 @@ class RansDecoder {
   }
 
   alignas(64) std::uint32_t state_[width][rans::lanes];
-  alignas(64) std::uint32_t table_[width][rans::lanes];  ///< first slot of the run's table, in every lane
+  TablesOfRegister table_[registers];
   const std::byte* words_[width];
   const std::byte* limit_[width];  ///< beyond it there are not words enough for a group without looking
   const std::byte* words_end_[width];
@@ -200,7 +211,7 @@ class RansDecoder {
   bool in_tail_[width];
   std::byte tail_[width][2 * (most_read + load_slack)];
 
-  const rans::Slot* slots_;
+  rans::DecodeTables tables_;
   rans::Stream* waiting_;
   rans::Stream* end_;
 };

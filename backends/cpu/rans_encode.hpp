@@ -5,20 +5,20 @@
 /// Encoding a batch of rANS streams, as rans_decode.hpp decodes them: from the last symbol to the first.
 #pragma once
 
-#include "backends/cpu/rans_vectors.hpp"
+#include "backends/cpu/rans_lookup.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
-template <template <int> class Gather>
+template <class Gather>
 class RansEncoder {
  public:
   RansEncoder(const rans::EncodeTables& tables, rans::Stream* streams, std::int64_t count)
-      : codes_(tables.codes), waiting_(streams), end_(streams + count) {}
+      : tables_(tables), waiting_(streams), end_(streams + count) {}
 
   void run() {
     for (int i = 0; i < width; ++i) take_stream(i);
     while (const std::int64_t groups = fewest_groups()) {
-      encode_groups(groups);
+      encode(groups);
       for (int i = 0; i < width; ++i) {
         if (stream_[i] == nullptr) continue;
         groups_[i] -= groups;
@@ -31,7 +31,6 @@ class RansEncoder {
  private:
   static constexpr int registers = 4;
   static constexpr int width = registers * register_streams;
-  static_assert(sizeof(rans::Code) == 8 && offsetof(rans::Code, start) == 2 && offsetof(rans::Code, reciprocal) == 4);
 
   // ---- streams come and go ------------------------------------------------------------------------------------
 
@@ -53,9 +52,9 @@ class RansEncoder {
       const rans::Run& run = stream_[i]->runs[--run_[i]];
       groups_[i] = run.count / rans::group;
       symbols_[i] = run.symbols + groups_[i] * rans::group;
-      for (auto& lane : table_[i]) lane = static_cast<std::uint32_t>(run.table * rans::symbols);
+      table_[i / register_streams].number[i % register_streams] = run.table;
       if (const std::int64_t rest = run.count % rans::group; rest > 0) {
-        encode_rest(i, codes_ + run.table * rans::symbols, rest);
+        encode_rest(i, tables_.codes + run.table * rans::symbols, rest);
       }
       if (groups_[i] > 0) return;
     }
@@ -99,21 +98,32 @@ class RansEncoder {
     for (int i = 0; fewest > 0 && i < width; ++i) {
       if (stream_[i] != nullptr) continue;
       __builtin_memcpy(state_[i], state_[some], sizeof(state_[i]));
-      __builtin_memcpy(table_[i], table_[some], sizeof(table_[i]));
+      table_[i / register_streams].number[i % register_streams] =
+          table_[some / register_streams].number[some % register_streams];
       words_[i] = words_[some];
       symbols_[i] = symbols_[some];
     }
     return fewest;
   }
 
+  void encode(std::int64_t groups) {
+#if defined(__AVX512F__)
+    bool fits = true;
+    for (const auto& tables : table_) fits = fits && CodePermute::fits(tables_, tables);
+    if (fits) return encode_groups<CodePermute>(groups);
+#endif
+    encode_groups<CodeLookup<Gather>>(groups);
+  }
+
+  template <class Lookup>
   void encode_groups(std::int64_t groups) {
     Register state[registers];
-    Register table[registers];
+    Lookup lookup[registers];
     std::byte* words[width];
 #pragma GCC unroll 8
     for (int r = 0; r < registers; ++r) {
       state[r] = load_register(state_[r * register_streams]);
-      table[r] = load_register(table_[r * register_streams]);
+      lookup[r].use(tables_, table_[r]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < width; ++i) words[i] = words_[i];
@@ -126,19 +136,20 @@ class RansEncoder {
       }
 #pragma GCC unroll 8
       for (int r = 0; r < registers; ++r) {
-        encode_step(state[r], shift_right<24>(symbols[r]), table[r], words + r * register_streams);
+        encode_step(state[r], shift_right<24>(symbols[r]), lookup[r], words + r * register_streams);
       }
 #pragma GCC unroll 8
       for (int r = 0; r < registers; ++r) {
-        encode_step(state[r], bit_and(shift_right<16>(symbols[r]), low_byte()), table[r], words + r * register_streams);
+        encode_step(state[r], bit_and(shift_right<16>(symbols[r]), low_byte()), lookup[r],
+                    words + r * register_streams);
       }
 #pragma GCC unroll 8
       for (int r = 0; r < registers; ++r) {
-        encode_step(state[r], bit_and(shift_right<8>(symbols[r]), low_byte()), table[r], words + r * register_streams);
+        encode_step(state[r], bit_and(shift_right<8>(symbols[r]), low_byte()), lookup[r], words + r * register_streams);
       }
 #pragma GCC unroll 8
       for (int r = 0; r < registers; ++r) {
-        encode_step(state[r], bit_and(symbols[r], low_byte()), table[r], words + r * register_streams);
+        encode_step(state[r], bit_and(symbols[r], low_byte()), lookup[r], words + r * register_streams);
       }
     }
 
@@ -153,24 +164,22 @@ class RansEncoder {
 
   static SEQKV_INLINE Register low_byte() { return broadcast_u32(0xff); }
 
-  SEQKV_INLINE void encode_step(Register& state, Register symbol, Register table, std::byte** words) const {
-    const Register index = bit_or(symbol, table);
-    const Register code = Gather<2>::from(codes_, index);
-    const Register reciprocal = Gather<2>::from(&codes_->reciprocal, index);
-    const Register frequency = bit_and(code, broadcast_u32(0xffff));
-    make_room(state, frequency, words);
-    state = add_symbol(state, frequency, shift_right<16>(code), reciprocal);
+  template <class Lookup>
+  static SEQKV_INLINE void encode_step(Register& state, Register symbol, const Lookup& lookup, std::byte** words) {
+    const CodeOf code = lookup.find(symbol);
+    make_room(state, code.frequency, words);
+    state = add_symbol(state, code.frequency, code.start, code.reciprocal);
   }
 
   alignas(64) std::uint32_t state_[width][rans::lanes];
-  alignas(64) std::uint32_t table_[width][rans::lanes];  ///< first code of the run's table, in every lane
+  TablesOfRegister table_[registers];
   std::byte* words_[width];
   const std::uint8_t* symbols_[width];
   std::int64_t groups_[width];  ///< left in the run
   rans::Stream* stream_[width];
   std::int64_t run_[width];
 
-  const rans::Code* codes_;
+  rans::EncodeTables tables_;
   rans::Stream* waiting_;
   rans::Stream* end_;
 };

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// The exact codec of one sub-block, portable: sign and mantissa as they are, exponents by rANS with a table and a stream
-/// for each head. The format is in src/codec/lossless/spec.md.
+/// The exact codec of one sub-block, portable: sign and mantissa as they are, exponents by rANS with a table and a
+/// stream for each head. The format is in src/codec/lossless/spec.md.
 #pragma once
 
 #include <Kokkos_Core.hpp>
@@ -64,9 +64,9 @@ struct Lossless {
       split_exponents(subblock, values, head, symbols, scratch.counts);
       rans::normalize(scratch.counts, scratch.frequencies);
       const std::byte* table = at;
-      at += codec::write_table(scratch.frequencies, at);
+      at += codec::write_table(scratch.frequencies, 0, at);
       std::int64_t bytes = 0;
-      if (codec::lone_symbol(table) < 0) {
+      if (!codec::is_lone(table)) {
         rans::fill_codes(scratch.frequencies, scratch.codes);
         rans::Encoder encoder;
         encoder.start(out + layout.end_of_room(head));
@@ -88,8 +88,8 @@ struct Lossless {
     const std::int64_t per_head = subblock.tokens * subblock.dim;
     for (int s = 0; s < rans::symbols; ++s) counts[s] = 0;
     for (std::int64_t i = 0; i < per_head; ++i) {
-      symbols[i] = static_cast<std::uint8_t>(
-          format.exponent(codec::load_bits(values, subblock.dtype, head * per_head + i)));
+      symbols[i] =
+          static_cast<std::uint8_t>(format.exponent(codec::load_bits(values, subblock.dtype, head * per_head + i)));
       ++counts[symbols[i]];
     }
   }
@@ -147,21 +147,23 @@ struct Lossless {
     for (std::int64_t head = 0; head < subblock.heads; ++head) {
       const std::int64_t stream_bytes = codec::load_u32(in + codec::LosslessLayout::size_at(head));
       if (!decode_head(table, stream, stream_bytes, per_head, symbols, scratch)) return false;
+      const std::uint32_t first = codec::first_exponent(table);
       for (std::int64_t i = 0; i < per_head; ++i) {
         const std::int64_t value = head * per_head + i;
-        codec::store_bits(values, subblock.dtype, value, format.join(symbols[i], rest_of(subblock, parts, value)));
+        codec::store_bits(values, subblock.dtype, value,
+                          format.join(first + symbols[i], rest_of(subblock, parts, value)));
       }
-      table += codec::table_bytes(table, codec::LosslessLayout::most_table_bytes, rans::symbols);
+      table += codec::table_bytes(table);
       stream += stream_bytes;
     }
     return true;
   }
 
+  /// Exponents of a head, less the first of its table.
   KOKKOS_FUNCTION bool decode_head(const std::byte* table, const std::byte* stream, std::int64_t bytes,
                                    std::int64_t count, std::uint8_t* symbols, Scratch& scratch) const {
-    const int lone = codec::lone_symbol(table);
-    if (lone >= 0) {
-      for (std::int64_t i = 0; i < count; ++i) symbols[i] = static_cast<std::uint8_t>(lone);
+    if (codec::is_lone(table)) {
+      for (std::int64_t i = 0; i < count; ++i) symbols[i] = 0;
       return bytes == 0;
     }
     if (!codec::read_table(table, scratch.frequencies)) return false;

@@ -11,3 +11,10 @@
 #else
 #define SEQKV_INLINE inline __attribute__((always_inline))
 #endif
+
+/// In front of a loop of at most 8 rounds, a constant number: written out, so that its arrays live in registers.
+#if defined(__CUDACC__) || defined(__HIP__)
+#define SEQKV_UNROLL _Pragma("unroll")
+#else
+#define SEQKV_UNROLL _Pragma("GCC unroll 8")
+#endif

@@ -8,6 +8,7 @@
 #include <Kokkos_Core.hpp>
 #include <vector>
 
+#include "backends/cpu/launch_codec.hpp"
 #include "codec/subblock.hpp"
 #include "core/mirrored.hpp"
 #include "seqkv/codec.hpp"
@@ -68,21 +69,43 @@ struct DecodeTask {
   }
 };
 
+/// With the portable kernel.
 template <class ExecutionSpace, class Kernel>
-void encode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
-                  const Tasks<ExecutionSpace>& list, std::int64_t count) {
+void encode_tasks_portably(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
+                           const Tasks<ExecutionSpace>& list, std::int64_t count) {
   Kokkos::parallel_for("seqkv::codec::encode", policy_for(space, kernel, largest, count),
                        EncodeTask<ExecutionSpace, Kernel>{kernel, list.device(),
                                                           static_cast<std::int64_t>(kernel.scratch_bytes(largest))});
+}
+
+template <class ExecutionSpace, class Kernel>
+void decode_tasks_portably(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
+                           const Tasks<ExecutionSpace>& list, std::int64_t count) {
+  Kokkos::parallel_for("seqkv::codec::decode", policy_for(space, kernel, largest, count),
+                       DecodeTask<ExecutionSpace, Kernel>{kernel, list.device(),
+                                                          static_cast<std::int64_t>(kernel.scratch_bytes(largest))});
+}
+
+/// With the kernels of this CPU where they fit, else with the portable one; the same bytes.
+template <class ExecutionSpace, class Kernel>
+void encode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
+                  const Tasks<ExecutionSpace>& list, std::int64_t count) {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    const cpu::Kernels* best = cpu::kernels();
+    if (best != nullptr && cpu::encode(*best, space, kernel, largest, list.host(), count)) return;
+  }
+  encode_tasks_portably(space, kernel, largest, list, count);
 }
 
 /// Sets task.bytes to not_codable where the payload is broken.
 template <class ExecutionSpace, class Kernel>
 void decode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
                   const Tasks<ExecutionSpace>& list, std::int64_t count) {
-  Kokkos::parallel_for("seqkv::codec::decode", policy_for(space, kernel, largest, count),
-                       DecodeTask<ExecutionSpace, Kernel>{kernel, list.device(),
-                                                          static_cast<std::int64_t>(kernel.scratch_bytes(largest))});
+  if constexpr (is_host_space<ExecutionSpace>) {
+    const cpu::Kernels* best = cpu::kernels();
+    if (best != nullptr && cpu::decode(*best, space, kernel, largest, list.host(), count)) return;
+  }
+  decode_tasks_portably(space, kernel, largest, list, count);
 }
 
 }  // namespace seqkv::codec

@@ -90,6 +90,11 @@ Result<void> copy(const ConstKvView& from, const KvView& to) {
     const KvStrides& out = to.strides[tensor % 2];
     const bool whole_rows = shape.dtype == to.shape.dtype && in.component == 1 && out.component == 1;
     const auto element = static_cast<std::int64_t>(size_of(shape.dtype));
+    if (whole_rows && in.token == shape.head_dim && out.token == shape.head_dim) {  // the rows follow one another
+      std::memcpy(to.tensors[tensor] + head * out.head * element, from.tensors[tensor] + head * in.head * element,
+                  static_cast<std::size_t>(from.tokens * shape.head_dim * element));
+      return;
+    }
     for (std::int64_t token = 0; token < from.tokens; ++token) {
       const std::int64_t a = head * in.head + token * in.token;
       const std::int64_t b = head * out.head + token * out.token;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-// rANS: tables, the scalar coder, the portable kernels on every execution space, and every kernel of this CPU. All write
-// the same streams and give the same verdict on any bytes.
+// rANS: tables, the scalar coder, the portable kernels on every execution space, and every kernel of this CPU. All
+// write the same streams and give the same verdict on any bytes.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -70,7 +70,8 @@ TEST(RansTables, QuotientsAreExact) {
     const std::uint64_t most = std::uint64_t{frequency} << 20U;  // states are below it
     const auto check = [&](std::uint64_t x) {
       if (x >= most) return;
-      const auto quotient = static_cast<std::uint32_t>(static_cast<float>(static_cast<std::uint32_t>(x)) * codes[0].reciprocal);
+      const auto quotient =
+          static_cast<std::uint32_t>(static_cast<float>(static_cast<std::uint32_t>(x)) * codes[0].reciprocal);
       const std::uint64_t exact = x / frequency;
       ASSERT_TRUE(quotient == exact || quotient + 1 == exact) << x << " / " << frequency;
     };
@@ -203,7 +204,7 @@ TYPED_TEST(RansKernels, GiveTheBytesOfTheScalarCoder) {
   std::vector<rans::Stream> list;
   for (std::int64_t i = 0; i < count; ++i) list.push_back({run_list.data() + i, 1, rooms.data() + (i + 1) * room, 0});
   const Array<TypeParam, rans::Stream> encoding(list);
-  kokkos::encode_streams(space, {codes.data()}, encoding.data(), count);
+  kokkos::encode_streams(space, {codes.data(), nullptr}, encoding.data(), count);
   space.fence("seqkv::test: streams are read");
   list = encoding.read();
   const Bytes all = rooms.read();
@@ -213,7 +214,7 @@ TYPED_TEST(RansKernels, GiveTheBytesOfTheScalarCoder) {
     list[i].runs = run_list.data() + count + i;
   }
   const Array<TypeParam, rans::Stream> decoding(list);
-  kokkos::decode_streams(space, {slots.data()}, decoding.data(), count);
+  kokkos::decode_streams(space, {slots.data(), nullptr}, decoding.data(), count);
   space.fence("seqkv::test: symbols are read");
   for (const rans::Stream& stream : decoding.read()) EXPECT_GE(stream.bytes, 0);
   EXPECT_EQ(decoded.read(), symbols);

@@ -41,13 +41,16 @@ struct Tables {
   std::vector<Frequencies> frequencies;
   std::vector<rans::Slot> slots;
   std::vector<rans::Code> codes;
+  std::vector<rans::Intervals> intervals;
 
   explicit Tables(std::vector<Frequencies> all) : frequencies(std::move(all)) {
     slots.resize(frequencies.size() * rans::total);
     codes.resize(frequencies.size() * rans::symbols);
+    intervals.resize(frequencies.size());
     for (std::size_t t = 0; t < frequencies.size(); ++t) {
       rans::fill_slots(frequencies[t].data(), &slots[t * rans::total]);
       rans::fill_codes(frequencies[t].data(), &codes[t * rans::symbols]);
+      rans::fill_intervals(frequencies[t].data(), intervals[t]);
     }
   }
 
@@ -114,8 +117,8 @@ inline std::vector<StreamCoder> stream_coders() {
     const cpu::Kernels* kernels = cpu::kernels(name);
     if (kernels == nullptr) continue;
     all.push_back({std::string(name) + ", gather", kernels->rans_encode.with_gather, kernels->rans_decode.with_gather});
-    all.push_back({std::string(name) + ", no gather", kernels->rans_encode.without_gather,
-                   kernels->rans_decode.without_gather});
+    all.push_back(
+        {std::string(name) + ", no gather", kernels->rans_encode.without_gather, kernels->rans_decode.without_gather});
   }
   return all;
 }
@@ -133,7 +136,7 @@ inline std::vector<Bytes> encode(const StreamCoder& coder, const Tables& tables,
     rooms[i].resize(static_cast<std::size_t>(rans::most_bytes(symbols)));
     batch[i] = {runs[i].data(), static_cast<std::int64_t>(runs[i].size()), rooms[i].data() + rooms[i].size(), 0};
   }
-  coder.encode({tables.codes.data()}, batch.data(), static_cast<std::int64_t>(batch.size()));
+  coder.encode({tables.codes.data(), tables.intervals.data()}, batch.data(), static_cast<std::int64_t>(batch.size()));
   std::vector<Bytes> coded;
   for (const rans::Stream& stream : batch) coded.emplace_back(stream.coded, stream.coded + stream.bytes);
   return coded;
@@ -155,7 +158,7 @@ inline std::vector<bool> decode(const StreamCoder& coder, const Tables& tables, 
     batch[i] = {runs[i].data(), static_cast<std::int64_t>(runs[i].size()), copies[i].get(),
                 static_cast<std::int64_t>(coded[i].size())};
   }
-  coder.decode({tables.slots.data()}, batch.data(), static_cast<std::int64_t>(batch.size()));
+  coder.decode({tables.slots.data(), tables.intervals.data()}, batch.data(), static_cast<std::int64_t>(batch.size()));
   std::vector<bool> whole;
   for (const rans::Stream& stream : batch) whole.push_back(stream.bytes >= 0);
   return whole;

@@ -60,9 +60,7 @@ struct Planes {
   SEQKV_INLINE std::int64_t size(unsigned plane, std::int64_t values) const {
     return plane < bytes ? values : (values + 7) / 8;
   }
-  SEQKV_INLINE unsigned shift(unsigned plane) const {
-    return plane < bytes ? 8 * plane : 8 * bytes + (plane - bytes);
-  }
+  SEQKV_INLINE unsigned shift(unsigned plane) const { return plane < bytes ? 8 * plane : 8 * bytes + (plane - bytes); }
 };
 
 /// Where the parts of a payload lie.
@@ -87,15 +85,15 @@ struct LosslessLayout {
   SEQKV_INLINE std::int64_t most_bytes() const { return end_of_room(heads - 1) + 4 * heads * per_head; }
 };
 
-/// A head's table: first symbol, how many, and 12 bits a frequency; one symbol alone has no frequencies. Returns the
-/// bytes written, at most most_table_bytes.
-SEQKV_INLINE std::int64_t write_table(const std::uint16_t* frequencies, std::byte* out) {
+/// A head's table: first exponent, how many, and 12 bits a frequency; one exponent alone has no frequencies.
+/// frequencies[s] is that of exponent lowest + s. Returns the bytes written, at most most_table_bytes.
+SEQKV_INLINE std::int64_t write_table(const std::uint16_t* frequencies, int lowest, std::byte* out) {
   int first = 0;
   int last = rans::symbols - 1;
   while (frequencies[first] == 0) ++first;
   while (frequencies[last] == 0) --last;
   const int count = last - first + 1;
-  out[0] = static_cast<std::byte>(first);
+  out[0] = static_cast<std::byte>(lowest + first);
   out[1] = static_cast<std::byte>(count - 1);
   if (count == 1) return 2;
   const std::int64_t bytes = (count * std::int64_t{rans::probability_bits} + 7) / 8;
@@ -114,39 +112,32 @@ SEQKV_INLINE std::int64_t write_table(const std::uint16_t* frequencies, std::byt
   return 2 + bytes;
 }
 
-/// Bytes of the table at `in`, of which `bytes` are there; -1 if it is cut off or names symbols from `exponents` on.
-SEQKV_INLINE std::int64_t table_bytes(const std::byte* in, std::int64_t bytes, int exponents) {
-  if (bytes < 2) return -1;
-  const int count = static_cast<int>(in[1]) + 1;
-  if (static_cast<int>(in[0]) + count > exponents) return -1;
-  const std::int64_t size = count == 1 ? 2 : 2 + (count * std::int64_t{rans::probability_bits} + 7) / 8;
-  return size <= bytes ? size : -1;
+/// Bytes of a table; its first two must be there.
+SEQKV_INLINE std::int64_t table_bytes(const std::byte* in) {
+  const std::int64_t count = static_cast<std::int64_t>(in[1]) + 1;
+  return count == 1 ? 2 : 2 + (count * std::int64_t{rans::probability_bits} + 7) / 8;
 }
 
-/// Reads a table that table_bytes() has measured; false unless frequencies add up and each fits a slot.
+/// The exponent whose symbol is 0.
+SEQKV_INLINE std::uint32_t first_exponent(const std::byte* table) { return static_cast<std::uint32_t>(table[0]); }
+
+/// Whether a table has one exponent alone, which needs no stream.
+SEQKV_INLINE bool is_lone(const std::byte* table) { return table[1] == std::byte{0}; }
+
+/// Reads a table that table_bytes() has measured and that is not lone; false unless its frequencies add up.
 SEQKV_INLINE bool read_table(const std::byte* in, std::uint16_t* frequencies) {
   for (int s = 0; s < rans::symbols; ++s) frequencies[s] = 0;
-  const int first = static_cast<int>(in[0]);
   const int count = static_cast<int>(in[1]) + 1;
-  if (count == 1) {
-    frequencies[first] = static_cast<std::uint16_t>(rans::total);
-    return true;
-  }
   std::uint32_t sum = 0;
   for (int s = 0; s < count; ++s) {
     const std::byte* at = in + 2 + s * 3 / 2;
     const auto low = static_cast<std::uint32_t>(at[0]);
     const auto high = static_cast<std::uint32_t>(at[1]);
     const std::uint32_t frequency = s % 2 == 0 ? low | (high & 0xfU) << 8U : low >> 4U | high << 4U;
-    frequencies[first + s] = static_cast<std::uint16_t>(frequency);
+    frequencies[s] = static_cast<std::uint16_t>(frequency);
     sum += frequency;
   }
   return sum == rans::total;
-}
-
-/// The symbol of a table that has one alone, which has no stream; -1 for others.
-SEQKV_INLINE int lone_symbol(const std::byte* table) {
-  return table[1] == std::byte{0} ? static_cast<int>(table[0]) : -1;
 }
 
 SEQKV_INLINE std::uint32_t load_u32(const std::byte* from) {
@@ -188,9 +179,9 @@ SEQKV_INLINE bool take_apart(const Subblock& subblock, const std::byte* in, std:
   std::int64_t at = layout.tables_at();
   parts.tables = in + at;
   for (std::int64_t head = 0; head < layout.heads; ++head) {
-    const std::int64_t size = table_bytes(in + at, bytes - at, 1 << format.exponent_bits);
-    if (size < 0) return false;
-    at += size;
+    if (bytes - at < 2 || table_bytes(in + at) > bytes - at) return false;
+    if (static_cast<int>(in[at]) + static_cast<int>(in[at + 1]) >= 1 << format.exponent_bits) return false;
+    at += table_bytes(in + at);
   }
   if (at % 2 != 0) {
     if (at == bytes || in[at] != std::byte{0}) return false;
