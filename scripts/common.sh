@@ -26,7 +26,10 @@ build_needs=(
 test_needs=("header:gtest/gtest.h libgtest-dev")
 # Of the system's Python, unless SEQKV_TEST_PYTHON names another one.
 python_test_needs=("python:pytest python3-pytest" "python:numpy python3-numpy")
-bench_needs=("header:benchmark/benchmark.h libbenchmark-dev")
+bench_needs=(
+  "header:benchmark/benchmark.h libbenchmark-dev" "header:htscodecs/rANS_static4x16.h libhtscodecs-dev"
+  "header:lz4.h liblz4-dev" "header:blosc.h libblosc-dev"
+)
 
 has() {
   case $1 in

@@ -11,6 +11,7 @@
 #include "backends/cpu/lossless.hpp"
 #include "backends/cpu/norm.hpp"
 #include "backends/cpu/rope.hpp"
+#include "backends/cpu/symbols.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
@@ -22,8 +23,12 @@ const Kernels table = {
     .gated_rows = gated_rows,
     .rope_rows = rope_rows,
     .attention_block = attention_block,
+    .rans_streams = streams_together,
     .rans_decode = {rans_decode, rans_decode_without_gather},
     .rans_encode = {rans_encode, rans_encode_without_gather},
+    .symbols_memory = symbols_memory,
+    .symbols_encode = {encode_symbols<HardwareGather>, encode_symbols<ScalarGather>},
+    .symbols_decode = {decode_symbols<HardwareGather>, decode_symbols<ScalarGather>},
     .lossless_memory = lossless_memory,
     .lossless_encode = {lossless_encode, lossless_encode_without_gather},
     .lossless_decode = {lossless_decode, lossless_decode_without_gather},

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "codec/entropy/rans.hpp"
+#include "codec/entropy/symbols.hpp"
 #include "codec/subblock.hpp"
 #include "model/kernels.hpp"
 
@@ -42,9 +43,14 @@ struct Kernels {
   void (*gated_rows)(const kernels::GatedActivation&, std::int64_t first, std::int64_t last);
   void (*rope_rows)(const kernels::Rope&, std::int64_t first, std::int64_t last);
   void (*attention_block)(const kernels::Attention&, const AttentionBlock&);
-  /// Streams as they are in codec/entropy/rans.hpp.
+  /// Streams as they are in codec/entropy/rans.hpp; best given in batches of a multiple of rans_streams.
+  std::int64_t rans_streams;
   Lookups<void(const codec::rans::DecodeTables&, codec::rans::Stream*, std::int64_t count)> rans_decode;
   Lookups<void(const codec::rans::EncodeTables&, codec::rans::Stream*, std::int64_t count)> rans_encode;
+  /// Blocks as they are in codec/entropy/symbols.hpp, with 64-byte aligned memory of this many bytes.
+  std::int64_t (*symbols_memory)(std::int64_t blocks, std::int64_t runs);
+  Lookups<void(const codec::SymbolTables&, codec::SymbolBlock*, std::int64_t count, std::byte* memory)> symbols_encode;
+  Lookups<void(const codec::SymbolTables&, codec::SymbolBlock*, std::int64_t count, std::byte* memory)> symbols_decode;
   /// Several tasks of one dtype at a time, with 64-byte aligned memory of this many bytes.
   std::int64_t (*lossless_memory)(std::int64_t tasks, std::int64_t heads, std::int64_t values);
   Lookups<void(codec::Task*, std::int64_t count, std::byte* memory)> lossless_encode;

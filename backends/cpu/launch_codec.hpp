@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Runs codecs' CPU kernels in parallel on a Kokkos host space. Each function returns false, having done nothing, where the
-/// portable kernel must do the work.
+/// Runs codecs' CPU kernels in parallel on a Kokkos host space. Each function returns false, having done nothing, where
+/// the portable kernel must do the work.
 #pragma once
 
 #include <Kokkos_Core.hpp>
@@ -15,10 +15,10 @@
 
 namespace seqkv::cpu {
 
-/// Sub-blocks of so many heads that their streams fill the registers of the rANS kernels evenly, if that is not too much
-/// for the cache of a core.
-inline std::int64_t lossless_group(const codec::Subblock& largest) {
-  constexpr std::int64_t streams = 10;
+/// Sub-blocks of so many heads that their streams fill the registers of the rANS kernels evenly, if that is not too
+/// much for the cache of a core.
+inline std::int64_t lossless_group(const Kernels& kernels, const codec::Subblock& largest) {
+  const std::int64_t streams = kernels.rans_streams;
   constexpr std::int64_t most_values = 1 << 19;
   const std::int64_t even = streams / std::gcd(streams, largest.heads);
   const std::int64_t fitting = std::max<std::int64_t>(1, most_values / largest.values());
@@ -34,9 +34,9 @@ void for_each_group(const char* label, const ExecutionSpace& space, const Kernel
   constexpr std::size_t alignment = 64;
   // Fewer where there are too few tasks for all threads.
   const std::int64_t a_thread = (count + space.concurrency() - 1) / space.concurrency();
-  const std::int64_t group = std::min(lossless_group(largest), a_thread);
-  const auto memory = static_cast<std::size_t>(
-      kernels.lossless_memory(group, group * largest.heads, group * largest.values()));
+  const std::int64_t group = std::min(lossless_group(kernels, largest), a_thread);
+  const auto memory =
+      static_cast<std::size_t>(kernels.lossless_memory(group, group * largest.heads, group * largest.values()));
   Policy policy(space, static_cast<int>((count + group - 1) / group), 1);
   policy.set_scratch_size(1, Kokkos::PerTeam(static_cast<int>(memory + alignment)));
   Kokkos::parallel_for(label, policy, [=](const typename Policy::member_type& team) {

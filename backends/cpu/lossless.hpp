@@ -3,27 +3,17 @@
 
 /// \file
 /// The exact codec on several sub-blocks at a time, so that the streams of their heads fill the registers of the rANS
-/// kernels. The bytes of backends/kokkos/lossless.hpp; bench/codec/codec shows what it buys. Only for the translation units
-/// that define SEQKV_ISA (see simd.hpp).
+/// kernels. The bytes of backends/kokkos/lossless.hpp; bench/codec/codec shows what it buys. Only for the translation
+/// units that define SEQKV_ISA (see simd.hpp).
 #pragma once
 
+#include "backends/cpu/arena.hpp"
+#include "backends/cpu/count_symbols.hpp"
 #include "backends/cpu/lossless_planes.hpp"
 #include "backends/cpu/rans_decode.hpp"
 #include "backends/cpu/rans_encode.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
-
-/// Memory of the caller, handed out piece by piece.
-struct Arena {
-  std::byte* next;
-
-  template <class T>
-  T* take(std::int64_t count) {
-    auto* here = reinterpret_cast<T*>(next);
-    next += (count * static_cast<std::int64_t>(sizeof(T)) + 63) / 64 * 64;
-    return here;
-  }
-};
 
 inline std::int64_t heads_of(const codec::Task* tasks, std::int64_t count) {
   std::int64_t heads = 0;
@@ -35,7 +25,8 @@ inline std::int64_t heads_of(const codec::Task* tasks, std::int64_t count) {
 template <class Gather, class F>
 class LosslessEncoder {
  public:
-  LosslessEncoder(codec::Task* tasks, std::int64_t count, Arena memory) : tasks_(tasks), count_(count), memory_(memory) {
+  LosslessEncoder(codec::Task* tasks, std::int64_t count, Arena memory)
+      : tasks_(tasks), count_(count), memory_(memory) {
     const std::int64_t heads = heads_of(tasks, count);
     codes_ = memory_.take<rans::Code>(heads * rans::symbols);
     intervals_ = memory_.take<rans::Intervals>(heads);
@@ -63,7 +54,9 @@ class LosslessEncoder {
       const int smallest = split_exponents<F>(values, layout.per_head, symbols);
       std::uint32_t counts[rans::symbols];
       std::uint16_t frequencies[rans::symbols];
-      count_symbols(symbols, layout.per_head, counts);
+      SymbolCounter counter;
+      counter.add(symbols, layout.per_head);
+      counter.sum(counts);
       rans::normalize(counts, frequencies);
       const std::byte* table = at;
       at += codec::write_table(frequencies, smallest, at);
@@ -106,7 +99,8 @@ class LosslessEncoder {
 template <class Gather, class F>
 class LosslessDecoder {
  public:
-  LosslessDecoder(codec::Task* tasks, std::int64_t count, Arena memory) : tasks_(tasks), count_(count), memory_(memory) {
+  LosslessDecoder(codec::Task* tasks, std::int64_t count, Arena memory)
+      : tasks_(tasks), count_(count), memory_(memory) {
     const std::int64_t heads = heads_of(tasks, count);
     slots_ = memory_.take<rans::Slot>(heads * rans::total);
     intervals_ = memory_.take<rans::Intervals>(heads);
@@ -148,7 +142,8 @@ class LosslessDecoder {
     for (std::int64_t head = 0; head < task.subblock.heads; ++head) {
       symbols_[first_head + head] = memory_.take<std::uint8_t>(per_head);
       const std::int64_t bytes = codec::load_u32(task.coded + codec::LosslessLayout::size_at(head));
-      const bool good = codec::is_lone(table) ? bytes == 0 : queue(table, stream, bytes, symbols_[first_head + head], per_head);
+      const bool good =
+          codec::is_lone(table) ? bytes == 0 : queue(table, stream, bytes, symbols_[first_head + head], per_head);
       if (!good) {
         used_ = before;
         return false;
@@ -208,7 +203,8 @@ inline std::int64_t lossless_memory(std::int64_t tasks, std::int64_t heads, std:
 
 template <template <class, class> class Coder, class Gather>
 inline void run_lossless(codec::Task* tasks, std::int64_t count, std::byte* memory) {
-  with_format(tasks[0].subblock.dtype, [&](auto format) { Coder<Gather, decltype(format)>(tasks, count, {memory}).run(); });
+  with_format(tasks[0].subblock.dtype,
+              [&](auto format) { Coder<Gather, decltype(format)>(tasks, count, {memory}).run(); });
 }
 
 inline void lossless_encode(codec::Task* tasks, std::int64_t count, std::byte* memory) {

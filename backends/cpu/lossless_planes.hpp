@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Splitting numbers into exponents and planes of sign and mantissa, and joining them: plain loops that the compiler turns
-/// into vector code. Only for the translation units that define SEQKV_ISA (see simd.hpp).
+/// Splitting numbers into exponents and planes of sign and mantissa, and joining them: plain loops that the compiler
+/// turns into vector code. Only for the translation units that define SEQKV_ISA (see simd.hpp).
 #pragma once
 
 #include "codec/lossless/layout.hpp"
@@ -44,20 +44,6 @@ inline int split_exponents(const typename F::Word* words, std::int64_t count, st
   }
   for (std::int64_t i = 0; i < count; ++i) symbols[i] = static_cast<std::uint8_t>(symbols[i] - smallest);
   return smallest;
-}
-
-/// How often each symbol occurs. Four counters a symbol, so that equal neighbors do not wait for one another.
-inline void count_symbols(const std::uint8_t* symbols, std::int64_t count, std::uint32_t* counts) {
-  std::uint32_t parts[4][rans::symbols] = {};
-  std::int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    std::uint64_t eight;
-    __builtin_memcpy(&eight, symbols + i, sizeof(eight));
-#pragma GCC unroll 8
-    for (unsigned b = 0; b < 8; ++b) ++parts[b % 4][eight >> (8 * b) & 0xffU];
-  }
-  for (; i < count; ++i) ++parts[0][symbols[i]];
-  for (int s = 0; s < rans::symbols; ++s) counts[s] = parts[0][s] + parts[1][s] + parts[2][s] + parts[3][s];
 }
 
 /// One plane; false if it is all zero.
@@ -117,8 +103,8 @@ inline void add_plane(const codec::Planes& planes, unsigned plane, const std::by
 
 /// Values [first, first + count) of a sub-block with `total`, from their exponents less `smallest` and its planes.
 template <class F>
-inline void join_exponents(const codec::LosslessParts& parts, std::int64_t total, std::int64_t first, std::int64_t count,
-                           const std::uint8_t* symbols, std::uint32_t smallest, std::byte* values) {
+inline void join_exponents(const codec::LosslessParts& parts, std::int64_t total, std::int64_t first,
+                           std::int64_t count, const std::uint8_t* symbols, std::uint32_t smallest, std::byte* values) {
   auto* words = reinterpret_cast<typename F::Word*>(values) + first;
   for (std::int64_t i = 0; i < count; ++i) {
     words[i] = static_cast<typename F::Word>((symbols[i] + smallest) << F::layout.mantissa_bits);

@@ -34,12 +34,8 @@ class RansDecoder {
   }
 
  private:
-#if defined(__AVX512F__)
-  static constexpr int registers = 5;
-#else
-  static constexpr int registers = 8;
-#endif
-  static constexpr int width = registers * register_streams;
+  static constexpr int registers = streams_together / register_streams;
+  static constexpr int width = streams_together;
   /// Bytes that a group can read: a word for each symbol, and what a load takes beyond its last word.
   static constexpr std::int64_t most_read = 2 * rans::group;
   static constexpr std::int64_t load_slack = 16;

@@ -29,8 +29,8 @@ class RansEncoder {
   }
 
  private:
-  static constexpr int registers = 4;
-  static constexpr int width = registers * register_streams;
+  static constexpr int registers = streams_together / register_streams;
+  static constexpr int width = streams_together;
 
   // ---- streams come and go ------------------------------------------------------------------------------------
 

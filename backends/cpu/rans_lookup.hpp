@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Three ways to look a register full of numbers up in the tables of rANS, with the same results: the machine's gathers,
-/// scalar loads for machines whose gathers are slow, and, on AVX-512, permutes of registers for tables of at most 32
-/// symbols. Only for the translation units that define SEQKV_ISA (see simd.hpp).
+/// Three ways to look a register full of numbers up in the tables of rANS, with the same results: the machine's
+/// gathers, scalar loads for machines whose gathers are slow, and, on AVX-512, permutes of registers for tables of at
+/// most 32 symbols. Only for the translation units that define SEQKV_ISA (see simd.hpp).
 #pragma once
 
 #include "backends/cpu/rans_vectors.hpp"
@@ -88,8 +88,8 @@ class SlotLookup {
   SEQKV_INLINE Found find(Register x) const {
     const Register twelve_bits = broadcast_u32(rans::total - 1);
     const Register slot = Gather::template from<1>(slots_, bit_or(bit_and(x, twelve_bits), first_));
-    return {bit_and(slot, broadcast_u32(0xff000000U)),
-            bit_and(shift_right<rans::probability_bits>(slot), twelve_bits), bit_and(slot, twelve_bits)};
+    return {bit_and(slot, broadcast_u32(0xff000000U)), bit_and(shift_right<rans::probability_bits>(slot), twelve_bits),
+            bit_and(slot, twelve_bits)};
   }
 
  private:
@@ -129,16 +129,15 @@ SEQKV_INLINE Register permute(const void* of, Register index) {
 class IntervalLookup {
  public:
   static SEQKV_INLINE bool fits(const rans::DecodeTables& all, const TablesOfRegister& tables) {
-    return all.intervals != nullptr && tables.number[0] == tables.number[1] &&
-           all.intervals[tables.number[0]].usable();
+    return all.intervals != nullptr && tables.number[0] == tables.number[1] && all.intervals[tables.number[0]].usable();
   }
   SEQKV_INLINE void use(const rans::DecodeTables& all, const TablesOfRegister& tables) {
     intervals_ = all.intervals + tables.number[0];
   }
   SEQKV_INLINE Found find(Register x) const {
     const Register slot = bit_and(x, broadcast_u32(rans::total - 1));
-    Register symbol = _mm512_maskz_mov_epi32(_mm512_cmpge_epu32_mask(slot, broadcast_u32(intervals_->start[16])),
-                                             broadcast_u32(16));
+    Register symbol =
+        _mm512_maskz_mov_epi32(_mm512_cmpge_epu32_mask(slot, broadcast_u32(intervals_->start[16])), broadcast_u32(16));
 #pragma GCC unroll 4
     for (std::uint32_t half = 8; half > 0; half /= 2) {
       const Register higher = bit_or(symbol, broadcast_u32(half));
@@ -167,8 +166,7 @@ class CodePermute {
     const auto both = [&](const void* first, const void* second) {
       return _mm512_mask_blend_epi32(0xff00, permute(first, symbol), permute(second, symbol));
     };
-    return {both(intervals_[0]->frequency, intervals_[1]->frequency),
-            both(intervals_[0]->start, intervals_[1]->start),
+    return {both(intervals_[0]->frequency, intervals_[1]->frequency), both(intervals_[0]->start, intervals_[1]->start),
             both(intervals_[0]->reciprocal, intervals_[1]->reciprocal)};
   }
 

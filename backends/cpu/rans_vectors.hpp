@@ -54,6 +54,8 @@ alignas(64) inline constexpr WordShuffles compacting = compacting_shuffles();
 #if defined(__AVX512F__)
 
 inline constexpr int register_streams = 2;
+/// As many as hide the latency of lookups and still fit the registers.
+inline constexpr int streams_together = 10;
 using Register = __m512i;
 
 SEQKV_INLINE Register load_register(const void* from) { return _mm512_loadu_si512(from); }
@@ -126,6 +128,7 @@ SEQKV_INLINE Register add_symbol(Register x, Register frequency, Register start,
 #else
 
 inline constexpr int register_streams = 1;
+inline constexpr int streams_together = 8;
 using Register = __m256i;
 
 alignas(64) inline constexpr WordShuffles expanding = expanding_shuffles();

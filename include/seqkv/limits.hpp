@@ -29,6 +29,9 @@ inline constexpr std::int64_t max_windows = 1LL << 31;     ///< of one build; la
 inline constexpr std::int64_t max_trie_bytes = 1LL << 46;  ///< of a trie's arrays; not in the format
 inline constexpr std::int64_t max_coded_vocabulary = (1LL << 27) - 1;  ///< of a token coder; format
 
+// Codecs.
+inline constexpr std::int64_t max_tables = 1024;  ///< of a family for entropy coding; not in the format
+
 // Files.
 inline constexpr std::int64_t max_safetensors_header = 100'000'000;  ///< as the reference implementation
 inline constexpr std::int64_t max_json_bytes = 256LL << 20;          ///< config, tokenizer, index, manifest line

@@ -180,23 +180,37 @@ def find_decoder(h):
 
 
 class Rans:
-    """32 interleaved states over one stream of 16-bit words."""
+    """8 interleaved states over one stream of 16-bit words."""
 
-    def __init__(self, states, words):
-        self.x = np.frombuffer(states, "<u4").astype(np.uint64)
-        self.words = np.frombuffer(words, "<u2").astype(np.uint64)
+    def __init__(self, stream):
+        require(len(stream) >= 32 and len(stream) % 2 == 0, "rANS: no stream")
+        self.x = np.frombuffer(stream[:32], "<u4").astype(np.uint64)
+        self.words = np.frombuffer(stream[32:], "<u2").astype(np.uint64)
         self.next = 0
 
-    def take(self, frequency, start, symbol_of, lanes):
-        """The next symbols, one of each of the first `lanes` states."""
-        slot = self.x[:lanes] & np.uint64(4095)
+    def decode(self, frequency, count):
+        """A run of `count` symbols coded with a table."""
+        frequency = np.asarray(frequency, np.uint64)
+        start = np.cumsum(frequency) - frequency
+        symbol_of = np.repeat(np.arange(len(frequency)), frequency.astype(np.int64))
+        symbols = np.zeros(-(-count // 32) * 32, np.int64)
+        for group in range(0, count, 32):
+            for step in range(4):
+                at = group + 4 * np.arange(8) + step  # the symbols that the 8 states give now
+                states = np.flatnonzero(at < count)
+                symbols[at[states]] = self.take(states, frequency, start, symbol_of)
+        return symbols[:count]
+
+    def take(self, states, frequency, start, symbol_of):
+        """The next symbol of each of these states."""
+        slot = self.x[states] & np.uint64(4095)
         symbol = symbol_of[slot]
-        x = frequency[symbol] * (self.x[:lanes] >> np.uint64(12)) + slot - start[symbol]
+        x = frequency[symbol] * (self.x[states] >> np.uint64(12)) + slot - start[symbol]
         short = np.flatnonzero(x < 65536)  # these take a word each, in the order of the states
         words = self.words[self.next : self.next + len(short)]
         require(len(words) == len(short), "rANS: out of words")
         x[short] = x[short] << np.uint64(16) | words
-        self.x[:lanes], self.next = x, self.next + len(short)
+        self.x[states], self.next = x, self.next + len(short)
         return symbol
 
     def finish(self):
@@ -207,41 +221,44 @@ class Rans:
 
 
 def read_table(payload, at, exponents):
-    """Frequencies of all symbols, and where the table ends."""
+    """The first exponent, the frequencies from it on, and where the table ends."""
     require(at + 2 <= len(payload), "a table is missing")
     first, count = payload[at], payload[at + 1] + 1
     require(first + count <= exponents, "a symbol that no exponent has")
-    frequency = np.zeros(256, np.uint64)
     if count == 1:
-        frequency[first] = 4096
-        return frequency, at + 2
+        return first, [4096], at + 2
     size = -(-count * 12 // 8)
+    require(at + 2 + size <= len(payload), "a table is cut off")
     packed = int.from_bytes(payload[at + 2 : at + 2 + size], "little")
-    frequency[first : first + count] = [packed >> (12 * s) & 4095 for s in range(count)]
-    require(frequency.sum() == 4096, "frequencies do not add up")
-    return frequency, at + 2 + size
+    frequency = [packed >> (12 * s) & 4095 for s in range(count)]
+    require(sum(frequency) == 4096, "frequencies do not add up")
+    return first, frequency, at + 2 + size
 
 
 def decode_lossless(payload, shape, dtype):
     mantissa_bits, exponent_bits = {"bf16": (7, 8), "f16": (10, 5), "f32": (23, 8)}[dtype]
     per_head, count = shape.tokens * shape.dim, shape.heads * shape.tokens * shape.dim
-    require(len(payload) >= 136, "too short")
-    words, stored, reserved = struct.unpack_from("<IB3s", payload)
-    at = 136 + 2 * words
-    require(reserved == b"\0\0\0" and at <= len(payload), "head of a payload")
-    rans = Rans(payload[8:136], payload[136:at])
-    exponent = np.empty(count, np.uint32)
-    tables = []
+    require(len(payload) >= 4 + 4 * shape.heads, "too short")
+    stored, *sizes = struct.unpack_from(f"<{1 + shape.heads}I", payload)
+    at, tables = 4 + 4 * shape.heads, []
     for _ in range(shape.heads):
-        frequency, at = read_table(payload, at, 1 << exponent_bits)
-        tables.append(frequency)
-    for head, frequency in enumerate(tables):
-        start = np.cumsum(frequency) - frequency
-        symbol_of = np.repeat(np.arange(256), frequency.astype(np.int64))
-        for i in range(0, per_head, 32):
-            lanes = min(32, per_head - i)
-            exponent[head * per_head + i :][:lanes] = rans.take(frequency, start, symbol_of, lanes)
-    rans.finish()
+        first, frequency, at = read_table(payload, at, 1 << exponent_bits)
+        tables.append((first, frequency))
+    if at % 2:
+        require(at < len(payload) and payload[at] == 0, "padding")
+        at += 1
+    exponents = []
+    for (first, frequency), size in zip(tables, sizes):
+        require(at + size <= len(payload), "a stream is cut off")
+        if len(frequency) == 1:
+            require(size == 0, "a stream of one exponent alone")
+            exponents.append(np.full(per_head, first, np.int64))
+        else:
+            rans = Rans(payload[at : at + size])
+            exponents.append(first + rans.decode(frequency, per_head))
+            rans.finish()
+        at += size
+    exponent = np.concatenate(exponents).astype(np.uint32)
     rest = np.zeros(count, np.uint32)  # the sign above the mantissa
     whole, single = divmod(1 + mantissa_bits, 8)
     require(stored >> (whole + single) == 0, "a plane that the dtype does not have")

@@ -36,7 +36,9 @@ AREA_OF_HEADER = {name: area for area, names in PUBLIC.items() for name in names
 # What a kernel knows of its caller: the arguments, and the layout it writes.
 CONTRACTS = {
     "model/kernels.hpp",
+    "codec/entropy/bit_planes.hpp",
     "codec/entropy/rans.hpp",
+    "codec/entropy/symbols.hpp",
     "codec/lossless/layout.hpp",
     "codec/subblock.hpp",
     "trie/image.hpp",

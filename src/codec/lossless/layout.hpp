@@ -8,6 +8,7 @@
 
 #include "codec/entropy/rans.hpp"
 #include "codec/subblock.hpp"
+#include "core/move_bytes.hpp"
 
 namespace seqkv::codec {
 
@@ -153,8 +154,7 @@ SEQKV_INLINE std::byte* close_gaps(const LosslessLayout& layout, std::byte* out,
   if ((end - out) % 2 != 0) *end++ = std::byte{0};
   for (std::int64_t head = 0; head < layout.heads; ++head) {
     const std::int64_t bytes = load_u32(out + LosslessLayout::size_at(head));
-    const std::byte* from = out + layout.end_of_room(head) - bytes;
-    for (std::int64_t i = 0; i < bytes; ++i) end[i] = from[i];
+    move_bytes_down(end, out + layout.end_of_room(head) - bytes, bytes);
     end += bytes;
   }
   return end;

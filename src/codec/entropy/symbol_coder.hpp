@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Coding symbol blocks on an execution space: with the kernels of this CPU where it is a host, else with the portable
+/// one. All write the same bytes.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+
+#include "backends/cpu/launch_symbols.hpp"
+#include "backends/kokkos/symbols.hpp"
+#include "core/mirrored.hpp"
+
+namespace seqkv::codec {
+
+/// Codes blocks (symbols.hpp); tables, blocks and all that they point to are in memory of `space`. Asynchronous.
+template <class ExecutionSpace>
+void encode_symbols(const ExecutionSpace& space, const SymbolTables& tables, SymbolBlock* blocks, std::int64_t count) {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    if (const cpu::Kernels* best = cpu::kernels()) return cpu::encode_symbols(*best, space, tables, blocks, count);
+  }
+  kokkos::encode_symbols(space, tables, blocks, count);
+}
+
+/// The reverse. Any bytes are safe to give; where they are no block, block.bytes becomes -1.
+template <class ExecutionSpace>
+void decode_symbols(const ExecutionSpace& space, const SymbolTables& tables, SymbolBlock* blocks, std::int64_t count) {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    if (const cpu::Kernels* best = cpu::kernels()) return cpu::decode_symbols(*best, space, tables, blocks, count);
+  }
+  kokkos::decode_symbols(space, tables, blocks, count);
+}
+
+}  // namespace seqkv::codec
