@@ -12,6 +12,7 @@
 #include "backends/cpu/norm.hpp"
 #include "backends/cpu/rope.hpp"
 #include "backends/cpu/symbols.hpp"
+#include "backends/cpu/transform.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
@@ -29,6 +30,8 @@ const Kernels table = {
     .symbols_memory = symbols_memory,
     .symbols_encode = {encode_symbols<HardwareGather>, encode_symbols<ScalarGather>},
     .symbols_decode = {decode_symbols<HardwareGather>, decode_symbols<ScalarGather>},
+    .forward_transform = forward_transform,
+    .inverse_transform = inverse_transform,
     .lossless_memory = lossless_memory,
     .lossless_encode = {lossless_encode, lossless_encode_without_gather},
     .lossless_decode = {lossless_decode, lossless_decode_without_gather},

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "backends/cpu/simd.hpp"
-#include "model/kernels.hpp"
+#include "core/gemm.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 

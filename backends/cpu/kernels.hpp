@@ -10,6 +10,7 @@
 #include "codec/entropy/rans.hpp"
 #include "codec/entropy/symbols.hpp"
 #include "codec/subblock.hpp"
+#include "codec/transform/transform.hpp"
 #include "model/kernels.hpp"
 
 namespace seqkv::cpu {
@@ -51,6 +52,9 @@ struct Kernels {
   std::int64_t (*symbols_memory)(std::int64_t blocks, std::int64_t runs);
   Lookups<void(const codec::SymbolTables&, codec::SymbolBlock*, std::int64_t count, std::byte* memory)> symbols_encode;
   Lookups<void(const codec::SymbolTables&, codec::SymbolBlock*, std::int64_t count, std::byte* memory)> symbols_decode;
+  void (*forward_transform)(const codec::ForwardTransform&, std::int64_t panel, std::int64_t first_row,
+                            std::int64_t last_row);
+  void (*inverse_transform)(const codec::InverseTransform&, std::int64_t first_row, std::int64_t last_row);
   /// Several tasks of one dtype at a time, with 64-byte aligned memory of this many bytes.
   std::int64_t (*lossless_memory)(std::int64_t tasks, std::int64_t heads, std::int64_t values);
   Lookups<void(codec::Task*, std::int64_t count, std::byte* memory)> lossless_encode;

@@ -8,7 +8,7 @@
 #include <Kokkos_Core.hpp>
 
 #include "core/float16.hpp"
-#include "model/kernels.hpp"
+#include "core/gemm.hpp"
 
 namespace seqkv::kokkos {
 

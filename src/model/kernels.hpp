@@ -17,33 +17,14 @@
 
 #include <cstdint>
 
+#include "core/gemm.hpp"
 #include "seqkv/inline.hpp"
 
 namespace seqkv::kernels {
 
-inline constexpr std::int64_t panel_width = 32;    ///< outputs of a packed matrix that stand together
 inline constexpr std::int64_t key_tile = 64;       ///< keys of one softmax tile
 inline constexpr std::int64_t sum_lanes = 16;      ///< chains of a row sum
 inline constexpr std::int64_t value_padding = 16;  ///< a value row is padded to a multiple of this
-
-/// A weight matrix [outputs][inputs] in panels: element (n, k) is at ((n / 32) * inputs + k) * 32 + n % 32;
-/// outputs beyond the last are zero.
-struct PackedMatrix {
-  const void* data = nullptr;
-  bool is_bf16 = false;  ///< else float
-  std::int64_t outputs = 0;
-  std::int64_t inputs = 0;
-};
-
-/// c[m][n] = sum over k of a[m][k] * b[n][k]. c has room for outputs rounded up to 32 columns.
-struct Gemm {
-  std::int64_t rows = 0;
-  const float* a = nullptr;  ///< [rows][inputs]
-  std::int64_t lda = 0;
-  PackedMatrix b;
-  float* c = nullptr;
-  std::int64_t ldc = 0;
-};
 
 /// x += delta + bias; y = x / sqrt(mean(x^2) + epsilon) * weight  (RMSNorm, Zhang & Sennrich, arXiv 1910.07467).
 struct Norm {
