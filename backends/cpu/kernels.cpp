@@ -107,4 +107,6 @@ std::string cpu_kernels() {
   return best == nullptr ? "portable" : best->name;
 }
 
+bool cpu_gather() { return cpu::kernels() != nullptr && cpu::gather_is_fast(); }
+
 }  // namespace seqkv

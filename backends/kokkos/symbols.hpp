@@ -17,47 +17,14 @@ struct EncodeSymbols {
   codec::SymbolTables tables;
   codec::SymbolBlock* blocks;
 
-  KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
-    using namespace codec;
-    SymbolBlock& block = blocks[i];
-    const int choice = cheapest_choice(tables, block, [&](const std::uint8_t* symbols, std::uint32_t* counts) {
-      for (int s = 0; s < rans::symbols; ++s) counts[s] = 0;
-      for_each_sample(block.run_symbols, [&](std::int64_t first, std::int64_t count) {
-        for (std::int64_t j = first; j < first + count; ++j) ++counts[symbols[j]];
-      });
-    });
-    rans::Encoder encoder;
-    encoder.start(end_of_stream(block));
-    for (std::int64_t r = block.runs - 1; r >= 0; --r) {
-      const std::int64_t table = block.table_of(tables, r, choice);
-      encoder.encode(tables.codes + table * rans::symbols, coded_symbols(tables, block, r, table), block.run_symbols);
-    }
-    close_block(tables, block, choice, encoder.finish());
-  }
+  KOKKOS_FUNCTION void operator()(const std::int64_t i) const { codec::encode_block(tables, blocks[i]); }
 };
 
 struct DecodeSymbols {
   codec::SymbolTables tables;
   codec::SymbolBlock* blocks;
 
-  KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
-    using namespace codec;
-    SymbolBlock& block = blocks[i];
-    SymbolParts parts;
-    bool whole = open_block(block, parts);
-    if (whole && parts.is_packed) {
-      unpack_planes(parts.payload, block.count(), parts.argument, block.symbols);
-    } else if (whole) {
-      rans::Decoder decoder;
-      decoder.start(parts.payload, parts.payload_bytes);
-      for (std::int64_t r = 0; r < block.runs; ++r) {
-        const std::int64_t table = block.table_of(tables, r, parts.argument);
-        decoder.decode(tables.slots + table * rans::total, block.run(r), block.run_symbols);
-      }
-      whole = decoder.finished() && add_escapes(tables, block, parts);
-    }
-    if (!whole) block.bytes = -1;
-  }
+  KOKKOS_FUNCTION void operator()(const std::int64_t i) const { codec::decode_block(tables, blocks[i]); }
 };
 
 /// Tables, blocks and all that they point to are in memory of `space`. Asynchronous.

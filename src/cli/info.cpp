@@ -45,6 +45,7 @@ Result<int> run(const Options& options) {
          {"devices", std::max(Kokkos::num_devices(), 0)},
          {"threads", Kokkos::DefaultHostExecutionSpace().concurrency()},
          {"cpu_kernels", cpu_kernels()},
+         {"cpu_gather", cpu_gather()},
          {"mpi", false},
          {"limits", Report{{"max_layers", limits::max_layers},
                            {"max_kv_heads", limits::max_kv_heads},

@@ -240,4 +240,39 @@ SEQKV_INLINE bool add_escapes(const SymbolTables& tables, const SymbolBlock& blo
   return fits && used == parts.escape_count;
 }
 
+// ---- the scalar coder, which portable kernels run --------------------------------------------------------------
+
+SEQKV_INLINE void encode_block(const SymbolTables& tables, SymbolBlock& block) {
+  const int choice = cheapest_choice(tables, block, [&](const std::uint8_t* symbols, std::uint32_t* counts) {
+    for (int s = 0; s < rans::symbols; ++s) counts[s] = 0;
+    for_each_sample(block.run_symbols, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t j = first; j < first + count; ++j) ++counts[symbols[j]];
+    });
+  });
+  rans::Encoder encoder;
+  encoder.start(end_of_stream(block));
+  for (std::int64_t r = block.runs - 1; r >= 0; --r) {
+    const std::int64_t table = block.table_of(tables, r, choice);
+    encoder.encode(tables.codes + table * rans::symbols, coded_symbols(tables, block, r, table), block.run_symbols);
+  }
+  close_block(tables, block, choice, encoder.finish());
+}
+
+SEQKV_INLINE void decode_block(const SymbolTables& tables, SymbolBlock& block) {
+  SymbolParts parts;
+  bool whole = open_block(block, parts);
+  if (whole && parts.is_packed) {
+    unpack_planes(parts.payload, block.count(), parts.argument, block.symbols);
+  } else if (whole) {
+    rans::Decoder decoder;
+    decoder.start(parts.payload, parts.payload_bytes);
+    for (std::int64_t r = 0; r < block.runs; ++r) {
+      const std::int64_t table = block.table_of(tables, r, parts.argument);
+      decoder.decode(tables.slots + table * rans::total, block.run(r), block.run_symbols);
+    }
+    whole = decoder.finished() && add_escapes(tables, block, parts);
+  }
+  if (!whole) block.bytes = -1;
+}
+
 }  // namespace seqkv::codec
