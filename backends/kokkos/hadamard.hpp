@@ -9,6 +9,7 @@
 
 #include <Kokkos_Core.hpp>
 
+#include "codec/transform/rotation.hpp"
 #include "core/detmath.hpp"
 
 namespace seqkv::kokkos {
@@ -27,33 +28,18 @@ KOKKOS_INLINE_FUNCTION void walsh_hadamard(float* x, std::int64_t size) {
   }
 }
 
-/// splitmix64 (Steele et al. 2014): the n-th 64 random bits of a stream.
-KOKKOS_INLINE_FUNCTION std::uint64_t random_bits(std::uint64_t seed, std::uint64_t n) {
-  std::uint64_t z = seed + (n + 1) * 0x9e3779b97f4a7c15ULL;
-  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31U);
-}
-
-struct Rotation {
-  std::int64_t dim = 0;
-  std::int64_t power = 1;          ///< the largest power of two that divides dim
-  std::int64_t odd = 1;            ///< dim / power
-  float scale = 1;                 ///< 1 / sqrt(power)
-  const float* hartley = nullptr;  ///< [odd][odd], normalized; not read where odd is 1
-  std::uint64_t seed = 0;
-
+struct Rotation : codec::Rotation {
   KOKKOS_INLINE_FUNCTION void flip_signs(float* x) const {
     std::uint64_t bits = 0;
     for (std::int64_t i = 0; i < dim; ++i) {
-      if (i % 64 == 0) bits = random_bits(seed, static_cast<std::uint64_t>(i / 64));
+      if (i % 64 == 0) bits = codec::random_bits(seed, static_cast<std::uint64_t>(i / 64));
       if ((bits >> static_cast<std::uint64_t>(i % 64) & 1U) != 0) x[i] = -x[i];
     }
   }
 
   /// x[j * power + p] over j, for each p: one chain of fused multiply-adds an output.
   KOKKOS_INLINE_FUNCTION void multiply_hartley(float* x) const {
-    float column[512];
+    float column[most_dim];
     for (std::int64_t p = 0; p < power; ++p) {
       for (std::int64_t j = 0; j < odd; ++j) column[j] = x[j * power + p];
       for (std::int64_t j = 0; j < odd; ++j) {

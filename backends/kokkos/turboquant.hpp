@@ -10,30 +10,11 @@
 
 #include "backends/kokkos/hadamard.hpp"
 #include "backends/kokkos/rope.hpp"
-#include "codec/subblock.hpp"
+#include "codec/turboquant/arguments.hpp"
 
 namespace seqkv::kokkos {
 
-struct TurboQuant {
-  static constexpr int most_bits = 5;
-  static constexpr std::int64_t header_bytes = 4;
-  static constexpr std::int64_t most_dim = 512;
-  /// Values are scaled by a power of two to at most 2^top, so that norms fit a 16-bit float.
-  static constexpr int top = 10;
-
-  int bits = 0;
-  float centroids[1 << most_bits] = {};   ///< for unit vectors, ascending
-  float thresholds[1 << most_bits] = {};  ///< [k] between centroids k and k + 1
-  Rotation rotation;                      ///< seed: of the stream; a sub-block adds its number
-  /// Angles of the batch's positions [batch tokens][rope_pairs], or null: keys are taken as they are.
-  const float* cosine = nullptr;
-  const float* sine = nullptr;
-  std::int64_t rope_pairs = 0;
-
-  KOKKOS_INLINE_FUNCTION std::int64_t plane_row() const { return (rotation.dim + 7) / 8; }
-  KOKKOS_INLINE_FUNCTION std::int64_t size(const codec::Subblock& subblock) const {
-    return header_bytes + subblock.vectors() * (2 + bits * plane_row());
-  }
+struct TurboQuant : codec::TurboQuant {
   std::int64_t scratch_bytes(const codec::Subblock&) const { return 0; }
 
   /// Turns a key back to (or on from) the angle 0.
@@ -51,12 +32,6 @@ struct TurboQuant {
     return index;
   }
 
-  /// Exponents that scaling keeps far from the ends of float's range.
-  static constexpr int least_exponent = -100;
-  static constexpr int most_exponent = 110;
-
-  /// The exponent e for which all |values| < 2^(e + top + 1). Above most_exponent for NaN, infinities and values
-  /// so large that a reconstruction could overflow: not codable.
   template <class Team>
   KOKKOS_FUNCTION int exponent(const Team& team, const codec::Subblock& subblock, const std::byte* values) const {
     std::uint32_t largest = 0;
@@ -67,12 +42,7 @@ struct TurboQuant {
           most = magnitude > most ? magnitude : most;
         },
         Kokkos::Max<std::uint32_t>(largest));
-    const int e = static_cast<int>(largest >> 23U) - 127 - top;
-    return e < least_exponent ? least_exponent : e;
-  }
-
-  static KOKKOS_INLINE_FUNCTION float power_of_two(int e) {
-    return detmath::from_bits(static_cast<std::uint32_t>(e + 127) << 23U);
+    return exponent_of(largest);
   }
 
   /// Codes values into `out` (size() bytes); returns the bytes written or not_codable.
@@ -81,26 +51,21 @@ struct TurboQuant {
                                       const std::byte* values, std::byte* out, std::byte*) const {
     const int e = exponent(team, subblock, values);
     if (e > most_exponent) return codec::not_codable;
-    Kokkos::single(Kokkos::PerTeam(team), [&]() {
-      store16(out, static_cast<std::uint16_t>(e));
-      store16(out + 2, 0);
-    });
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { write_header(out, e); });
     const std::int64_t vectors = subblock.vectors();
     Kokkos::parallel_for(Kokkos::TeamThreadRange(team, vectors), [&](const std::int64_t v) {
       const std::int64_t dim = rotation.dim;
-      float x[most_dim];
+      float x[Rotation::most_dim];
       const float down = power_of_two(-e);
       for (std::int64_t i = 0; i < dim; ++i) x[i] = load_as_float(values, subblock.dtype, v * dim + i) * down;
-      if (subblock.is_key && cosine != nullptr) turn(x, subblock.batch_token + v % subblock.tokens, -1.0F);
+      if (turns(subblock)) turn(x, subblock.batch_token + v % subblock.tokens, -1.0F);
       const float squares = row_sum(dim, [&x](std::int64_t i, float sum) { return detmath::fma(x[i], x[i], sum); });
       const std::uint16_t norm = float_to_f16(detmath::sqrt(squares));
-      store16(out + header_bytes + 2 * v, norm);
-      Rotation turned = rotation;
-      turned.seed += number;
-      turned.forward(x);
+      store16(out + norm_at(v), norm);
+      Rotation{rotation_of(number)}.forward(x);
       const float decoded_norm = f16_to_float(norm);
       const float inverse = decoded_norm > 0 ? 1.0F / decoded_norm : 0.0F;
-      pack(x, inverse, out + header_bytes + 2 * vectors, v, vectors);
+      pack(x, inverse, out + planes_at(subblock), v, vectors);
     });
     return size(subblock);
   }
@@ -123,14 +88,13 @@ struct TurboQuant {
   template <class Team>
   KOKKOS_FUNCTION bool decode(const Team& team, const codec::Subblock& subblock, std::uint64_t number,
                               const std::byte* in, std::int64_t bytes, std::byte* values, std::byte*) const {
-    if (bytes != size(subblock) || load16(in + 2) != 0) return false;
-    const int e = static_cast<std::int16_t>(load16(in));
-    if (e < least_exponent || e > most_exponent) return false;
+    int e = 0;
+    if (!read_header(subblock, in, bytes, e)) return false;
     const std::int64_t vectors = subblock.vectors();
     Kokkos::parallel_for(Kokkos::TeamThreadRange(team, vectors), [&](const std::int64_t v) {
       const std::int64_t dim = rotation.dim;
-      float x[most_dim];
-      const std::byte* planes = in + header_bytes + 2 * vectors;
+      float x[Rotation::most_dim];
+      const std::byte* planes = in + planes_at(subblock);
       for (std::int64_t i = 0; i < dim; ++i) {
         unsigned index = 0;
         for (int b = 0; b < bits; ++b) {
@@ -139,25 +103,14 @@ struct TurboQuant {
         }
         x[i] = centroids[index];
       }
-      Rotation turned = rotation;
-      turned.seed += number;
-      turned.inverse(x);
-      const float norm = f16_to_float(load16(in + header_bytes + 2 * v));
+      Rotation{rotation_of(number)}.inverse(x);
+      const float norm = f16_to_float(load16(in + norm_at(v)));
       const float up = power_of_two(e);
       for (std::int64_t i = 0; i < dim; ++i) x[i] = x[i] * norm * up;
-      if (subblock.is_key && cosine != nullptr) turn(x, subblock.batch_token + v % subblock.tokens, 1.0F);
+      if (turns(subblock)) turn(x, subblock.batch_token + v % subblock.tokens, 1.0F);
       for (std::int64_t i = 0; i < dim; ++i) store_from_float(values, subblock.dtype, v * dim + i, x[i]);
     });
     return true;
-  }
-
- private:
-  static KOKKOS_INLINE_FUNCTION void store16(std::byte* to, std::uint16_t value) {
-    to[0] = static_cast<std::byte>(value & 0xffU);
-    to[1] = static_cast<std::byte>(value >> 8U);
-  }
-  static KOKKOS_INLINE_FUNCTION std::uint16_t load16(const std::byte* from) {
-    return static_cast<std::uint16_t>(static_cast<unsigned>(from[0]) | static_cast<unsigned>(from[1]) << 8U);
   }
 };
 

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// The rotation of TurboQuant as plain numbers: what the portable kernel (backends/kokkos/hadamard.hpp, the definition)
+/// and its specializations (backends/cpu) share. No Kokkos here.
+#pragma once
+
+#include <cstdint>
+
+#include "seqkv/inline.hpp"
+
+namespace seqkv::codec {
+
+/// splitmix64 (Steele et al. 2014): the n-th 64 random bits of a stream.
+SEQKV_INLINE std::uint64_t random_bits(std::uint64_t seed, std::uint64_t n) {
+  std::uint64_t z = seed + (n + 1) * 0x9e3779b97f4a7c15ULL;
+  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31U);
+}
+
+struct Rotation {
+  static constexpr std::int64_t most_dim = 512;
+
+  std::int64_t dim = 0;
+  std::int64_t power = 1;          ///< the largest power of two that divides dim
+  std::int64_t odd = 1;            ///< dim / power
+  float scale = 1;                 ///< 1 / sqrt(power)
+  const float* hartley = nullptr;  ///< [odd][odd], normalized; not read where odd is 1
+  std::uint64_t seed = 0;          ///< component i changes its sign if bit i % 64 of random_bits(seed, i / 64) is 1
+};
+
+}  // namespace seqkv::codec
