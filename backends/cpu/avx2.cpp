@@ -7,6 +7,7 @@
 #include "backends/cpu/activation.hpp"
 #include "backends/cpu/attention.hpp"
 #include "backends/cpu/gemm.hpp"
+#include "backends/cpu/hadamard.hpp"
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/lossless.hpp"
 #include "backends/cpu/norm.hpp"
@@ -35,6 +36,7 @@ const Kernels table = {
     .lossless_memory = lossless_memory,
     .lossless_encode = {lossless_encode, lossless_encode_without_gather},
     .lossless_decode = {lossless_decode, lossless_decode_without_gather},
+    .hadamard_rows = hadamard_rows,
 };
 
 }  // namespace seqkv::cpu::SEQKV_ISA

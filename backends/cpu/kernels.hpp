@@ -59,6 +59,8 @@ struct Kernels {
   std::int64_t (*lossless_memory)(std::int64_t tasks, std::int64_t heads, std::int64_t values);
   Lookups<void(codec::Task*, std::int64_t count, std::byte* memory)> lossless_encode;
   Lookups<void(codec::Task*, std::int64_t count, std::byte* memory)> lossless_decode;
+  /// Rows of `size` numbers, a power of two from 16 on, one behind the other; in place, not normalized.
+  void (*hadamard_rows)(float* x, std::int64_t rows, std::int64_t size);
 };
 
 /// The best kernels this machine can run, or null where only the portable ones fit. The environment variable

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-// The rotation of TurboQuant: orthogonal, its own inverse but for the signs, spreading.
+// The rotation of TurboQuant: orthogonal, its own inverse but for the signs, spreading; and the Walsh-Hadamard
+// transform of every kind of CPU kernels that this machine has, against the portable one.
 #include "backends/kokkos/hadamard.hpp"
 
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 #include <random>
 
 #include "codec/transform/hartley.hpp"
+#include "support/kernels.hpp"
 
 namespace seqkv {
 namespace {
@@ -60,6 +62,40 @@ TEST_P(RotationTest, SpreadsASingleComponentOverAll) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Dims, RotationTest, testing::Values(4, 6, 7, 16, 64, 80, 96, 112, 120, 128, 256, 512));
+
+/// Rows of numbers of all magnitudes; the further ones with NaN, infinities, zeros and sums beyond float's range.
+std::vector<float> rows_of(std::int64_t size, std::int64_t rows) {
+  test::Numbers numbers(static_cast<std::uint32_t>(size + rows));
+  std::vector<float> x = numbers.take(rows * size);
+  for (std::int64_t r = 1; r < rows; ++r) {
+    float* row = &x[static_cast<std::size_t>(r * size)];
+    if (r % 6 == 1) std::fill(row, row + size, r % 12 == 1 ? 0.0F : -0.0F);
+    for (std::int64_t i = 0; i < size; ++i) row[i] *= std::ldexp(1.0F, r % 6 == 2 ? 126 : r % 6 == 3 ? -140 : 0);
+    if (r % 6 == 4) row[numbers.below(size)] = std::nanf("");
+    if (r % 6 == 5) row[numbers.below(size)] = INFINITY;
+  }
+  return x;
+}
+
+TEST(HadamardRows, HaveTheBitsOfThePortableTransform) {
+  for (std::int64_t size = 16; size <= 4096; size *= 2) {
+    for (std::int64_t rows : {1, 2, 3, 13, 40}) {
+      const std::vector<float> x = rows_of(size, rows);
+      std::vector<float> expected = x;
+      for (std::int64_t r = 0; r < rows; ++r)
+        kokkos::walsh_hadamard(&expected[static_cast<std::size_t>(r * size)], size);
+      for (const cpu::Kernels* cpu : test::cpu_kernels()) {
+        std::vector<float> actual = x;
+        cpu->hadamard_rows(actual.data(), rows, size);
+        // A NaN is a NaN: which one a sum of two hands on is nobody's promise.
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          if (std::isnan(actual[i]) && std::isnan(expected[i])) actual[i] = expected[i];
+        }
+        EXPECT_TRUE(test::same_bits(actual, expected)) << cpu->name << ", " << rows << " rows of " << size;
+      }
+    }
+  }
+}
 
 TEST(Hartley, MatchesItsDefinition) {
   const auto matrix = codec::hartley_matrix(5);
