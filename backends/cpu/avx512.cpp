@@ -14,6 +14,7 @@
 #include "backends/cpu/rope.hpp"
 #include "backends/cpu/symbols.hpp"
 #include "backends/cpu/transform.hpp"
+#include "backends/cpu/turboquant.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
@@ -37,6 +38,8 @@ const Kernels table = {
     .lossless_encode = {lossless_encode, lossless_encode_without_gather},
     .lossless_decode = {lossless_decode, lossless_decode_without_gather},
     .hadamard_rows = hadamard_rows,
+    .turboquant_encode = turboquant_encode,
+    .turboquant_decode = turboquant_decode,
 };
 
 }  // namespace seqkv::cpu::SEQKV_ISA

@@ -11,6 +11,10 @@
 
 #include "seqkv/backends.hpp"
 
+#if defined(SEQKV_HAVE_X86_KERNELS)
+#include <cpuid.h>
+#endif
+
 namespace seqkv::cpu {
 
 #if defined(SEQKV_HAVE_X86_KERNELS)
@@ -22,7 +26,12 @@ extern const Kernels table;
 }
 
 namespace {
-bool has_avx2() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0; }
+/// Conversions to and from 16-bit floats. clang 14 has no name for them.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+bool has_avx2() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && has_f16c(); }
 bool has_avx512() {
   return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
          __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;

@@ -11,6 +11,7 @@
 #include "codec/entropy/symbols.hpp"
 #include "codec/subblock.hpp"
 #include "codec/transform/transform.hpp"
+#include "codec/turboquant/arguments.hpp"
 #include "model/kernels.hpp"
 
 namespace seqkv::cpu {
@@ -61,6 +62,9 @@ struct Kernels {
   Lookups<void(codec::Task*, std::int64_t count, std::byte* memory)> lossless_decode;
   /// Rows of `size` numbers, a power of two from 16 on, one behind the other; in place, not normalized.
   void (*hadamard_rows)(float* x, std::int64_t rows, std::int64_t size);
+  /// A task whose head_dim is a multiple of 16.
+  void (*turboquant_encode)(const codec::TurboQuant&, codec::Task&);
+  void (*turboquant_decode)(const codec::TurboQuant&, codec::Task&);
 };
 
 /// The best kernels this machine can run, or null where only the portable ones fit. The environment variable

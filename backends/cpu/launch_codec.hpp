@@ -10,8 +10,9 @@
 #include <algorithm>
 #include <numeric>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/launch.hpp"
 #include "backends/kokkos/lossless.hpp"
+#include "backends/kokkos/turboquant.hpp"
 
 namespace seqkv::cpu {
 
@@ -57,6 +58,27 @@ template <class ExecutionSpace>
 bool decode(const Kernels& kernels, const ExecutionSpace& space, const kokkos::Lossless&,
             const codec::Subblock& largest, codec::Task* tasks, std::int64_t count) {
   for_each_group("seqkv::codec::decode", space, kernels, largest, tasks, count, kernels.lossless_decode.best());
+  return true;
+}
+
+/// Rows of other sizes do not fill vectors; models hardly have them.
+inline bool has_kernels(const codec::TurboQuant& codec) { return codec.rotation.dim % 16 == 0; }
+
+template <class ExecutionSpace>
+bool encode(const Kernels& kernels, const ExecutionSpace& space, const kokkos::TurboQuant& codec,
+            const codec::Subblock&, codec::Task* tasks, std::int64_t count) {
+  if (!has_kernels(codec)) return false;
+  for_each_piece("seqkv::codec::encode", space, count,
+                 [=, &kernels](std::int64_t i) { kernels.turboquant_encode(codec, tasks[i]); });
+  return true;
+}
+
+template <class ExecutionSpace>
+bool decode(const Kernels& kernels, const ExecutionSpace& space, const kokkos::TurboQuant& codec,
+            const codec::Subblock&, codec::Task* tasks, std::int64_t count) {
+  if (!has_kernels(codec)) return false;
+  for_each_piece("seqkv::codec::decode", space, count,
+                 [=, &kernels](std::int64_t i) { kernels.turboquant_decode(codec, tasks[i]); });
   return true;
 }
 

@@ -6,32 +6,11 @@
 /// turns into vector code. Only for the translation units that define SEQKV_ISA (see simd.hpp).
 #pragma once
 
-#include "codec/lossless/layout.hpp"
+#include "backends/cpu/formats.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
 namespace rans = codec::rans;
-
-/// A dtype, known to the compiler.
-struct Bf16 {
-  using Word = std::uint16_t;
-  static constexpr codec::FloatLayout layout = {7, 8};
-};
-struct F16 {
-  using Word = std::uint16_t;
-  static constexpr codec::FloatLayout layout = {10, 5};
-};
-struct F32 {
-  using Word = std::uint32_t;
-  static constexpr codec::FloatLayout layout = {23, 8};
-};
-
-template <class Work>
-SEQKV_INLINE void with_format(DType dtype, const Work& work) {
-  if (dtype == DType::bf16) return work(Bf16());
-  if (dtype == DType::f16) return work(F16());
-  work(F32());
-}
 
 /// symbols[i] = exponent of words[i], less the smallest exponent, which is returned.
 template <class F>

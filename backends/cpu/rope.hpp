@@ -11,17 +11,22 @@
 
 namespace seqkv::cpu::SEQKV_ISA {
 
+/// 16 pairs of components turned by angles.
+SEQKV_INLINE void turn(f32x16& a, f32x16& b, f32x16 cosine, f32x16 sine) {
+  const f32x16 first = fma(a, cosine, -(b * sine));
+  b = fma(b, cosine, a * sine);
+  a = first;
+}
+
 /// Turns `head` in place by the angles of one position and scales it.
 SEQKV_INLINE void rotate_head(float* head, std::int64_t dim, const float* cosine, const float* sine, float scale) {
   float* upper = head + dim / 2;
   for_each_vector(dim / 2, [&](std::int64_t i, auto load_, auto store_) {
-    const f32x16 a = load_(head + i);
-    const f32x16 b = load_(upper + i);
-    const f32x16 c = load_(cosine + i);
-    const f32x16 s = load_(sine + i);
-    const f32x16 factor = splat(scale);
-    store_(head + i, fma(a, c, splat(-0.0F) - b * s) * factor);
-    store_(upper + i, fma(b, c, a * s) * factor);
+    f32x16 a = load_(head + i);
+    f32x16 b = load_(upper + i);
+    turn(a, b, load_(cosine + i), load_(sine + i));
+    store_(head + i, a * splat(scale));
+    store_(upper + i, b * splat(scale));
   });
 }
 

@@ -35,6 +35,8 @@ SEQKV_INLINE f32x16 operator+(f32x16 a, f32x16 b) { return {_mm512_add_ps(a.v, b
 SEQKV_INLINE f32x16 operator-(f32x16 a, f32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 SEQKV_INLINE f32x16 operator*(f32x16 a, f32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 SEQKV_INLINE f32x16 operator/(f32x16 a, f32x16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+SEQKV_INLINE f32x16 operator-(f32x16 a) { return {_mm512_xor_ps(a.v, _mm512_set1_ps(-0.0F))}; }
+SEQKV_INLINE f32x16 sqrt(f32x16 a) { return {_mm512_sqrt_ps(a.v)}; }
 SEQKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 /// a > b ? a : b, lane by lane.
 SEQKV_INLINE f32x16 greater(f32x16 a, f32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
@@ -44,6 +46,13 @@ SEQKV_INLINE f32x16 select_less(f32x16 x, f32x16 limit, f32x16 a, f32x16 b) {
 SEQKV_INLINE f32x16 scale_by_rounded(f32x16 x, f32x16 rounded) {
   const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(rounded.v), 23);
   return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.v), exponent))};
+}
+/// The first `count` < 16 lanes; the others are zero.
+SEQKV_INLINE f32x16 load_some(const float* p, std::int64_t count) {
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1U), p)};
+}
+SEQKV_INLINE void store_some(float* p, f32x16 a, std::int64_t count) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << count) - 1U), a.v);
 }
 /// Lanes j and j + 8 combined, as eight.
 template <class Combine>
@@ -75,6 +84,10 @@ SEQKV_INLINE f32x16 operator+(f32x16 a, f32x16 b) { return {_mm256_add_ps(a.lo, 
 SEQKV_INLINE f32x16 operator-(f32x16 a, f32x16 b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
 SEQKV_INLINE f32x16 operator*(f32x16 a, f32x16 b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
 SEQKV_INLINE f32x16 operator/(f32x16 a, f32x16 b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
+SEQKV_INLINE f32x16 operator-(f32x16 a) {
+  return {_mm256_xor_ps(a.lo, _mm256_set1_ps(-0.0F)), _mm256_xor_ps(a.hi, _mm256_set1_ps(-0.0F))};
+}
+SEQKV_INLINE f32x16 sqrt(f32x16 a) { return {_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)}; }
 SEQKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
   return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
@@ -90,6 +103,18 @@ SEQKV_INLINE f32x16 scale_by_rounded(f32x16 x, f32x16 rounded) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), exponent));
   };
   return {scale(x.lo, rounded.lo), scale(x.hi, rounded.hi)};
+}
+/// All bits in the lanes below `count`, as the instructions for some lanes want it.
+SEQKV_INLINE __m256i lanes_below(std::int64_t count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+/// The first `count` < 16 lanes; the others are zero.
+SEQKV_INLINE f32x16 load_some(const float* p, std::int64_t count) {
+  return {_mm256_maskload_ps(p, lanes_below(count)), _mm256_maskload_ps(p + 8, lanes_below(count - 8))};
+}
+SEQKV_INLINE void store_some(float* p, f32x16 a, std::int64_t count) {
+  _mm256_maskstore_ps(p, lanes_below(count), a.lo);
+  _mm256_maskstore_ps(p + 8, lanes_below(count - 8), a.hi);
 }
 template <class Combine>
 SEQKV_INLINE __m256 halve(f32x16 a, const Combine& combine) {
@@ -112,18 +137,6 @@ SEQKV_INLINE float fold_greatest(f32x16 a) {
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
-}
-
-/// The first `count` < 16 lanes; the others are zero.
-SEQKV_INLINE f32x16 load_some(const float* p, std::int64_t count) {
-  alignas(64) float buffer[lanes] = {};
-  for (std::int64_t i = 0; i < count; ++i) buffer[i] = p[i];
-  return load(buffer);
-}
-SEQKV_INLINE void store_some(float* p, f32x16 a, std::int64_t count) {
-  alignas(64) float buffer[lanes];
-  store(buffer, a);
-  for (std::int64_t i = 0; i < count; ++i) p[i] = buffer[i];
 }
 
 /// Calls body(i, load, store) for i = 0, 16, ... up to count; `load` and `store` move 16 floats, or as many as are
