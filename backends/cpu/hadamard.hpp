@@ -90,6 +90,9 @@ SEQKV_INLINE void butterflies(f32x16 (&v)[Count]) {
   }
 }
 
+/// Numbers in front of which memory is asked for: 2 KiB.
+inline constexpr std::int64_t prefetched = 512;
+
 /// Transforms of Vectors * 16 numbers each, one behind the other.
 template <int Vectors>
 inline void hadamard_held(float* x, std::int64_t count) {
@@ -98,7 +101,7 @@ inline void hadamard_held(float* x, std::int64_t count) {
 #pragma GCC unroll 16
     for (int i = 0; i < Vectors; ++i) {
       // Memory is slower than the transform, and the machine's own prefetching stops at the end of a page.
-      _mm_prefetch(reinterpret_cast<const char*>(x + i * lanes) + 2048, _MM_HINT_T0);
+      __builtin_prefetch(x + i * lanes + prefetched);
       v[i] = butterfly_lanes<8>(butterfly_lanes<4>(butterfly_lanes<2>(load_butterfly(x + i * lanes))));
     }
     butterflies<1>(v);

@@ -165,9 +165,9 @@ class TurboQuantTask {
             task_.subblock.vectors() * codec_.plane_row()};
   }
 
-  /// `decisions` by value: bytes written to planes cannot be part of them, so that they stay in registers.
   template <int Bits>
-  void write_planes(const Decisions decisions, std::int64_t first, std::int64_t count) const {
+  void write_planes(const Decisions& of_task, std::int64_t first, std::int64_t count) const {
+    const Decisions decisions = of_task;  // stays in registers: no byte of the planes can be part of it
     const f32x16 scale = splat(rotation_.scale);
     PlaneRows planes = coded_planes(first);
     const float* x = x_;
@@ -195,6 +195,9 @@ class TurboQuantTask {
       auto* words = words_ + (first + r) * dim_;
       const f32x16 norm = splat(norms_[r]);
       const auto value = [&](std::int64_t i) { return load(x + i) * load(signs_ + i) * norm * splat(power_); };
+      // Out of cache, getting the memory that is to be written takes longer than decoding.
+      constexpr std::int64_t cache_line = 64 / sizeof(*words);
+      for (std::int64_t i = 0; i < dim_; i += cache_line) __builtin_prefetch(words + most_rows * dim_ + i);
       if (!turned_) {
         for (std::int64_t i = 0; i < dim_; i += lanes) put(words + i, value(i));
         continue;
