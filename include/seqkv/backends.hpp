@@ -13,8 +13,9 @@ namespace seqkv {
 /// the machine has.
 std::string cpu_kernels();
 
-/// Whether entropy coding looks tables up with this CPU's gather instructions, by a measurement of some 0.1 ms at the first
-/// use; SEQKV_GATHER (on, off) in the environment overrules it. False for the portable kernels. Results do not depend on it.
+/// Whether entropy coding looks tables up with this CPU's gather instructions, by a measurement of some 0.1 ms at the
+/// first use; SEQKV_GATHER (on, off) in the environment overrules it. False for the portable kernels. Results do not
+/// depend on it.
 bool cpu_gather();
 
 }  // namespace seqkv
