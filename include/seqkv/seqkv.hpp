@@ -8,6 +8,7 @@
 #include "seqkv/backends.hpp"
 #include "seqkv/batch.hpp"
 #include "seqkv/codec.hpp"
+#include "seqkv/cores.hpp"
 #include "seqkv/dtype.hpp"
 #include "seqkv/error.hpp"
 #include "seqkv/evaluate.hpp"

@@ -22,7 +22,7 @@ using Space = Kokkos::DefaultExecutionSpace;
 struct Options {
   bool json = false;
   bool quiet = false;
-  int threads = 0;  ///< 0: OMP_NUM_THREADS, or the cores this process may use
+  int threads = 0;  ///< never 0 when a command runs
 };
 
 /// What a command does, once its options are parsed. It returns the exit code.

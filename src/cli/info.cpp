@@ -8,6 +8,7 @@
 
 #include "cli/command.hpp"
 #include "seqkv/backends.hpp"
+#include "seqkv/cores.hpp"
 #include "seqkv/frame.hpp"
 #include "seqkv/limits.hpp"
 #include "seqkv/store.hpp"
@@ -44,6 +45,7 @@ Result<int> run(const Options& options) {
          {"default_backend", Space::name()},
          {"devices", std::max(Kokkos::num_devices(), 0)},
          {"threads", Kokkos::DefaultHostExecutionSpace().concurrency()},
+         {"cores", available_cores()},
          {"cpu_kernels", cpu_kernels()},
          {"cpu_gather", cpu_gather()},
          {"mpi", false},

@@ -10,6 +10,7 @@
 
 #include "cli/command.hpp"
 #include "seqkv/backends.hpp"
+#include "seqkv/cores.hpp"
 #include "seqkv/version.hpp"
 
 namespace seqkv::cli {
@@ -47,10 +48,11 @@ constexpr const char* footer = R"(Examples:
 Results go to stdout (as JSON with --json), everything else to stderr.
 Exit codes: 0 done, 1 a bug, 2 usage, 3 bad input, 4 not found, 5 corrupt, 6 I/O, 7 resources, 8 interrupted.)";
 
-int run_action(const Action& action, const Options& options) {
+int run_action(const Action& action, Options options) {
+  if (options.threads == 0) options.threads = available_cores();
   Kokkos::InitializationSettings settings;
   settings.set_disable_warnings(true);
-  if (options.threads > 0) settings.set_num_threads(options.threads);
+  settings.set_num_threads(options.threads);
   const Kokkos::ScopeGuard kokkos(settings);
   const char* wanted = std::getenv("SEQKV_CPU");
   if (wanted != nullptr && *wanted != '\0' && cpu_kernels() != wanted) {
@@ -81,7 +83,7 @@ int run(int argc, char** argv) {
   Options options;
   app.add_flag("--json", options.json, "Print the result as one JSON object");
   app.add_flag("-q,--quiet", options.quiet, "No talk and no progress on stderr, errors only");
-  app.add_option("--threads", options.threads, "Threads (default: OMP_NUM_THREADS, or the cores of this process)")
+  app.add_option("--threads", options.threads, "Threads (default: OMP_NUM_THREADS, or the cores given to this process)")
       ->check(CLI::Range(1, 4096));
   Action action;
   for (const Command& command : commands()) {

@@ -24,7 +24,7 @@ MAY_INCLUDE = {
 }
 # Where the public headers belong.
 PUBLIC = {
-    "core": "dtype error hash inline kv limits result version",
+    "core": "cores dtype error hash inline kv limits result version",
     "io": "kv_file safetensors text_file token_file",
     "model": "backends forward model model_config quality surprisal tokenizer",
     "trie": "retention token_coder trie trie_distance trie_match trie_view",
