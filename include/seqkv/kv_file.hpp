@@ -34,6 +34,13 @@ class KvFile {
   const ConstKvView& view() const noexcept { return view_; }
   const SafetensorsFile& file() const noexcept { return file_; }
 
+  /// Copies tokens [first, first + to.tokens) into `to`, host memory of the same shape. No more of a large file comes
+  /// into the memory of the process than that; it does with what is used of view(). Errors: invalid_argument, io,
+  /// truncated.
+  Result<void> read(std::int64_t first, const KvView& to) const;
+  /// Has the system read tokens [first, first + count), as far as there are any, into its cache, and does not wait.
+  void prefetch(std::int64_t first, std::int64_t count) const;
+
  private:
   KvFile() = default;
   SafetensorsFile file_;
@@ -49,7 +56,18 @@ class KvFileWriter {
   /// `extra` tensors are the caller's to fill through tensors().
   static Result<KvFileWriter> create(const std::filesystem::path& path, const KvShape& shape, TokenSpan tokens,
                                      const Digest& model, const std::vector<TensorSpec>& extra = {});
+  /// With token ids that come later, through write_tokens.
+  static Result<KvFileWriter> create(const std::filesystem::path& path, const KvShape& shape, std::int64_t tokens,
+                                     const Digest& model, const std::vector<TensorSpec>& extra = {});
 
+  const KvShape& shape() const noexcept { return shape_; }
+  std::int64_t tokens() const noexcept { return tokens_; }
+
+  /// Takes the disk space of the whole file, where the file system can: a full disk shows before the work.
+  /// Errors: disk_full, io.
+  Result<void> reserve() { return writer_.reserve(); }
+  /// Ids [first, first + ids.size()). Errors: token_out_of_range (above 2^31 - 1), invalid_argument, io, disk_full.
+  Result<void> write_tokens(TokenSpan ids, std::int64_t first);
   /// Tokens [first, first + part.tokens) of all layers; `part` in host memory, of the shape and dtype given.
   Result<void> write(const ConstKvView& part, std::int64_t first);
   SafetensorsWriter& tensors() noexcept { return writer_; }

@@ -57,6 +57,13 @@ class SafetensorsFile {
   /// Errors: missing_field.
   Result<TensorView> tensor(const std::string& name) const;
 
+  /// Copies a part of a tensor's bytes into other memory. Where the file is mapped they are read from the disk instead,
+  /// so that no more of it than that comes into the memory of the process. Errors: io, truncated (the file has become
+  /// shorter).
+  Result<void> read(std::span<const std::byte> part, std::byte* to) const;
+  /// Has the system read it into its cache, and does not wait.
+  void prefetch(std::span<const std::byte> part) const noexcept;
+
  private:
   struct State;
   std::unique_ptr<State> state_;
@@ -80,6 +87,8 @@ class SafetensorsWriter {
 
   /// Bytes of `tensor` from byte `offset` on. Errors: invalid_argument (outside the tensor), io, disk_full.
   Result<void> write(const std::string& tensor, std::int64_t offset, std::span<const std::byte> bytes);
+  /// Takes the disk space of the whole file now, where the file system can. Errors: disk_full, io.
+  Result<void> reserve();
   /// Makes the file appear under its name. Bytes never written are zero.
   Result<void> commit();
 

@@ -8,6 +8,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -67,6 +71,10 @@ Result<void> read_all(const Descriptor& file, const fs::path& path, std::span<st
   return {};
 }
 
+void prefetch(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept {
+  ::posix_fadvise(file.get(), offset, bytes, POSIX_FADV_WILLNEED);
+}
+
 Result<void> sync(const Descriptor& file, const fs::path& path) {
   if (::fsync(file.get()) != 0) return system_error("cannot fsync", path, errno);
   return {};
@@ -80,13 +88,14 @@ Result<void> sync_directory(const fs::path& directory) {
 }
 
 Result<MappedFile> MappedFile::open(const fs::path& path) {
-  SEQKV_ASSIGN(const Descriptor file, open_for_reading(path));
-  struct stat info {};
-  if (::fstat(file.get(), &info) != 0) return system_error("cannot stat", path, errno);
   MappedFile mapped;
+  SEQKV_ASSIGN(mapped.file_, open_for_reading(path));
+  mapped.path_ = path;
+  struct stat info {};
+  if (::fstat(mapped.file_.get(), &info) != 0) return system_error("cannot stat", path, errno);
   if (info.st_size == 0) return mapped;
   const auto size = static_cast<std::size_t>(info.st_size);
-  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, mapped.file_.get(), 0);
   if (memory == MAP_FAILED) return system_error("cannot map", path, errno);
   mapped.bytes_ = {static_cast<const std::byte*>(memory), size};
   return mapped;
@@ -137,13 +146,38 @@ Result<AtomicFile> AtomicFile::create(const fs::path& path) {
 }
 
 AtomicFile::~AtomicFile() {
+  flush_.reset();
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 Result<void> AtomicFile::write_at(std::span<const std::byte> bytes, std::int64_t offset) {
   SEQKV_TRY(write_all(file_, path_, bytes, offset));
   size_ = std::max(size_, offset + static_cast<std::int64_t>(bytes.size()));
+  // The disk works while the next bytes are made; left to commit(), it would begin when everything else is done.
+  constexpr std::int64_t worth_a_call = 32 << 20;
+  unflushed_ += static_cast<std::int64_t>(bytes.size());
+  if (unflushed_ >= worth_a_call) {
+    if (flush_ == nullptr) flush_ = std::make_unique<EarlyFlush>(file_.get());
+    flush_->request();
+    unflushed_ = 0;
+  }
   return {};
+}
+
+Result<void> AtomicFile::reserve(std::int64_t size) {
+#if defined(__linux__)
+  struct statfs system {};
+  // In memory there is no order of blocks to win, and what is done now is as slow as in the writes.
+  if (::fstatfs(file_.get(), &system) == 0 && system.f_type == TMPFS_MAGIC) return {};
+  int problem = 0;
+  do {
+    problem = ::fallocate(file_.get(), 0, 0, size) == 0 ? 0 : errno;
+  } while (problem == EINTR);
+  if (problem == ENOSPC || problem == EDQUOT || problem == EFBIG) {
+    return system_error(fmt::format("cannot reserve {} bytes", size), path_, problem);
+  }
+#endif
+  return {};  // any other answer: this file system has no such thing
 }
 
 Result<void> AtomicFile::append(std::span<const std::byte> bytes) { return write_at(bytes, size_); }
@@ -155,6 +189,7 @@ Result<void> AtomicFile::resize(std::int64_t size) {
 }
 
 Result<void> AtomicFile::commit() {
+  flush_.reset();
   SEQKV_TRY(sync(file_, path_));
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) return system_error("cannot rename to", path_, errno);
   temporary_.clear();

@@ -8,10 +8,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
 
+#include "io/early_flush.hpp"
 #include "seqkv/result.hpp"
 
 namespace seqkv::io {
@@ -44,27 +46,51 @@ Result<Descriptor> open_for_reading(const fs::path& path);
 Result<void> write_all(const Descriptor& file, const fs::path& path, std::span<const std::byte> bytes,
                        std::int64_t offset);
 Result<void> read_all(const Descriptor& file, const fs::path& path, std::span<std::byte> bytes, std::int64_t offset);
+/// Has the system read these bytes into its cache, and does not wait for them.
+void prefetch(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept;
 Result<void> sync(const Descriptor& file, const fs::path& path);
 /// Makes the names in a folder durable.
 Result<void> sync_directory(const fs::path& directory);
 
-/// A whole file mapped read-only. The mapping follows the file: do not truncate it while it is in use.
+/// A whole file mapped read-only. The mapping follows the file: do not truncate it while it is in use. What is used of
+/// it stays in the memory of the process as long as the system likes; what is large, and used once, is better read.
 class MappedFile {
  public:
   static Result<MappedFile> open(const fs::path& path);
 
   MappedFile() = default;
-  MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  MappedFile(MappedFile&& other) noexcept { swap(other); }
   MappedFile& operator=(MappedFile&& other) noexcept {
-    std::swap(bytes_, other.bytes_);
+    swap(other);
     return *this;
   }
   ~MappedFile();
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  bool holds(std::span<const std::byte> part) const noexcept {
+    return part.data() >= bytes_.data() && part.data() + part.size() <= bytes_.data() + bytes_.size();
+  }
+
+  /// Reads a part of bytes() into other memory. Errors: io, truncated (the file has become shorter).
+  Result<void> read(std::span<const std::byte> part, std::byte* to) const {
+    return read_all(file_, path_, {to, part.size()}, part.data() - bytes_.data());
+  }
+  /// Has the system read a part into its cache, and does not wait.
+  void prefetch(std::span<const std::byte> part) const noexcept {
+    io::prefetch(file_, part.data() - bytes_.data(), static_cast<std::int64_t>(part.size()));
+  }
+  /// Gives up the descriptor, and with it reading: for those who have many files mapped.
+  void close() { file_ = Descriptor(); }
 
  private:
+  void swap(MappedFile& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    std::swap(file_, other.file_);
+    std::swap(path_, other.path_);
+  }
   std::span<const std::byte> bytes_;
+  Descriptor file_;
+  fs::path path_;
 };
 
 /// A file written beside its final name (name.tmp-PID-N) and renamed over it by commit(), after fsync of the
@@ -85,6 +111,8 @@ class AtomicFile {
 
   Result<void> write_at(std::span<const std::byte> bytes, std::int64_t offset);
   Result<void> append(std::span<const std::byte> bytes);
+  /// Takes disk space for so many bytes, in one piece where the file system can; it may not be able to.
+  Result<void> reserve(std::int64_t size);
   /// Cuts or extends with zeros.
   Result<void> resize(std::int64_t size);
   Result<void> commit();
@@ -96,11 +124,15 @@ class AtomicFile {
     std::swap(temporary_, other.temporary_);
     std::swap(file_, other.file_);
     std::swap(size_, other.size_);
+    std::swap(unflushed_, other.unflushed_);
+    std::swap(flush_, other.flush_);
   }
   fs::path path_;
   fs::path temporary_;
   Descriptor file_;
   std::int64_t size_ = 0;
+  std::int64_t unflushed_ = 0;  ///< bytes written since the disk was last told to start
+  std::unique_ptr<EarlyFlush> flush_;
 };
 
 /// The whole file as a string. Errors: file_not_found, io, limit_exceeded (above `limit` bytes).

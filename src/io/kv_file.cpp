@@ -5,10 +5,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 
 #include "core/bytes.hpp"
+#include "core/copy_rows.hpp"
 #include "core/try.hpp"
 #include "io/json.hpp"
 #include "seqkv/limits.hpp"
@@ -137,6 +139,17 @@ Result<std::vector<Token>> read_input_ids(const SafetensorsFile& file, std::int6
   return tokens;
 }
 
+/// Ids that stand from position `first` on.
+Result<void> check_ids(TokenSpan ids, std::int64_t first) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] <= INT32_MAX) continue;
+    return Error(ErrorCode::token_out_of_range,
+                 fmt::format("entry {} is {}, expected 0 to 2^31 - 1", first + static_cast<std::int64_t>(i), ids[i]))
+        .at_field("input_ids");
+  }
+  return {};
+}
+
 /// A view of the file's own memory, or an empty one if a tensor is not aligned to its elements.
 std::optional<ConstKvView> view_in_place(const SafetensorsFile& file, const KvShape& shape, std::int64_t tokens) {
   ConstKvView view{shape, tokens, {}, {}, MemorySpace::host};
@@ -183,16 +196,57 @@ Result<KvFile> KvFile::open(const std::filesystem::path& path) {
   return kv;
 }
 
-Result<KvFileWriter> KvFileWriter::create(const std::filesystem::path& path, const KvShape& shape, TokenSpan tokens,
-                                          const Digest& model, const std::vector<TensorSpec>& extra) {
-  SEQKV_TRY(shape.check());
-  const auto count = static_cast<std::int64_t>(tokens.size());
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] > INT32_MAX) {
-      return Error(ErrorCode::token_out_of_range, fmt::format("entry {} is {}, expected 0 to 2^31 - 1", i, tokens[i]))
-          .at_field("input_ids");
+namespace {
+
+/// Tokens [first, first + count) of a head, which follow one another in files and in copies of them.
+std::span<const std::byte> run_of(const ConstKvView& view, std::int64_t tensor, std::int64_t head, std::int64_t first,
+                                  std::int64_t count) {
+  const auto row = view.shape.head_dim * static_cast<std::int64_t>(size_of(view.shape.dtype));
+  return {view.tensors[tensor] + (head * view.tokens + first) * row, static_cast<std::size_t>(count * row)};
+}
+
+}  // namespace
+
+Result<void> KvFile::read(std::int64_t first, const KvView& to) const {
+  if (!(to.shape == shape()) || to.memory != MemorySpace::host || first < 0 || to.tokens < 0 ||
+      first > view_.tokens - to.tokens || to.tensors.size() != view_.tensors.size()) {
+    return Error(ErrorCode::invalid_argument, "the memory does not fit the file's shape, dtype or tokens");
+  }
+  for (std::int64_t tensor = 0; tensor < 2 * shape().layers; ++tensor) {
+    for (std::int64_t head = 0; head < shape().kv_heads; ++head) {
+      const auto run = run_of(view_, tensor, head, first, to.tokens);
+      const Rows<std::byte> rows = rows_of(to, tensor, head);
+      if (rows.stride.component == 1 && rows.stride.token == shape().head_dim) {
+        SEQKV_TRY(file_.read(run, rows.data));
+      } else {
+        copy_rows({run.data(), {0, shape().head_dim, 1}, rows.dtype}, rows, to.tokens, shape().head_dim);
+      }
     }
   }
+  return {};
+}
+
+void KvFile::prefetch(std::int64_t first, std::int64_t count) const {
+  count = std::min(count, view_.tokens - first);
+  for (std::int64_t tensor = 0; count > 0 && tensor < 2 * shape().layers; ++tensor) {
+    for (std::int64_t head = 0; head < shape().kv_heads; ++head) {
+      file_.prefetch(run_of(view_, tensor, head, first, count));
+    }
+  }
+}
+
+Result<KvFileWriter> KvFileWriter::create(const std::filesystem::path& path, const KvShape& shape, TokenSpan tokens,
+                                          const Digest& model, const std::vector<TensorSpec>& extra) {
+  SEQKV_TRY(check_ids(tokens, 0));
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  SEQKV_ASSIGN(KvFileWriter writer, create(path, shape, count, model, extra));
+  SEQKV_TRY(writer.write_tokens(tokens, 0));
+  return writer;
+}
+
+Result<KvFileWriter> KvFileWriter::create(const std::filesystem::path& path, const KvShape& shape, std::int64_t count,
+                                          const Digest& model, const std::vector<TensorSpec>& extra) {
+  SEQKV_TRY(shape.check());
   std::vector<TensorSpec> specs = extra;
   const std::string dtype(to_safetensors(shape.dtype));
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
@@ -205,8 +259,12 @@ Result<KvFileWriter> KvFileWriter::create(const std::filesystem::path& path, con
   if (!model.is_zero()) metadata[model_key] = model.hex();
   if (shape.rope.dim > 0) metadata[rope_key] = rope_to_json(shape.rope);
   SEQKV_ASSIGN(SafetensorsWriter writer, SafetensorsWriter::create(path, std::move(specs), metadata));
-  SEQKV_TRY(writer.write("input_ids", 0, as_bytes(tokens)));
   return KvFileWriter(std::move(writer), shape, count);
+}
+
+Result<void> KvFileWriter::write_tokens(TokenSpan ids, std::int64_t first) {
+  SEQKV_TRY(check_ids(ids, first));
+  return writer_.write("input_ids", first * static_cast<std::int64_t>(sizeof(Token)), as_bytes(ids));
 }
 
 Result<void> KvFileWriter::write(const ConstKvView& part, std::int64_t first) {

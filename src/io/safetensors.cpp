@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -160,6 +161,20 @@ Result<TensorView> SafetensorsFile::tensor(const std::string& name) const {
   return *found;
 }
 
+Result<void> SafetensorsFile::read(std::span<const std::byte> part, std::byte* to) const {
+  for (const io::MappedFile& file : state_->files) {
+    if (file.holds(part)) return file.read(part, to);
+  }
+  std::memcpy(to, part.data(), part.size());
+  return {};
+}
+
+void SafetensorsFile::prefetch(std::span<const std::byte> part) const noexcept {
+  for (const io::MappedFile& file : state_->files) {
+    if (file.holds(part)) file.prefetch(part);
+  }
+}
+
 // ---- writing ----------------------------------------------------------------------------------------------
 
 struct SafetensorsWriter::State {
@@ -234,6 +249,8 @@ Result<void> SafetensorsWriter::write(const std::string& tensor, std::int64_t of
   }
   return state_->file.write_at(bytes, state_->buffer_offset + place.begin + offset);
 }
+
+Result<void> SafetensorsWriter::reserve() { return state_->file.reserve(state_->size); }
 
 Result<void> SafetensorsWriter::commit() {
   SEQKV_TRY(state_->file.resize(state_->size));
