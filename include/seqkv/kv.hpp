@@ -102,8 +102,11 @@ struct BasicKvView {
 using KvView = BasicKvView<std::byte>;
 using ConstKvView = BasicKvView<const std::byte>;
 
-/// Copies a cache between host views of any strides, converting the dtype (rounding to nearest even).
+/// Copies a cache between host views of any strides, converting the dtype (rounding to nearest even). Runs on `space`
+/// where that is one of the host, else, and where none is given, on Kokkos' default space of the host.
 /// Errors: shape_mismatch (all but dtype and rope must agree), invalid_argument (device memory).
+template <class ExecutionSpace>
+Result<void> copy(const ExecutionSpace& space, const ConstKvView& from, const KvView& to);
 Result<void> copy(const ConstKvView& from, const KvView& to);
 
 /// Host memory for a whole cache, one allocation, each tensor contiguous [kv_heads][tokens][head_dim].

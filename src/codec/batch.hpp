@@ -6,10 +6,13 @@
 #pragma once
 
 #include <Kokkos_Core.hpp>
+#include <algorithm>
 #include <vector>
 
 #include "backends/cpu/launch_codec.hpp"
+#include "codec/block.hpp"
 #include "codec/subblock.hpp"
+#include "core/bytes.hpp"
 #include "core/mirrored.hpp"
 #include "seqkv/codec.hpp"
 
@@ -17,6 +20,34 @@ namespace seqkv::codec {
 
 template <class ExecutionSpace>
 using Tasks = Mirrored<ExecutionSpace, Task>;
+
+/// Blocks whose sub-blocks keep every thread of a space busy.
+template <class ExecutionSpace>
+std::int64_t blocks_for_all_threads(const ExecutionSpace& space, const KvShape& shape) {
+  return divide_up<std::int64_t>(8 * space.concurrency(), 2 * shape.layers);
+}
+
+/// The same, bounded in memory.
+template <class ExecutionSpace>
+std::int64_t blocks_per_batch(const ExecutionSpace& space, const KvShape& shape, std::int64_t block_tokens) {
+  constexpr std::int64_t most_bytes = 256LL << 20;
+  const std::int64_t bytes = 2 * shape.layers * raw_bytes(shape, block_tokens);
+  return std::clamp<std::int64_t>(blocks_for_all_threads(space, shape), 1,
+                                  std::max<std::int64_t>(1, most_bytes / bytes));
+}
+
+/// How many of `all` sub-blocks to code in one call of a kernel. One thread takes as few as fill its registers: what it
+/// has gathered or decoded is still in its cache when it is coded or hashed. Several threads, and devices, take all.
+template <class ExecutionSpace>
+std::int64_t subblocks_together(const ExecutionSpace& space, const Subblock& largest, std::int64_t all) {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    constexpr std::int64_t cached_values = 1 << 19;
+    const std::int64_t group = cpu::lossless_group(largest);
+    if (space.concurrency() == 1)
+      return std::min(all, group * std::max<std::int64_t>(1, cached_values / (group * largest.values())));
+  }
+  return all;
+}
 
 /// One team a task, threads taking tasks one by one.
 template <class ExecutionSpace>

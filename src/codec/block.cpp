@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::uint32_t raw_flag = 1U << 31U;
 constexpr std::size_t alignment = 8;
-constexpr std::size_t hashed_from = 8;  // the coded hash covers all that follows it
+constexpr std::size_t hashed_from = 8;  // the coded hash covers all that follows it; first of it is the decoded hash
+constexpr std::size_t table_at = 40;
 
 Error corrupt(const std::string& what, std::size_t position) {
   return Error(ErrorCode::corrupt, what).at_byte(static_cast<std::int64_t>(position));
@@ -52,31 +53,57 @@ std::int64_t raw_bytes(const KvShape& shape, std::int64_t tokens) {
 
 std::uint64_t combine_hashes(std::span<const std::uint64_t> hashes) { return xxh3_64(std::as_bytes(hashes)); }
 
-CodedBlock assemble_block(std::int64_t first_position, TokenSpan tokens, std::span<const SubblockPayload> subblocks,
-                          std::uint64_t decoded_hash) {
+Result<void> check_block_size(const KvShape& shape, std::int64_t block_tokens) {
+  if (block_tokens < limits::min_block_tokens || block_tokens > limits::max_block_tokens) {
+    return Error(ErrorCode::invalid_argument, fmt::format("blocks of {} tokens, expected {} to {}", block_tokens,
+                                                          limits::min_block_tokens, limits::max_block_tokens));
+  }
+  if (raw_bytes(shape, block_tokens) > limits::max_subblock_bytes) {
+    return Error(ErrorCode::limit_exceeded,
+                 fmt::format("a block of {} tokens of {} is too large", block_tokens, shape.describe()));
+  }
+  return {};
+}
+
+std::int64_t most_overhead(const KvShape& shape, std::int64_t tokens) {
+  const std::int64_t subblocks = 2 * shape.layers;
+  const auto padding = static_cast<std::int64_t>(alignment);
+  return static_cast<std::int64_t>(table_at) + subblocks * 4 + tokens * 4 + (subblocks + 2) * padding;
+}
+
+void BlockWriter::start(CodedBlock memory, std::int64_t first_position, TokenSpan tokens, std::int64_t subblocks) {
   const Token largest = tokens.empty() ? 0 : *std::max_element(tokens.begin(), tokens.end());
   const int token_bits = std::bit_width(largest);
-  ByteWriter out;
-  out.put(std::uint64_t{0});
-  out.put(decoded_hash);
-  out.put(static_cast<std::uint64_t>(first_position));
-  out.put(static_cast<std::uint32_t>(tokens.size()));
-  out.put(static_cast<std::uint32_t>(subblocks.size()));
-  out.put(static_cast<std::uint32_t>(token_bits));
-  out.put(std::uint32_t{0});
-  for (const auto& subblock : subblocks) {
-    out.put(static_cast<std::uint32_t>(subblock.bytes.size()) | (subblock.raw ? raw_flag : 0U));
-  }
-  out.pad_to(alignment);
-  pack_tokens(tokens, token_bits, out);
-  out.pad_to(alignment);
-  for (const auto& subblock : subblocks) {
-    out.put(subblock.bytes);
-    out.pad_to(alignment);
-  }
-  const std::uint64_t hash = xxh3_64(std::span<const std::byte>(out.data(), out.size()).subspan(hashed_from));
-  store_le(out.data(), hash);
-  return std::move(out).take();
+  out_ = ByteWriter(std::move(memory));
+  out_.put(std::uint64_t{0});  // the hashes are known at the end
+  out_.put(std::uint64_t{0});
+  out_.put(static_cast<std::uint64_t>(first_position));
+  out_.put(static_cast<std::uint32_t>(tokens.size()));
+  out_.put(static_cast<std::uint32_t>(subblocks));
+  out_.put(static_cast<std::uint32_t>(token_bits));
+  out_.put(std::uint32_t{0});
+  entry_ = table_at;
+  for (std::int64_t i = 0; i < subblocks; ++i) out_.put(std::uint32_t{0});
+  out_.pad_to(alignment);
+  pack_tokens(tokens, token_bits, out_);
+  out_.pad_to(alignment);
+}
+
+void BlockWriter::reserve(std::int64_t payload_bytes) {
+  out_.reserve(out_.size() + static_cast<std::size_t>(payload_bytes));
+}
+
+void BlockWriter::append(const SubblockPayload& payload) {
+  store_le(out_.data() + entry_, static_cast<std::uint32_t>(payload.bytes.size()) | (payload.raw ? raw_flag : 0U));
+  entry_ += sizeof(std::uint32_t);
+  out_.put(payload.bytes);
+  out_.pad_to(alignment);
+}
+
+CodedBlock BlockWriter::finish(std::uint64_t decoded_hash) {
+  store_le(out_.data() + hashed_from, decoded_hash);
+  store_le(out_.data(), xxh3_64(std::span<const std::byte>(out_.data(), out_.size()).subspan(hashed_from)));
+  return std::move(out_).take();
 }
 
 Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "core/bytes.hpp"
 #include "seqkv/codec.hpp"
 
 namespace seqkv::codec {
@@ -33,8 +34,27 @@ struct BlockParts {
 /// Bytes of one sub-block as raw values.
 std::int64_t raw_bytes(const KvShape& shape, std::int64_t tokens);
 
-CodedBlock assemble_block(std::int64_t first_position, TokenSpan tokens, std::span<const SubblockPayload> subblocks,
-                          std::uint64_t decoded_hash);
+/// Whether caches of this shape can be cut into blocks of so many tokens. Errors: invalid_argument, limit_exceeded.
+Result<void> check_block_size(const KvShape& shape, std::int64_t block_tokens);
+
+/// No coded block has more bytes than the raw values of its sub-blocks and this.
+std::int64_t most_overhead(const KvShape& shape, std::int64_t tokens);
+
+/// Puts a coded block together, sub-block by sub-block.
+class BlockWriter {
+ public:
+  /// `memory` is a block that is no longer needed.
+  void start(CodedBlock memory, std::int64_t first_position, TokenSpan tokens, std::int64_t subblocks);
+  /// Room for payloads of so many bytes in all, padding included.
+  void reserve(std::int64_t payload_bytes);
+  /// The next one; of all, as many as were promised.
+  void append(const SubblockPayload& payload);
+  CodedBlock finish(std::uint64_t decoded_hash);
+
+ private:
+  ByteWriter out_;
+  std::size_t entry_ = 0;  ///< of the table: where that of the next sub-block stands
+};
 
 /// Errors: corrupt, checksum_mismatch, limit_exceeded.
 Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block);

@@ -10,6 +10,7 @@
 #include "codec/quantize/lloyd_max.hpp"
 #include "codec/transform/hartley.hpp"
 #include "core/execution_spaces.hpp"
+#include "core/host_range.hpp"
 #include "core/rope_table.hpp"
 #include "core/try.hpp"
 
@@ -69,7 +70,7 @@ Result<KernelOwner<ExecutionSpace>> KernelOwner<ExecutionSpace>::create(const Ex
         return Error(ErrorCode::invalid_argument, "keys=unrotated needs a cache whose rotary embedding is known");
       }
       owner.turns_keys_ = true;
-      owner.rope_ = shape.rope;
+      owner.frequencies_ = inverse_frequencies(shape.rope);
       kernel.rope_pairs = shape.rope.dim / 2;
     }
     owner.kernel_ = kernel;
@@ -80,19 +81,17 @@ Result<KernelOwner<ExecutionSpace>> KernelOwner<ExecutionSpace>::create(const Ex
 template <class ExecutionSpace>
 void KernelOwner<ExecutionSpace>::set_positions(const ExecutionSpace& space, std::int64_t first, std::int64_t count) {
   if (!turns_keys_) return;
-  const std::vector<float> frequencies = inverse_frequencies(rope_);
-  const auto pairs = static_cast<std::int64_t>(frequencies.size());
-  std::vector<float> cosine(static_cast<std::size_t>(count * pairs));
-  std::vector<float> sine(cosine.size());
-  Kokkos::parallel_for(
-      "seqkv::codec::angles",
-      Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::IndexType<std::int64_t>>(0, count),
-      [&](std::int64_t t) { rope_angles(frequencies, first + t, &cosine[t * pairs], &sine[t * pairs]); });
-  cosine_ = upload(space, "seqkv::codec::cosine", cosine);
-  sine_ = upload(space, "seqkv::codec::sine", sine);
+  const auto pairs = static_cast<std::int64_t>(frequencies_.size());
+  cosine_.reserve("seqkv::codec::cosine", count * pairs);
+  sine_.reserve("seqkv::codec::sine", count * pairs);
+  Kokkos::parallel_for("seqkv::codec::angles", host_range(space, count), [&](std::int64_t t) {
+    rope_angles(frequencies_, first + t, cosine_.host() + t * pairs, sine_.host() + t * pairs);
+  });
+  cosine_.to_device(space, count * pairs);
+  sine_.to_device(space, count * pairs);
   auto& kernel = std::get<kokkos::TurboQuant>(kernel_);
-  kernel.cosine = cosine_.data();
-  kernel.sine = sine_.data();
+  kernel.cosine = cosine_.device();
+  kernel.sine = sine_.device();
 }
 
 #define SEQKV_INSTANTIATE(Space) template class KernelOwner<Space>;

@@ -7,9 +7,11 @@
 
 #include <Kokkos_Core.hpp>
 #include <variant>
+#include <vector>
 
 #include "backends/kokkos/lossless.hpp"
 #include "backends/kokkos/turboquant.hpp"
+#include "core/mirrored.hpp"
 #include "seqkv/codec.hpp"
 
 namespace seqkv::codec {
@@ -47,9 +49,10 @@ class KernelOwner {
  private:
   using Floats = Kokkos::View<float*, typename ExecutionSpace::memory_space>;
   Kernel kernel_;
-  RopeConfig rope_;
   bool turns_keys_ = false;
-  Floats hartley_, cosine_, sine_;
+  std::vector<float> frequencies_;  ///< of the rotary embedding, where keys are turned
+  Floats hartley_;
+  Mirrored<ExecutionSpace, float> cosine_, sine_;
 };
 
 }  // namespace seqkv::codec

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace seqkv {
@@ -65,6 +66,10 @@ template <std::integral T>
 /// Appends numbers and bytes to a growing byte string.
 class ByteWriter {
  public:
+  ByteWriter() = default;
+  /// Takes over the memory of bytes that are no longer needed.
+  explicit ByteWriter(std::vector<std::byte> memory) : bytes_(std::move(memory)) { bytes_.clear(); }
+
   template <Number T>
   void put(T value) {
     std::array<std::byte, sizeof(T)> raw;
@@ -74,6 +79,8 @@ class ByteWriter {
   void put(std::span<const std::byte> raw);
   /// With zeros, to the next multiple.
   void pad_to(std::size_t alignment);
+  /// Room for so many bytes in all.
+  void reserve(std::size_t size) { bytes_.reserve(size); }
 
   std::size_t size() const noexcept { return bytes_.size(); }
   std::byte* data() noexcept { return bytes_.data(); }

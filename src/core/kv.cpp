@@ -11,7 +11,9 @@
 #include <limits>
 
 #include "core/bytes.hpp"
-#include "core/float16.hpp"
+#include "core/copy_rows.hpp"
+#include "core/execution_spaces.hpp"
+#include "core/host_range.hpp"
 #include "core/try.hpp"
 #include "seqkv/limits.hpp"
 
@@ -70,7 +72,8 @@ std::string KvShape::describe() const {
   return fmt::format("{} layers x {} KV heads x {} ({})", layers, kv_heads, head_dim, to_string(dtype));
 }
 
-Result<void> copy(const ConstKvView& from, const KvView& to) {
+template <class ExecutionSpace>
+Result<void> copy(const ExecutionSpace& space, const ConstKvView& from, const KvView& to) {
   if (from.shape.layers != to.shape.layers || from.shape.kv_heads != to.shape.kv_heads ||
       from.shape.head_dim != to.shape.head_dim || from.tokens != to.tokens) {
     return Error(ErrorCode::shape_mismatch, fmt::format("{} tokens of {} do not fit {} tokens of {}", from.tokens,
@@ -81,36 +84,19 @@ Result<void> copy(const ConstKvView& from, const KvView& to) {
   }
   SEQKV_TRY(check_tensors(from.tensors.size(), from.shape));
   SEQKV_TRY(check_tensors(to.tensors.size(), to.shape));
-  using Policy = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::IndexType<std::int64_t>>;
-  const KvShape shape = from.shape;
-  Kokkos::parallel_for("seqkv::core::copy", Policy(0, 2 * shape.layers * shape.kv_heads), [&](std::int64_t i) {
-    const std::int64_t tensor = i / shape.kv_heads;
-    const std::int64_t head = i % shape.kv_heads;
-    const KvStrides& in = from.strides[tensor % 2];
-    const KvStrides& out = to.strides[tensor % 2];
-    const bool whole_rows = shape.dtype == to.shape.dtype && in.component == 1 && out.component == 1;
-    const auto element = static_cast<std::int64_t>(size_of(shape.dtype));
-    if (whole_rows && in.token == shape.head_dim && out.token == shape.head_dim) {  // the rows follow one another
-      std::memcpy(to.tensors[tensor] + head * out.head * element, from.tensors[tensor] + head * in.head * element,
-                  static_cast<std::size_t>(from.tokens * shape.head_dim * element));
-      return;
-    }
-    for (std::int64_t token = 0; token < from.tokens; ++token) {
-      const std::int64_t a = head * in.head + token * in.token;
-      const std::int64_t b = head * out.head + token * out.token;
-      if (whole_rows) {
-        std::memcpy(to.tensors[tensor] + b * element, from.tensors[tensor] + a * element,
-                    static_cast<std::size_t>(shape.head_dim * element));
-        continue;
-      }
-      for (std::int64_t c = 0; c < shape.head_dim; ++c) {
-        copy_element(from.tensors[tensor], shape.dtype, a + c * in.component, to.tensors[tensor], to.shape.dtype,
-                     b + c * out.component);
-      }
-    }
+  const std::int64_t heads = from.shape.kv_heads;
+  Kokkos::parallel_for("seqkv::core::copy", host_range(space, 2 * from.shape.layers * heads), [&](std::int64_t i) {
+    copy_rows(rows_of(from, i / heads, i % heads), rows_of(to, i / heads, i % heads), from.tokens, from.shape.head_dim);
   });
   return {};
 }
+
+Result<void> copy(const ConstKvView& from, const KvView& to) {
+  return copy(Kokkos::DefaultHostExecutionSpace(), from, to);
+}
+
+#define SEQKV_INSTANTIATE(Space) template Result<void> copy(const Space&, const ConstKvView&, const KvView&);
+SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 Result<KvCache> KvCache::create(const KvShape& shape, std::int64_t tokens) {
   SEQKV_TRY(shape.check());

@@ -34,6 +34,9 @@ class Mirrored {
     }
   }
 
+  /// Host memory that it holds.
+  std::int64_t bytes() const { return static_cast<std::int64_t>(host_.extent(0) * sizeof(T)); }
+
   T* device() const { return device_.data(); }
   T* host() const { return host_.data(); }
   T& operator[](std::int64_t i) const { return host_(i); }

@@ -141,8 +141,10 @@ TEST(Frame, SubblocksBeyondTheLimitAreRefused) {
   KvShape huge = sample.shape;
   huge.kv_heads = limits::max_kv_heads;
   huge.head_dim = limits::max_head_dim;
-  std::vector<std::byte> block =
-      codec::assemble_block(0, std::vector<Token>(limits::max_block_tokens), std::vector<codec::SubblockPayload>(4), 0);
+  codec::BlockWriter writer;
+  writer.start({}, 0, std::vector<Token>(limits::max_block_tokens), 4);
+  for (int i = 0; i < 4; ++i) writer.append({});
+  const CodedBlock block = writer.finish(0);
   EXPECT_CODE(check_block(huge, block), ErrorCode::corrupt);
 }
 

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "codec/decoder.hpp"
+
+#include <fmt/format.h>
+#include <Kokkos_Core.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "codec/batch.hpp"
+#include "core/bytes.hpp"
+#include "core/execution_spaces.hpp"
+#include "core/host_range.hpp"
+#include "core/try.hpp"
+#include "seqkv/hash.hpp"
+
+namespace seqkv::codec {
+
+template <class ExecutionSpace>
+Result<std::vector<BlockParts>> parse_blocks(const ExecutionSpace& space, const KvShape& shape,
+                                             std::span<const CodedBlockView> blocks) {
+  std::vector<Result<BlockParts>> results(blocks.size(), BlockParts{});
+  Kokkos::parallel_for("seqkv::codec::parse", host_range(space, static_cast<std::int64_t>(blocks.size())),
+                       [&](std::int64_t i) {
+                         try {
+                           (void)(results[i] = parse_block(shape, blocks[i]));
+                         } catch (const std::bad_alloc&) {
+                           (void)(results[i] = Error(ErrorCode::out_of_memory, "no memory for the block's table"));
+                         }
+                       });
+  std::vector<BlockParts> parts;
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (!results[i]) return std::move(results[i]).error().in_block(static_cast<std::int64_t>(i));
+    parts.push_back(std::move(results[i]).value());
+    const std::int64_t position = parts.back().first_position;
+    const std::int64_t expected = parts.front().first_position + sum;
+    if (position != expected) {
+      return Error(ErrorCode::corrupt, fmt::format("the block is for position {}, expected {}", position, expected))
+          .in_block(static_cast<std::int64_t>(i));
+    }
+    sum += parts.back().tokens;
+  }
+  return parts;
+}
+
+template <class ExecutionSpace>
+Result<Decoder<ExecutionSpace>> Decoder<ExecutionSpace>::create(const ExecutionSpace& space, const Codec& codec,
+                                                                const KvShape& shape) {
+  auto owner = KernelOwner<ExecutionSpace>::create(space, codec, shape);
+  if (!owner) return Error(ErrorCode::corrupt, "blocks that no encoder writes: " + owner.error().message);
+  return Decoder(space, shape, std::move(owner).value());
+}
+
+template <class ExecutionSpace>
+Result<void> Decoder<ExecutionSpace>::run(std::span<const BlockParts> parts) {
+  lay_out(parts);
+  if (parts.empty()) return {};
+  owner_.set_positions(space_, parts.front().first_position, places_.back().first_token + places_.back().tokens);
+  const auto all = static_cast<std::int64_t>(parts.size()) * subblocks();
+  const std::int64_t together = subblocks_together(space_, subblock(0), all);
+  for (std::int64_t first = 0; first < all; first += together) decode(parts, first, std::min(together, all - first));
+  return check(parts);
+}
+
+template <class ExecutionSpace>
+ConstKvView Decoder<ExecutionSpace>::values(std::size_t block) const {
+  const Place& place = places_[block];
+  ConstKvView view{shape_, place.tokens, {}, {}, MemorySpace::host};
+  view.strides.fill({place.tokens * shape_.head_dim, shape_.head_dim, 1});
+  for (std::int64_t i = 0; i < subblocks(); ++i) {
+    view.tensors.push_back(values_.host() + place.at + i * raw_bytes(shape_, place.tokens));
+  }
+  return view;
+}
+
+template <class ExecutionSpace>
+Subblock Decoder<ExecutionSpace>::subblock(std::int64_t index) const {
+  const Place& place = places_[index / subblocks()];
+  return {shape_.kv_heads, place.tokens, shape_.head_dim, shape_.dtype, index % 2 == 0, place.first_token};
+}
+
+template <class ExecutionSpace>
+std::int64_t Decoder<ExecutionSpace>::values_at(std::int64_t index) const {
+  const Place& place = places_[index / subblocks()];
+  return place.at + index % subblocks() * raw_bytes(shape_, place.tokens);
+}
+
+template <class ExecutionSpace>
+void Decoder<ExecutionSpace>::lay_out(std::span<const BlockParts> parts) {
+  places_.clear();
+  std::int64_t token = 0;
+  std::int64_t at = 0;
+  for (const BlockParts& block : parts) {
+    places_.push_back({block.tokens, token, at});
+    token += block.tokens;
+    at += subblocks() * raw_bytes(shape_, block.tokens);
+  }
+  values_.reserve("seqkv::codec::values", at);
+  hashes_.resize(parts.size() * subblocks());
+  broken_.resize(hashes_.size());
+}
+
+template <class ExecutionSpace>
+typename Decoder<ExecutionSpace>::Chunk Decoder<ExecutionSpace>::make_tasks(std::span<const BlockParts> parts,
+                                                                            std::int64_t first, std::int64_t count) {
+  Chunk chunk{first, count, {}};
+  tasks_.reserve("seqkv::codec::tasks", count);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t index = first + i;
+    const SubblockPayload& payload = parts[index / subblocks()].subblocks[index % subblocks()];
+    tasks_[i] = {subblock(index),
+                 static_cast<std::uint64_t>(index % subblocks()),
+                 values_.device() + values_at(index),
+                 const_cast<std::byte*>(payload.bytes.data()),  // decode only reads
+                 static_cast<std::int64_t>(payload.bytes.size()),
+                 payload.raw};
+    if (tasks_[i].subblock.tokens > chunk.largest.tokens) chunk.largest = tasks_[i].subblock;
+  }
+  return chunk;
+}
+
+/// Kernels on host spaces read the caller's bytes in place, those on devices a copy.
+template <class ExecutionSpace>
+void Decoder<ExecutionSpace>::upload_payloads(std::span<const BlockParts> parts, const Chunk& chunk) {
+  if constexpr (!is_host_space<ExecutionSpace>) {
+    const auto bytes_of = [&](std::int64_t i) {
+      return parts[(chunk.first + i) / subblocks()].subblocks[(chunk.first + i) % subblocks()].bytes;
+    };
+    const auto room = [&](std::int64_t i) { return round_up<std::int64_t>(bytes_of(i).size(), 8); };
+    std::int64_t total = 0;
+    for (std::int64_t i = 0; i < chunk.count; ++i) total += room(i);
+    payloads_.reserve("seqkv::codec::payloads", total);
+    std::int64_t at = 0;
+    for (std::int64_t i = 0; i < chunk.count; ++i) {
+      std::memcpy(payloads_.host() + at, bytes_of(i).data(), bytes_of(i).size());
+      tasks_[i].coded = payloads_.device() + at;
+      at += room(i);
+    }
+    payloads_.to_device(space_, total);
+  }
+}
+
+template <class ExecutionSpace>
+void Decoder<ExecutionSpace>::decode(std::span<const BlockParts> parts, std::int64_t first, std::int64_t count) {
+  const Chunk chunk = make_tasks(parts, first, count);
+  upload_payloads(parts, chunk);
+  tasks_.to_device(space_, count);
+  std::visit([&](const auto& kernel) { decode_tasks(space_, kernel, chunk.largest, tasks_, count); }, owner_.kernel());
+  tasks_.to_host(space_, count);
+  values_.to_host(space_, places_.back().at + subblocks() * raw_bytes(shape_, places_.back().tokens));
+  space_.fence("seqkv::codec::decode: values are checked on the host");
+  Kokkos::parallel_for("seqkv::codec::hash", host_range(space_, count), [&](std::int64_t i) {
+    const auto bytes = static_cast<std::size_t>(raw_bytes(shape_, tasks_[i].subblock.tokens));
+    hashes_[first + i] = xxh3_64({values_.host() + values_at(first + i), bytes});
+    broken_[first + i] = tasks_[i].bytes == not_codable ? 1 : 0;
+  });
+}
+
+template <class ExecutionSpace>
+Result<void> Decoder<ExecutionSpace>::check(std::span<const BlockParts> parts) const {
+  for (std::size_t block = 0; block < parts.size(); ++block) {
+    const auto number = static_cast<std::int64_t>(block);
+    for (std::int64_t index = 0; index < subblocks(); ++index) {
+      if (broken_[block * subblocks() + index] == 0) continue;
+      return Error(ErrorCode::corrupt,
+                   fmt::format("the {}s of layer {} do not decode", index % 2 == 0 ? "key" : "value", index / 2))
+          .in_block(number);
+    }
+    const auto of_block = std::span(hashes_).subspan(block * subblocks(), subblocks());
+    if (combine_hashes(of_block) != parts[block].decoded_hash) {
+      return Error(ErrorCode::checksum_mismatch,
+                   "the decoded values do not have the checksum stored with them (another codec or shape?)")
+          .in_block(number);
+    }
+  }
+  return {};
+}
+
+#define SEQKV_INSTANTIATE(Space) \
+  template class Decoder<Space>; \
+  template Result<std::vector<BlockParts>> parse_blocks(const Space&, const KvShape&, std::span<const CodedBlockView>);
+SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+
+}  // namespace seqkv::codec

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// From coded blocks to values, with buffers that are kept from call to call.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "codec/block.hpp"
+#include "codec/kernel.hpp"
+#include "codec/subblock.hpp"
+#include "core/mirrored.hpp"
+#include "seqkv/codec.hpp"
+
+namespace seqkv::codec {
+
+/// Takes blocks apart, in parallel, and checks that they follow one another. The first error in block order is the one
+/// reported, its block counted from 0. Errors: corrupt, checksum_mismatch, limit_exceeded, out_of_memory.
+template <class ExecutionSpace>
+Result<std::vector<BlockParts>> parse_blocks(const ExecutionSpace& space, const KvShape& shape,
+                                             std::span<const CodedBlockView> blocks);
+
+/// Decodes consecutive blocks, some sub-blocks at a time. Several decoders may work at the same time, each on a space
+/// of its own.
+template <class ExecutionSpace>
+class Decoder {
+ public:
+  /// Errors: corrupt (no encoder writes blocks of this codec and shape).
+  static Result<Decoder> create(const ExecutionSpace& space, const Codec& codec, const KvShape& shape);
+
+  /// Buffers for calls of so many tokens together; run makes them where they are missing.
+  void reserve(std::int64_t tokens) {
+    values_.reserve("seqkv::codec::values", subblocks() * raw_bytes(shape_, tokens));
+  }
+
+  /// Every checksum has held where it succeeds. The first error in block order is reported, its block counted from 0.
+  /// Errors: corrupt, checksum_mismatch. Throws where memory is short (core/guard_memory.hpp).
+  Result<void> run(std::span<const BlockParts> parts);
+
+  /// The values of a block of the last run.
+  ConstKvView values(std::size_t block) const;
+
+  /// Host memory that the buffers have grown to.
+  std::int64_t bytes() const { return values_.bytes() + payloads_.bytes(); }
+
+ private:
+  /// Of one block in this run.
+  struct Place {
+    std::int64_t tokens = 0;
+    std::int64_t first_token = 0;  ///< counted over the run
+    std::int64_t at = 0;           ///< of its values in the buffer
+  };
+  struct Chunk {
+    std::int64_t first = 0;
+    std::int64_t count = 0;
+    Subblock largest;
+  };
+
+  Decoder(const ExecutionSpace& space, const KvShape& shape, KernelOwner<ExecutionSpace> owner)
+      : space_(space), shape_(shape), owner_(std::move(owner)) {}
+
+  std::int64_t subblocks() const { return 2 * shape_.layers; }
+  Subblock subblock(std::int64_t index) const;
+  std::int64_t values_at(std::int64_t index) const;
+
+  void lay_out(std::span<const BlockParts> parts);
+  Chunk make_tasks(std::span<const BlockParts> parts, std::int64_t first, std::int64_t count);
+  void upload_payloads(std::span<const BlockParts> parts, const Chunk& chunk);
+  void decode(std::span<const BlockParts> parts, std::int64_t first, std::int64_t count);
+  Result<void> check(std::span<const BlockParts> parts) const;
+
+  ExecutionSpace space_;
+  KvShape shape_;
+  KernelOwner<ExecutionSpace> owner_;
+  std::vector<Place> places_;
+  std::vector<std::uint64_t> hashes_;  ///< of the values of every sub-block
+  std::vector<std::uint8_t> broken_;   ///< sub-blocks that do not decode
+  Mirrored<ExecutionSpace, std::byte> values_, payloads_;
+  Mirrored<ExecutionSpace, Task> tasks_;
+};
+
+}  // namespace seqkv::codec

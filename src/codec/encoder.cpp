@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "codec/encoder.hpp"
+
+#include <Kokkos_Core.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+
+#include "codec/batch.hpp"
+#include "core/bytes.hpp"
+#include "core/copy_rows.hpp"
+#include "core/execution_spaces.hpp"
+#include "core/host_range.hpp"
+#include "core/try.hpp"
+#include "seqkv/hash.hpp"
+
+namespace seqkv::codec {
+namespace {
+
+/// Work for every index, where it may run out of memory: an exception must not leave a parallel region.
+template <class Range, class Work>
+void for_each_allocating(const char* label, const Range& range, const Work& work) {
+  std::atomic<bool> memory_is_short{false};
+  Kokkos::parallel_for(label, range, [&](std::int64_t i) {
+    try {
+      work(i);
+    } catch (const std::bad_alloc&) {
+      memory_is_short = true;
+    }
+  });
+  if (memory_is_short) throw std::bad_alloc();
+}
+
+}  // namespace
+
+template <class ExecutionSpace>
+Result<Encoder<ExecutionSpace>> Encoder<ExecutionSpace>::create(const ExecutionSpace& space, const Codec& codec,
+                                                                const KvShape& shape) {
+  SEQKV_ASSIGN(auto owner, KernelOwner<ExecutionSpace>::create(space, codec, shape));
+  return Encoder(space, codec, shape, std::move(owner));
+}
+
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::reserve(std::int64_t blocks, std::int64_t block_tokens) {
+  block_tokens_ = block_tokens;
+  tokens_ = blocks * block_tokens;
+  lay_out(0, together());
+}
+
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::run(std::span<const ConstKvView> blocks, TokenSpan tokens, std::int64_t first_position,
+                                  std::span<CodedBlock> out) {
+  const auto count = static_cast<std::int64_t>(blocks.size());
+  block_tokens_ = blocks.front().tokens;
+  tokens_ = static_cast<std::int64_t>(tokens.size());
+  writers_.resize(blocks.size());
+  hashes_.resize(blocks.size() * subblocks());
+  for (std::int64_t block = 0; block < count; ++block) {
+    const std::int64_t first = block * block_tokens_;
+    writers_[block].start(std::move(out[block]), first_position + first, tokens.subspan(first, tokens_of(block)),
+                          subblocks());
+  }
+  owner_.set_positions(space_, first_position, tokens_);
+  const std::int64_t all = count * subblocks();
+  for (std::int64_t first = 0; first < all; first += together()) {
+    const Chunk chunk = lay_out(first, std::min(together(), all - first));
+    gather(blocks, chunk);
+    std::visit([&](const auto& kernel) { code(kernel, chunk); }, owner_.kernel());
+    hash(chunk);
+    append(chunk);
+  }
+  Kokkos::parallel_for("seqkv::codec::finish", host_range(space_, count), [&](std::int64_t block) {
+    const auto hashes = std::span(hashes_).subspan(block * subblocks(), subblocks());
+    out[block] = writers_[block].finish(combine_hashes(hashes));
+  });
+}
+
+template <class ExecutionSpace>
+Subblock Encoder<ExecutionSpace>::subblock(std::int64_t index) const {
+  const std::int64_t block = index / subblocks();
+  return {shape_.kv_heads, tokens_of(block), shape_.head_dim, shape_.dtype, index % 2 == 0, block * block_tokens_};
+}
+
+template <class ExecutionSpace>
+std::int64_t Encoder<ExecutionSpace>::together() const {
+  return subblocks_together(space_, subblock(0), divide_up(tokens_, block_tokens_) * subblocks());
+}
+
+template <class ExecutionSpace>
+typename Encoder<ExecutionSpace>::Chunk Encoder<ExecutionSpace>::lay_out(std::int64_t first, std::int64_t count) {
+  Chunk chunk{first, count, 0, 0, subblock(first)};
+  const std::int64_t last = first + count - 1;
+  chunk.bytes = at(chunk, last) + raw_bytes(shape_, subblock(last).tokens);
+  std::visit([&](const auto& kernel) { chunk.slot = round_up<std::int64_t>(kernel.size(chunk.largest), 16); },
+             owner_.kernel());
+  sources_.resize(static_cast<std::size_t>(count));
+  values_.reserve("seqkv::codec::values", chunk.bytes);
+  slots_.reserve("seqkv::codec::slots", count * chunk.slot);
+  tasks_.reserve("seqkv::codec::tasks", count);
+  if (codec_.is_exact()) return chunk;
+  decoded_.reserve("seqkv::codec::decoded", chunk.bytes);
+  decode_.reserve("seqkv::codec::tasks", count);
+  return chunk;
+}
+
+/// Where a sub-block is in a buffer of values. All blocks have the same size but the last.
+template <class ExecutionSpace>
+std::int64_t Encoder<ExecutionSpace>::at(const Chunk& chunk, std::int64_t index) const {
+  const auto start = [this](std::int64_t i) {
+    const std::int64_t block = i / subblocks();
+    return block * subblocks() * raw_bytes(shape_, block_tokens_) +
+           i % subblocks() * raw_bytes(shape_, tokens_of(block));
+  };
+  return start(index) - start(chunk.first);
+}
+
+/// The caller's values where a kernel can read them as they are, or null.
+template <class ExecutionSpace>
+const std::byte* Encoder<ExecutionSpace>::in_place(std::span<const ConstKvView> blocks, std::int64_t index) const {
+  const ConstKvView& kv = blocks[index / subblocks()];
+  const KvStrides& stride = kv.strides[index % 2];
+  const bool contiguous =
+      stride.component == 1 && stride.token == shape_.head_dim && stride.head == kv.tokens * shape_.head_dim;
+  return is_host_space<ExecutionSpace> && contiguous ? kv.tensors[index % subblocks()] : nullptr;
+}
+
+/// Values as [head][token][component].
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::gather(std::span<const ConstKvView> blocks, const Chunk& chunk) {
+  const std::int64_t heads = shape_.kv_heads;
+  for (std::int64_t i = 0; i < chunk.count; ++i) {
+    const std::byte* values = in_place(blocks, chunk.first + i);
+    sources_[i] = values != nullptr ? values : values_.host() + at(chunk, chunk.first + i);
+  }
+  Kokkos::parallel_for("seqkv::codec::gather", host_range(space_, chunk.count * heads), [&](std::int64_t i) {
+    const std::int64_t index = chunk.first + i / heads;
+    if (in_place(blocks, index) != nullptr) return;
+    const ConstKvView& kv = blocks[index / subblocks()];
+    std::byte* to = values_.host() + at(chunk, index) + i % heads * (raw_bytes(shape_, kv.tokens) / heads);
+    copy_rows(rows_of(kv, index % subblocks(), i % heads), {to, {0, shape_.head_dim, 1}, shape_.dtype}, kv.tokens,
+              shape_.head_dim);
+  });
+}
+
+template <class ExecutionSpace>
+template <class Kernel>
+void Encoder<ExecutionSpace>::code(const Kernel& kernel, const Chunk& chunk) {
+  for (std::int64_t i = 0; i < chunk.count; ++i) {
+    const std::int64_t index = chunk.first + i;
+    tasks_[i] = {subblock(index),
+                 static_cast<std::uint64_t>(index % subblocks()),
+                 values_.device() + at(chunk, index),
+                 slots_.device() + i * chunk.slot,
+                 not_codable,
+                 false};
+    if constexpr (is_host_space<ExecutionSpace>)
+      tasks_[i].values = const_cast<std::byte*>(sources_[i]);  // it only reads
+  }
+  if constexpr (std::is_same_v<Kernel, RawKernel>) return;
+  values_.to_device(space_, chunk.bytes);
+  tasks_.to_device(space_, chunk.count);
+  encode_tasks(space_, kernel, chunk.largest, tasks_, chunk.count);
+  tasks_.to_host(space_, chunk.count);
+  slots_.to_host(space_, chunk.count * chunk.slot);
+  space_.fence("seqkv::codec::encode: sizes and bytes are read on the host");
+  if constexpr (std::is_same_v<Kernel, kokkos::TurboQuant>) reconstruct(kernel, chunk);
+}
+
+/// What a decoder will see, for its checksum.
+template <class ExecutionSpace>
+template <class Kernel>
+void Encoder<ExecutionSpace>::reconstruct(const Kernel& kernel, const Chunk& chunk) {
+  for (std::int64_t i = 0; i < chunk.count; ++i) {
+    Task task = tasks_[i];
+    task.raw = task.bytes == not_codable;
+    if (task.raw) {
+      task.coded = task.values;
+      task.bytes = raw_bytes(shape_, task.subblock.tokens);
+    }
+    task.values = decoded_.device() + at(chunk, chunk.first + i);
+    decode_[i] = task;
+  }
+  decode_.to_device(space_, chunk.count);
+  decode_tasks(space_, kernel, chunk.largest, decode_, chunk.count);
+  decoded_.to_host(space_, chunk.bytes);
+  space_.fence("seqkv::codec::reconstruct: the values are hashed on the host");
+}
+
+/// Whether sub-block `number` of the chunk is stored as it is.
+template <class ExecutionSpace>
+bool Encoder<ExecutionSpace>::is_raw(std::int64_t number) const {
+  const Task& task = tasks_[number];
+  return task.bytes == not_codable || task.bytes >= raw_bytes(shape_, task.subblock.tokens);
+}
+
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::hash(const Chunk& chunk) {
+  Kokkos::parallel_for("seqkv::codec::hash", host_range(space_, chunk.count), [&](std::int64_t i) {
+    const bool same = is_raw(i) || codec_.is_exact();
+    const std::byte* decoded = same ? sources_[i] : decoded_.host() + at(chunk, chunk.first + i);
+    const auto bytes = static_cast<std::size_t>(raw_bytes(shape_, tasks_[i].subblock.tokens));
+    hashes_[chunk.first + i] = xxh3_64({decoded, bytes});
+  });
+}
+
+template <class ExecutionSpace>
+SubblockPayload Encoder<ExecutionSpace>::payload(const Chunk& chunk, std::int64_t index) const {
+  const std::int64_t i = index - chunk.first;
+  const Task& task = tasks_[i];
+  if (is_raw(i)) return {{sources_[i], static_cast<std::size_t>(raw_bytes(shape_, task.subblock.tokens))}, true};
+  return {{slots_.host() + i * chunk.slot, static_cast<std::size_t>(task.bytes)}, false};
+}
+
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::append(const Chunk& chunk) {
+  const std::int64_t first = chunk.first / subblocks();
+  const std::int64_t behind = divide_up(chunk.first + chunk.count, subblocks());
+  for_each_allocating("seqkv::codec::assemble", host_range(space_, behind - first), [&](std::int64_t i) {
+    const std::int64_t block = first + i;
+    const std::int64_t begin = std::max(chunk.first, block * subblocks());
+    const std::int64_t end = std::min(chunk.first + chunk.count, (block + 1) * subblocks());
+    std::int64_t bytes = 0;
+    for (std::int64_t k = begin; k < end; ++k) bytes += round_up<std::int64_t>(payload(chunk, k).bytes.size(), 8);
+    if (end - begin == subblocks()) writers_[block].reserve(bytes);  // parts let the memory grow as usual
+    for (std::int64_t k = begin; k < end; ++k) writers_[block].append(payload(chunk, k));
+  });
+}
+
+#define SEQKV_INSTANTIATE(Space) template class Encoder<Space>;
+SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+
+}  // namespace seqkv::codec
