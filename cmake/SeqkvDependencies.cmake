@@ -25,6 +25,9 @@ if(SEQKV_ENABLE_CUDA AND NOT "IMPL_VIEW_LEGACY" IN_LIST Kokkos_OPTIONS AND Kokko
                       "your GPU, configure with -DSEQKV_TRUST_KOKKOS_VIEWS=ON.")
 endif()
 
+if(SEQKV_ENABLE_TBB)
+  find_package(TBB 2021 REQUIRED)
+endif()
 find_package(Threads REQUIRED)
 find_package(nlohmann_json 3.9 REQUIRED)
 find_package(fmt 8 REQUIRED)

@@ -84,6 +84,8 @@ Result<void> check_block(const KvShape& shape, CodedBlockView block);
 /// a file promises. Errors: corrupt.
 Result<void> check_sizes(const Codec& codec, const KvShape& shape, std::span<const CodedBlockView> blocks,
                          std::int64_t tokens);
+/// The same for blocks of so many bytes together.
+Result<void> check_sizes(const Codec& codec, const KvShape& shape, std::int64_t bytes, std::int64_t tokens);
 
 /// Codes `kv` in blocks of `block_tokens` (the last may be shorter). `first_position` is the position of the first
 /// token in its session. `kv` is in host memory; work runs on `space` and is complete on return.

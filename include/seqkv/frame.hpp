@@ -52,6 +52,7 @@ class FrameWriter {
   Result<void> commit();
   /// Bytes of the file so far.
   std::int64_t bytes() const noexcept;
+  const FrameInfo& info() const noexcept;
 
  private:
   struct State;
@@ -74,6 +75,12 @@ class FrameReader {
   std::int64_t bytes() const noexcept;
   /// Coded bytes of blocks [first, first + count). Precondition: inside the frame.
   std::span<const CodedBlockView> blocks(std::int64_t first, std::int64_t count) const;
+
+  /// The bytes of a block in other memory, `buffer` or the caller's of parse(). No more of a large file comes into the
+  /// memory of the process than that; it does with what is used of blocks(). Errors: io, truncated.
+  Result<CodedBlockView> read(std::int64_t block, std::vector<std::byte>& buffer) const;
+  /// Has the system read a block into its cache, and does not wait.
+  void prefetch(std::int64_t block) const;
 
   /// Checks every block's checksum and structure and gathers the tokens.
   Result<std::vector<Token>> tokens() const;

@@ -32,6 +32,7 @@
 #include "seqkv/token_coder.hpp"
 #include "seqkv/token_file.hpp"
 #include "seqkv/tokenizer.hpp"
+#include "seqkv/transfer.hpp"
 #include "seqkv/trie.hpp"
 #include "seqkv/trie_distance.hpp"
 #include "seqkv/trie_match.hpp"

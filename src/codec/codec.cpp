@@ -88,8 +88,12 @@ int Codec::least_bits(DType dtype) const noexcept {
 
 Result<void> check_sizes(const Codec& codec, const KvShape& shape, std::span<const CodedBlockView> blocks,
                          std::int64_t tokens) {
-  std::size_t bytes = 0;
-  for (const CodedBlockView& block : blocks) bytes += block.size();
+  std::int64_t bytes = 0;
+  for (const CodedBlockView& block : blocks) bytes += static_cast<std::int64_t>(block.size());
+  return check_sizes(codec, shape, bytes, tokens);
+}
+
+Result<void> check_sizes(const Codec& codec, const KvShape& shape, std::int64_t bytes, std::int64_t tokens) {
   // In floating point, where no product of limits overflows.
   const double components = static_cast<double>(tokens) * static_cast<double>(shape.components_per_token());
   if (8.0 * static_cast<double>(bytes) >= components * codec.least_bits(shape.dtype)) return {};

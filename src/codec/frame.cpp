@@ -197,6 +197,7 @@ Result<void> FrameWriter::commit() {
 }
 
 std::int64_t FrameWriter::bytes() const noexcept { return static_cast<std::int64_t>(state_->end); }
+const FrameInfo& FrameWriter::info() const noexcept { return state_->info; }
 
 // ---- reading ----------------------------------------------------------------------------------------------
 
@@ -285,6 +286,19 @@ std::int64_t FrameReader::bytes() const noexcept { return static_cast<std::int64
 
 std::span<const CodedBlockView> FrameReader::blocks(std::int64_t first, std::int64_t count) const {
   return std::span(state_->blocks).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+}
+
+Result<CodedBlockView> FrameReader::read(std::int64_t block, std::vector<std::byte>& buffer) const {
+  const CodedBlockView bytes = state_->blocks[block];
+  if (!state_->file.holds(bytes)) return bytes;
+  if (buffer.size() < bytes.size()) buffer.resize(bytes.size());
+  SEQKV_TRY(state_->file.read(bytes, buffer.data()));
+  return CodedBlockView(buffer).first(bytes.size());
+}
+
+void FrameReader::prefetch(std::int64_t block) const {
+  const CodedBlockView bytes = state_->blocks[block];
+  if (state_->file.holds(bytes)) state_->file.prefetch(bytes);
 }
 
 Result<std::vector<Token>> FrameReader::tokens() const {

@@ -28,7 +28,7 @@ PUBLIC = {
     "io": "kv_file safetensors text_file token_file",
     "model": "backends forward model model_config quality surprisal tokenizer",
     "trie": "retention token_coder trie trie_distance trie_match trie_view",
-    "codec": "codec frame",
+    "codec": "codec frame transfer",
     "evaluate": "evaluate",
     "store": "batch manifest store",
 }

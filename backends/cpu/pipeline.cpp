@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "backends/cpu/pipeline.hpp"
+
+#include <algorithm>
+
+#if defined(SEQKV_HAVE_TBB)
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
+#include <oneapi/tbb/parallel_pipeline.h>
+#include <oneapi/tbb/task_arena.h>
+#include <oneapi/tbb/task_scheduler_observer.h>
+#include <sched.h>
+
+#include <optional>
+
+#include "core/cores.hpp"
+#endif
+
+namespace seqkv::cpu {
+namespace {
+
+void run_one_by_one(const Pipeline& pipeline) {
+  for (std::int64_t item = 0; item < pipeline.items && pipeline.read(item, 0); ++item) {
+    pipeline.work(item, 0);
+    pipeline.write(item, 0);
+  }
+}
+
+#if defined(SEQKV_HAVE_TBB)
+
+/// A new thread may run where the one that made it may, and OpenMP binds the first thread to one core: here workers may
+/// run on all cores of the process while they are in the arena.
+class OnAllCores : public tbb::task_scheduler_observer {
+ public:
+  explicit OnAllCores(tbb::task_arena& arena) : task_scheduler_observer(arena), cpus_(process_cpus()) { observe(true); }
+  ~OnAllCores() override { observe(false); }
+  OnAllCores(const OnAllCores&) = delete;
+  OnAllCores& operator=(const OnAllCores&) = delete;
+
+  void on_scheduler_entry(bool is_worker) override {
+    if (!is_worker || CPU_COUNT(&cpus_) == 0) return;
+    ::sched_getaffinity(0, sizeof(before), &before);
+    ::sched_setaffinity(0, sizeof(cpus_), &cpus_);
+  }
+  void on_scheduler_exit(bool is_worker) override {
+    if (is_worker && CPU_COUNT(&before) > 0) ::sched_setaffinity(0, sizeof(before), &before);
+  }
+
+ private:
+  static thread_local cpu_set_t before;
+  cpu_set_t cpus_;
+};
+
+thread_local cpu_set_t OnAllCores::before = {};
+
+void run_overlapping(const Pipeline& pipeline) {
+  // oneTBB has as many threads as it finds cores, unless told.
+  std::optional<tbb::global_control> more;
+  if (pipeline.cores > tbb::info::default_concurrency()) {
+    more.emplace(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(pipeline.cores));
+  }
+  tbb::task_arena arena(pipeline.cores);
+  const OnAllCores observer(arena);
+  using Item = std::int64_t;
+  const auto lane_of = [&pipeline](Item item) { return static_cast<int>(item % pipeline.lanes); };
+  Item next = 0;
+  const auto read = [&](tbb::flow_control& flow) {
+    const Item item = next++;
+    if (item >= pipeline.items || !pipeline.read(item, lane_of(item))) flow.stop();
+    return item;
+  };
+  const auto work = [&](Item item) {
+    pipeline.work(item, lane_of(item));
+    return item;
+  };
+  const auto write = [&](Item item) { pipeline.write(item, lane_of(item)); };
+  using Mode = tbb::filter_mode;
+  arena.execute([&]() {
+    tbb::parallel_pipeline(
+        static_cast<std::size_t>(pipeline.lanes),
+        tbb::make_filter<void, Item>(Mode::serial_in_order, read) &
+            tbb::make_filter<Item, Item>(pipeline.work_alone ? Mode::serial_in_order : Mode::parallel, work) &
+            tbb::make_filter<Item, void>(Mode::serial_in_order, write));
+  });
+}
+
+#endif
+
+}  // namespace
+
+#if defined(SEQKV_HAVE_TBB)
+bool pipeline_overlaps() noexcept { return true; }
+#else
+bool pipeline_overlaps() noexcept { return false; }
+#endif
+
+void run(const Pipeline& pipeline) {
+#if defined(SEQKV_HAVE_TBB)
+  if (std::min(pipeline.lanes, pipeline.cores) > 1) return run_overlapping(pipeline);
+#endif
+  run_one_by_one(pipeline);
+}
+
+}  // namespace seqkv::cpu

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Whole caches from file to file, block by block: reading, coding and writing overlap, memory is bounded
+/// (docs/pipeline.md). The bytes written are the same for any number of cores and any bound.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "seqkv/codec.hpp"
+#include "seqkv/frame.hpp"
+#include "seqkv/kv.hpp"
+#include "seqkv/kv_file.hpp"
+
+namespace seqkv {
+
+struct TransferOptions {
+  int cores = 0;  ///< threads that work, the caller's among them; 0: available_cores()
+  std::int64_t memory =
+      0;                ///< bytes of blocks under way, at most, yet always one block; 0: transfer_memory_per_core each
+  bool overlap = true;  ///< false: one stage after the other, as in builds without oneTBB
+  /// Called with tokens written and all, by one thread at a time.
+  std::function<void(std::int64_t done, std::int64_t all)> progress;
+  const std::atomic<bool>* stop = nullptr;  ///< when it becomes true the transfer ends: interrupted
+};
+
+inline constexpr std::int64_t transfer_memory_per_core = 256LL << 20;
+
+/// Whether this build has oneTBB, without which stages do not overlap.
+bool transfers_overlap() noexcept;
+
+/// What a transfer took. Seconds of a stage are summed over threads.
+struct TransferReport {
+  std::int64_t bytes_read = 0;     ///< values, or coded blocks
+  std::int64_t bytes_written = 0;  ///< coded blocks, or values
+  double seconds = 0;
+  double read_seconds = 0;
+  double code_seconds = 0;
+  double write_seconds = 0;  ///< without the commit, which is the caller's
+  int cores = 1;
+  int blocks_under_way = 1;     ///< how many the bound allows
+  std::int64_t peak_bytes = 0;  ///< of blocks under way: what they and their buffers took at most
+};
+
+/// A cache that is read along its tokens.
+struct KvSource {
+  KvShape shape;
+  TokenSpan tokens;
+  /// The values of tokens [first, first + count), which are a block: in `buffer`, which the caller keeps for the next
+  /// block, or in memory that outlives the transfer. Called in order, by one thread at a time.
+  std::function<Result<ConstKvView>(std::int64_t first, std::int64_t count, KvCache& buffer)> read;
+};
+
+/// The file must outlive the source.
+KvSource source_of(const KvFile& file);
+/// Memory must outlive the source.
+KvSource source_of(const ConstKvView& kv, TokenSpan tokens);
+
+/// Coded blocks of one cache, wherever they lie.
+struct BlockSource {
+  struct Block {
+    std::int64_t first_token = 0;
+    std::int64_t tokens = 0;
+    std::int64_t bytes = 0;  ///< or a few more
+  };
+  KvShape shape;
+  std::string codec;
+  Digest model;
+  std::vector<Block> blocks;  ///< from token 0 on, without a gap
+  /// The bytes of a block: in `buffer`, which the caller keeps for the next one, or in memory that outlives the
+  /// transfer. Called in order, by one thread at a time.
+  std::function<Result<CodedBlockView>(std::int64_t block, std::vector<std::byte>& buffer)> read;
+  /// Whether these are the tokens that the source expects. Called by several threads. May be empty.
+  std::function<Result<void>(std::int64_t block, TokenSpan tokens)> check;
+  /// The file that a block lies in, for messages. May be empty.
+  std::function<std::string(std::int64_t block)> file;
+
+  std::int64_t tokens() const noexcept { return blocks.empty() ? 0 : blocks.back().first_token + blocks.back().tokens; }
+};
+
+/// The frame must outlive the source.
+BlockSource source_of(const FrameReader& frame);
+
+/// Codes a cache into a new frame, which says codec and size of blocks. The caller commits it.
+/// Errors: shape_mismatch (frame and source differ), those of encode and FrameWriter, interrupted; the first in the
+/// order of blocks.
+template <class ExecutionSpace>
+Result<TransferReport> compress(const ExecutionSpace& space, const KvSource& source, FrameWriter& frame,
+                                const TransferOptions& options = {});
+
+/// Decodes blocks into a new KV file, token ids included, converting the dtype to that of the file. The caller commits
+/// it: every checksum has held then.
+/// Errors: shape_mismatch (file and source differ), those of decode and KvFileWriter, interrupted; the first in the
+/// order of blocks.
+template <class ExecutionSpace>
+Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource& source, KvFileWriter& file,
+                                  const TransferOptions& options = {});
+
+}  // namespace seqkv
