@@ -16,6 +16,7 @@
 #include "seqkv/codec.hpp"
 #include "seqkv/hash.hpp"
 #include "seqkv/kv.hpp"
+#include "seqkv/transfer.hpp"
 
 namespace seqkv {
 
@@ -91,6 +92,11 @@ class Store {
   /// The coded blocks of a session in order, checked against their identities. Views are into mapped pack files and
   /// live as long as the store. Errors: session_not_found, corrupt, truncated, checksum_mismatch.
   Result<std::vector<CodedBlockView>> blocks(const std::string& name) const;
+
+  /// The same as a source for decompress, without reading a block yet: it is checked when it is read, and goes out of
+  /// memory again. The store must outlive it, and not be used in the meantime.
+  /// Errors: session_not_found, corrupt; those of its blocks as above.
+  Result<BlockSource> source(const std::string& name) const;
 
   /// How many of the first tokens are stored with this codec as whole blocks (or, at the very end, as a tail).
   /// On a hit the tokens themselves are compared. Errors: corrupt, checksum_mismatch.

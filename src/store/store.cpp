@@ -217,18 +217,7 @@ Result<SessionInfo> Store::session(const std::string& name) const {
 }
 
 Result<std::vector<CodedBlockView>> Store::blocks(const std::string& name) const {
-  SEQKV_ASSIGN(Statement query, state_->database.prepare("SELECT block, tokens FROM sessions WHERE name = ?"));
-  query.bind(1, std::string_view(name));
-  SEQKV_ASSIGN(const bool there, query.step());
-  if (!there)
-    return Error(ErrorCode::session_not_found, fmt::format("no session '{}'", name)).in_file(state_->folder.string());
-  const std::int64_t tokens = query.integer(1);
-  SEQKV_ASSIGN(const std::vector<BlockRow> rows, state_->chain(query.integer(0)));
-  if (rows.back().position + rows.back().tokens != tokens) {
-    return Error(ErrorCode::corrupt, fmt::format("session '{}' has {} tokens, its blocks {}", name, tokens,
-                                                 rows.back().position + rows.back().tokens))
-        .in_file(state_->index_path().string());
-  }
+  SEQKV_ASSIGN(const std::vector<BlockRow> rows, state_->session_rows(name));
   std::vector<CodedBlockView> blocks;
   Digest parent = state_->root;
   const Digest lone = store::lone_root_identity(state_->root, name);

@@ -39,6 +39,7 @@ Result<std::span<const std::byte>> Store::State::pack(std::int64_t number, std::
     SEQKV_ASSIGN(io::MappedFile mapped, io::MappedFile::open(path));
     if (auto good = store::check_pack_header(mapped.bytes(), id); !good)
       return std::move(good).error().in_file(path.string());
+    mapped.close();  // a large store has more packs than a process may have files open
     // Views handed out before point into the old mapping, which therefore stays.
     if (found != packs.end()) packs.emplace(-static_cast<std::int64_t>(packs.size()) - 1, std::move(found->second));
     found = packs.insert_or_assign(number, std::move(mapped)).first;
@@ -46,7 +47,7 @@ Result<std::span<const std::byte>> Store::State::pack(std::int64_t number, std::
   return found->second.bytes();
 }
 
-Result<store::BlockRecord> Store::State::read(const BlockRow& row) const {
+Result<store::BlockRecord> Store::State::find_record(const BlockRow& row) const {
   const auto in_pack = [&](Error error) {
     return std::move(error).in_file(store::pack_path(folder, row.pack).string());
   };
@@ -59,11 +60,16 @@ Result<store::BlockRecord> Store::State::read(const BlockRow& row) const {
   if (record->head.identity != row.identity) {
     return in_pack(Error(ErrorCode::corrupt, "the record is that of another block").at_byte(row.offset));
   }
-  const auto info = inspect_block(parameters.shape, record->block);
-  if (!info) return in_pack(info.error());
-  if (store::block_identity(record->head.parent, info->tokens) != row.identity) {
-    return in_pack(Error(ErrorCode::corrupt, "the block's tokens do not have its identity").at_byte(row.offset));
+  return record;
+}
+
+Result<store::BlockRecord> Store::State::read(const BlockRow& row) const {
+  SEQKV_ASSIGN(store::BlockRecord record, find_record(row));
+  auto info = inspect_block(parameters.shape, record.block);
+  if (info && store::block_identity(record.head.parent, info->tokens) != row.identity) {
+    info = Error(ErrorCode::corrupt, "the block's tokens do not have its identity").at_byte(row.offset);
   }
+  if (!info) return std::move(info).error().in_file(store::pack_path(folder, row.pack).string());
   return record;
 }
 
@@ -104,6 +110,19 @@ Result<std::vector<BlockRow>> Store::State::chain(std::int64_t last) const {
   }
   std::reverse(rows.begin(), rows.end());
   return rows;
+}
+
+Result<std::vector<BlockRow>> Store::State::session_rows(const std::string& name) const {
+  SEQKV_ASSIGN(Statement query, database.prepare("SELECT block, tokens FROM sessions WHERE name = ?"));
+  query.bind(1, std::string_view(name));
+  SEQKV_ASSIGN(const bool there, query.step());
+  if (!there) return Error(ErrorCode::session_not_found, fmt::format("no session '{}'", name)).in_file(folder.string());
+  const std::int64_t tokens = query.integer(1);
+  SEQKV_ASSIGN(std::vector<BlockRow> rows, chain(query.integer(0)));
+  const std::int64_t held = rows.back().position + rows.back().tokens;
+  if (held == tokens) return rows;
+  return Error(ErrorCode::corrupt, fmt::format("session '{}' has {} tokens, its blocks {}", name, tokens, held))
+      .in_file(index_path().string());
 }
 
 }  // namespace seqkv

@@ -41,6 +41,8 @@ struct Store::State {
 
   /// The record of a block, its checksums and identity checked. Errors name the pack.
   Result<store::BlockRecord> read(const BlockRow& row) const;
+  /// The same with its head checked alone.
+  Result<store::BlockRecord> find_record(const BlockRow& row) const;
   /// The mapped pack, mapped again if it has grown beyond `end` since.
   Result<std::span<const std::byte>> pack(std::int64_t number, std::int64_t end) const;
 
@@ -48,6 +50,8 @@ struct Store::State {
   Result<std::optional<BlockRow>> find(const Digest& identity, const Codec& codec) const;
   /// The chain that ends in block `last`, first block first. Errors: corrupt (a broken or endless chain).
   Result<std::vector<BlockRow>> chain(std::int64_t last) const;
+  /// The blocks of a session. Errors: session_not_found, corrupt.
+  Result<std::vector<BlockRow>> session_rows(const std::string& name) const;
 };
 
 /// Columns in the order that row_from reads them.

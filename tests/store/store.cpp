@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <Kokkos_Core.hpp>
+#include <algorithm>
+#include <fstream>
 
 #include "support/caches.hpp"
 #include "support/files.hpp"
@@ -68,6 +70,26 @@ class StoreTest : public testing::Test {
     KvCache out = value_of(KvCache::create(parameters.shape, static_cast<std::int64_t>(tokens.size())));
     ASSERT_OK(decode(Space(), codec, blocks, out.view()));
     EXPECT_TRUE(test::same_bytes(out, cache_of(tokens))) << name;
+    ASSERT_OK(restore(store, name));
+    const KvFile file = value_of(KvFile::open(restored));
+    EXPECT_TRUE(std::ranges::equal(file.tokens(), tokens)) << name;
+    ASSERT_OK(file.read(0, out.view()));
+    EXPECT_TRUE(test::same_bytes(out, cache_of(tokens))) << name;
+    EXPECT_EQ(file.model(), parameters.model);
+  }
+
+  std::filesystem::path restored = scratch.path() / "restored";
+
+  /// Through a source, block by block.
+  Result<TransferReport> restore(const Store& store, const std::string& name) {
+    auto source = store.source(name);
+    if (!source) return std::move(source).error();
+    auto writer = value_of(KvFileWriter::create(restored, parameters.shape, source->tokens(), source->model));
+    TransferOptions options;
+    options.cores = 2;
+    auto report = decompress(Space(), *source, writer, options);
+    if (report) value_of(writer.commit());
+    return report;
   }
 };
 
@@ -89,6 +111,31 @@ TEST_F(StoreTest, SessionsShareWholeBlocksOfTheirPrefix) {
   EXPECT_EQ(totals.stored_tokens, 160 - 32);
   expect_restores(reader(), "first", first);
   expect_restores(reader(), "second", second);
+}
+
+TEST_F(StoreTest, ASourceNamesWhereTheDamageIs) {
+  const auto tokens = test::random_tokens(100, 23);
+  Store store = writer();
+  save(store, "s", tokens);
+  const auto pack = folder / "packs" / "00000001.pack";
+  const std::string good = test::read_all(pack);
+  const auto where = [&](const CodedBlockView& block) {
+    const std::string bytes(reinterpret_cast<const char*>(block.data()), block.size());
+    return good.find(bytes) + bytes.size() - 9;
+  };
+  const auto blocks = value_of(store.blocks("s"));
+  for (std::size_t number : {5, 2}) {
+    std::string bad = test::read_all(pack);
+    bad[where(blocks[number])] ^= 1;
+    std::ofstream(pack, std::ios::binary) << bad;
+    const auto report = restore(reader(), "s");
+    ASSERT_FALSE(report.ok());
+    EXPECT_EQ(report.error().code, ErrorCode::checksum_mismatch);
+    EXPECT_EQ(report.error().block, static_cast<std::int64_t>(number));
+    EXPECT_EQ(report.error().file, pack.string());
+    EXPECT_FALSE(std::filesystem::exists(restored));
+  }
+  EXPECT_CODE(reader().source("nobody"), ErrorCode::session_not_found);
 }
 
 TEST_F(StoreTest, TheSameTokensCostNothingTwice) {
