@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <cstdlib>
 
 #include "cli/arguments.hpp"
@@ -24,14 +23,6 @@ struct Arguments {
   std::int64_t measure = 0;
   bool restart = false;
 };
-
-std::atomic<bool> stop_requested{false};
-
-/// The first signal lets the session in hand finish, the second ends the program as usual.
-void request_stop(int signal) {
-  stop_requested = true;
-  std::signal(signal, SIG_DFL);
-}
 
 /// A build without MPI that a launcher has started several times would write the same store several times.
 Result<void> refuse_several_ranks() {
@@ -101,15 +92,13 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   auto model = load_model(options, space, arguments.model);
   if (!model) return std::move(model).error();
 
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
   BatchOptions batch{*codec};
   batch.dtype = dtype_of(arguments.dtype);
   batch.block_tokens = arguments.block_tokens;
   batch.prefix = arguments.prefix == "restore" ? PrefixPolicy::restore : PrefixPolicy::exact;
   batch.restart = arguments.restart;
   batch.measure = arguments.measure;
-  batch.stop = &stop_requested;
+  batch.stop = &stop_on_signal();  // the session in hand is finished
   Progress progress(options, "batch");
   auto report =
       run_batch(space, *model, arguments.store, *manifest, batch,

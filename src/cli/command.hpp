@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <Kokkos_Core.hpp>
+#include <atomic>
 #include <functional>
 #include <string>
 #include <vector>
@@ -79,5 +80,8 @@ class Progress {
 
 /// Seconds on a steady clock.
 double now();
+
+/// Becomes true at the first SIGINT or SIGTERM from now on; the second ends the program as usual.
+const std::atomic<bool>& stop_on_signal();
 
 }  // namespace seqkv::cli

@@ -4,8 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/arguments.hpp"
-#include "seqkv/frame.hpp"
-#include "seqkv/kv_file.hpp"
+#include "cli/transfer.hpp"
 
 namespace seqkv::cli {
 namespace {
@@ -16,6 +15,7 @@ struct Arguments {
   std::string codec;
   std::string model;
   std::int64_t block_tokens = 256;
+  std::uint64_t memory = 0;
 };
 
 /// Errors: wrong_model, if a model is given and the file names another.
@@ -34,7 +34,6 @@ Result<Digest> model_of(const Arguments& arguments, const KvFile& file, const Op
 }
 
 Result<int> run(const Arguments& arguments, const Options& options) {
-  const Space space;
   auto codec = Codec::parse(arguments.codec);
   if (!codec) return std::move(codec).error();
   auto file = KvFile::open(arguments.in);
@@ -49,30 +48,20 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (!writer) return std::move(writer).error();
   const double start = now();
   Progress progress(options, "compress");
-  const std::int64_t step = 16 * arguments.block_tokens;
-  for (std::int64_t first = 0; first < tokens; first += step) {
-    const std::int64_t count = std::min(step, tokens - first);
-    auto blocks = encode(space, *codec, file->view().slice(first, count), file->tokens().subspan(first, count), first,
-                         arguments.block_tokens);
-    if (!blocks) return std::move(blocks).error().in_file(arguments.in);
-    for (const CodedBlock& block : *blocks) {
-      if (auto status = writer->append(block); !status) return std::move(status).error();
-    }
-    progress.update(first + count, tokens);
-  }
-  const std::int64_t bytes = writer->bytes();
+  auto transfer = compress(Space(), source_of(*file), *writer, transfer_options(options, arguments.memory, progress));
+  if (!transfer) return std::move(transfer).error().in_file(arguments.in);
   if (auto status = writer->commit(); !status) return std::move(status).error();
   const double seconds = now() - start;
-  const auto components = static_cast<double>(tokens * file->shape().components_per_token());
-  const double bits = 8.0 * static_cast<double>(bytes) / components;
-  print(options, {{"codec", codec->spec()},
-                  {"tokens", tokens},
-                  {"bytes", bytes},
-                  {"bits_per_component", bits},
-                  {"ratio_bf16", 16.0 / bits},
-                  {"seconds", seconds},
-                  {"GBps", 2e-9 * components / seconds},
-                  {"out", arguments.out}});
+  const std::int64_t components = tokens * file->shape().components_per_token();
+  const double bits = 8.0 * static_cast<double>(writer->bytes()) / static_cast<double>(components);
+  Report report = {{"codec", codec->spec()},
+                   {"tokens", tokens},
+                   {"bytes", writer->bytes()},
+                   {"bits_per_component", bits},
+                   {"ratio_bf16", 16.0 / bits}};
+  add_figures(report, *transfer, components, seconds);
+  report.set("out", arguments.out);
+  print(options, report);
   return 0;
 }
 
@@ -86,6 +75,7 @@ Action declare_compress(CLI::App& app) {
   app.add_option("--model", arguments->model, "Model folder: checks and records which model the cache is of");
   app.add_option("--block-tokens", arguments->block_tokens, "Tokens of a block, which decodes on its own")
       ->check(CLI::Range(16, 4096));
+  add_memory(app, arguments->memory);
   app.footer("Example:\n  seqkv compress kv.safetensors kv.sqkv --codec none+turboquant:4");
   return [arguments](const Options& options) { return run(*arguments, options); };
 }

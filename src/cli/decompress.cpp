@@ -2,8 +2,7 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 #include "cli/arguments.hpp"
-#include "cli/write_blocks.hpp"
-#include "seqkv/frame.hpp"
+#include "cli/transfer.hpp"
 
 namespace seqkv::cli {
 namespace {
@@ -12,28 +11,21 @@ struct Arguments {
   std::string in;
   std::string out;
   std::string dtype;
+  std::uint64_t memory = 0;
 };
 
 Result<int> run(const Arguments& arguments, const Options& options) {
+  const double start = now();
   auto frame = FrameReader::open(arguments.in);
   if (!frame) return std::move(frame).error();
-  auto tokens = frame->tokens();
-  if (!tokens) return std::move(tokens).error();
   const FrameInfo& info = frame->info();
   const DType dtype = arguments.dtype.empty() ? info.shape.dtype : dtype_of(arguments.dtype);
-  const double start = now();
-  const CodedCache cache{info.shape, info.codec, info.model, info.block_tokens, frame->blocks(0, info.blocks()),
-                         *tokens};
-  if (auto status = write_blocks(options, cache, dtype, arguments.out); !status)
-    return std::move(status).error().in_file(arguments.in);
-  const double seconds = now() - start;
-  const auto components = static_cast<double>(info.tokens * info.shape.components_per_token());
-  print(options, {{"codec", info.codec},
-                  {"tokens", info.tokens},
-                  {"dtype", to_string(dtype)},
-                  {"seconds", seconds},
-                  {"GBps", 2e-9 * components / seconds},
-                  {"out", arguments.out}});
+  auto transfer = write_kv_file(options, source_of(*frame), dtype, arguments.memory, arguments.out);
+  if (!transfer) return std::move(transfer).error().in_file(arguments.in);
+  Report report = {{"codec", info.codec}, {"tokens", info.tokens}, {"dtype", to_string(dtype)}};
+  add_figures(report, *transfer, info.tokens * info.shape.components_per_token(), now() - start);
+  report.set("out", arguments.out);
+  print(options, report);
   return 0;
 }
 
@@ -44,6 +36,7 @@ Action declare_decompress(CLI::App& app) {
   app.add_option("in", arguments->in, "Frame (.sqkv)")->required();
   app.add_option("out", arguments->out, "KV file to write (.safetensors)")->required();
   add_dtype(app, arguments->dtype, "Number type of the cache in the file (default: that of the frame)");
+  add_memory(app, arguments->memory);
   app.footer("Example:\n  seqkv decompress kv.sqkv kv.safetensors");
   return [arguments](const Options& options) { return run(*arguments, options); };
 }

@@ -12,6 +12,7 @@
 #include "seqkv/frame.hpp"
 #include "seqkv/limits.hpp"
 #include "seqkv/store.hpp"
+#include "seqkv/transfer.hpp"
 #include "seqkv/version.hpp"
 
 namespace seqkv::cli {
@@ -48,6 +49,7 @@ Result<int> run(const Options& options) {
          {"cores", available_cores()},
          {"cpu_kernels", cpu_kernels()},
          {"cpu_gather", cpu_gather()},
+         {"onetbb", transfers_overlap()},
          {"mpi", false},
          {"limits", Report{{"max_layers", limits::max_layers},
                            {"max_kv_heads", limits::max_kv_heads},

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 #include "cli/arguments.hpp"
-#include "cli/write_blocks.hpp"
+#include "cli/transfer.hpp"
 #include "seqkv/store.hpp"
 
 namespace seqkv::cli {
@@ -13,33 +13,27 @@ struct Arguments {
   std::string session;
   std::string out;
   std::string dtype;
+  std::uint64_t memory = 0;
 };
 
 Result<int> run(const Arguments& arguments, const Options& options) {
+  const double start = now();
   auto store = Store::open(arguments.store);
   if (!store) return std::move(store).error();
-  auto session = store->session(arguments.session);
-  if (!session) return std::move(session).error();
-  const double start = now();
-  auto blocks = store->blocks(arguments.session);
-  if (!blocks) return std::move(blocks).error();
-  const StoreParameters& parameters = store->parameters();
-  CodedCache cache{parameters.shape, session->codec, parameters.model, parameters.block_tokens, *blocks, {}};
-  for (const CodedBlockView& block : *blocks) {
-    auto info = inspect_block(parameters.shape, block);
-    if (!info) return std::move(info).error();
-    cache.tokens.insert(cache.tokens.end(), info->tokens.begin(), info->tokens.end());
+  auto source = store->source(arguments.session);
+  if (!source) return std::move(source).error();
+  const DType dtype = arguments.dtype.empty() ? source->shape.dtype : dtype_of(arguments.dtype);
+  auto transfer = write_kv_file(options, *source, dtype, arguments.memory, arguments.out);
+  if (!transfer) {
+    return std::move(transfer).error().at_field("session '" + arguments.session + "'").in_file(arguments.store);
   }
-  const DType dtype = arguments.dtype.empty() ? parameters.shape.dtype : dtype_of(arguments.dtype);
-  if (auto status = write_blocks(options, cache, dtype, arguments.out); !status) {
-    return std::move(status).error().at_field("session '" + arguments.session + "'").in_file(arguments.store);
-  }
-  print(options, {{"session", arguments.session},
-                  {"tokens", cache.tokens.size()},
-                  {"codec", session->codec},
-                  {"dtype", to_string(dtype)},
-                  {"seconds", now() - start},
-                  {"out", arguments.out}});
+  Report report = {{"session", arguments.session},
+                   {"tokens", source->tokens()},
+                   {"codec", source->codec},
+                   {"dtype", to_string(dtype)}};
+  add_figures(report, *transfer, source->tokens() * source->shape.components_per_token(), now() - start);
+  report.set("out", arguments.out);
+  print(options, report);
   return 0;
 }
 
@@ -51,6 +45,7 @@ Action declare_restore(CLI::App& app) {
   app.add_option("--session", arguments->session, "Name of the session")->required();
   app.add_option("--out", arguments->out, "KV file to write (.safetensors)")->required();
   add_dtype(app, arguments->dtype, "Number type of the cache in the file (default: that of the store)");
+  add_memory(app, arguments->memory);
   app.footer("Example:\n  seqkv restore --store store --session first --out kv.safetensors");
   return [arguments](const Options& options) { return run(*arguments, options); };
 }

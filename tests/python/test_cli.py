@@ -32,11 +32,11 @@ COMMANDS = {
     "tokenize": "--model --text --tokens --out --decode --template",
     "prefill": "--model --text --tokens --index --max-tokens --out --dtype --logits --chunk",
     "compare": "reference other --tolerance",
-    "compress": "in out --codec --model --block-tokens",
-    "decompress": "in out --dtype",
+    "compress": "in out --codec --model --block-tokens --memory",
+    "decompress": "in out --dtype --memory",
     "evaluate": "--model --text --codec --context --continue --docs --dtype",
     "batch": "manifest --store --model --codec --dtype --block-tokens --prefix --measure --restart",
-    "restore": "--store --session --out --dtype",
+    "restore": "--store --session --out --dtype --memory",
     "ls": "--store",
     "inspect": "frame --store --session",
     "verify": "frame --store",
@@ -203,6 +203,11 @@ def test_help_of_command(command):
         ["compress", "a", "b", "--codec", "raw", "--block-tokens", "15"],
         ["compress", "a", "b", "--codec", "raw", "--block-tokens", "4097"],
         ["decompress", "a", "b", "--dtype", "f64"],
+        ["decompress", "a", "b", "--memory", "0"],
+        ["decompress", "a", "b", "--memory", "-1"],
+        ["decompress", "a", "b", "--memory", "much"],
+        ["decompress", "a", "b", "--memory", "99999999T"],
+        ["restore", "--store", "s", "--session", "x", "--out", "o", "--memory", "1X"],
         ["prefill", "--model", "m", "--out", "o"],
         ["prefill", "--model", "m", "--out", "o", "--text", "t", "--tokens", "t"],
         ["prefill", "--model", "m", "--tokens", "t", "--out", "o", "--chunk", "0"],
@@ -502,6 +507,29 @@ def test_lossless_saves(tmp_path, model):
     run("decompress", tmp_path / "kv.sqkv", tmp_path / "back.safetensors")
     back, metadata = read_safetensors(tmp_path / "back.safetensors")
     assert (back, metadata) == read_safetensors(tmp_path / "kv.safetensors")
+
+
+def test_cores_and_memory_change_no_byte(large_cache, store, tmp_path):
+    out = [tmp_path / "out.sqkv", tmp_path / "out.safetensors", tmp_path / "session.safetensors"]
+    seen = set()
+    for threads in (1, 2, 3):
+        for memory in ("1", "1536K", "64M", "2G"):
+            options = ["--threads", threads, "--memory", memory, "--json"]
+            command = ["--codec", "none+lossless", "--block-tokens", 64]
+            done = run("compress", large_cache, out[0], *command, *options).json
+            assert done["peak_bytes"] <= {"1536K": 3 << 19, "64M": 1 << 26, "2G": 1 << 31}.get(memory, 1 << 20)
+            done = run("decompress", out[0], out[1], *options).json
+            assert done["read_seconds"] + done["code_seconds"] + done["write_seconds"] > 0
+            run("restore", "--store", store, "--session", "alone", "--out", out[2], *options)
+            seen.add(tuple(path.read_bytes() for path in out))
+    assert len(seen) == 1
+    assert read_safetensors(out[1])[0] == read_safetensors(large_cache)[0]
+
+
+def test_info_tells_the_means():
+    done = run("info", "--json", environment={"OMP_NUM_THREADS": "3"}).json
+    assert done["cores"] == done["threads"] == 3 and done["onetbb"] in (True, False)
+    assert run("info", "--json", "--threads", 2).json["threads"] == 2
 
 
 def test_sessions_come_back(store, small, tmp_path):
@@ -1504,6 +1532,78 @@ def test_folder_that_is_not_writable(read_only, store, frame, cache, small, toke
         ["batch", manifest, "--store", out, "--model", small, "--codec", "raw"],
     ):
         refused(IO, *command, names=[out], beside=read_only)
+
+
+# ---- large files ------------------------------------------------------------------------------------------
+
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture
+def huge_cache(tmp_path):
+    """160 MiB of a piece of random values again and again."""
+    path, piece = tmp_path / "huge.safetensors", random.Random(12).randbytes(MEBIBYTE)
+    tensors = {
+        f"layers.{layer}.{kind}": Tensor("BF16", (2, 40 * 512, 512), b"") for layer in (0, 1) for kind in ("key", "value")
+    }
+    header, end = {}, 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + 40 * MEBIBYTE
+        header[name] = {"dtype": "BF16", "shape": tensor.shape, "data_offsets": [begin, end]}
+    ids = tokens_tensor([7] * 40 * 512)
+    header["input_ids"] = {"dtype": "I32", "shape": ids.shape, "data_offsets": [end, end + len(ids.data)]}
+    with path.open("wb") as file:
+        file.write(raw_safetensors(header, b""))
+        for _ in range(160):
+            file.write(piece)
+        file.write(ids.data)
+    return path
+
+
+def most_memory(*arguments):
+    """Of a run: the largest resident set, in bytes."""
+    command = [os.fspath(a) if isinstance(a, os.PathLike) else str(a) for a in (CLI, *arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, command
+    return usage.ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("codec", ["raw", "none+lossless"])
+def test_memory_stays_under_the_bound(codec, huge_cache, tmp_path):
+    """Files are larger than the bound and what the program itself takes, together."""
+    overhead = most_memory("info") + 8 * MEBIBYTE
+    frame, out = tmp_path / "huge.sqkv", tmp_path / "back.safetensors"
+    for bound in (16, 48):
+        options = ["--memory", f"{bound}M", "--block-tokens", 256, "--codec", codec]
+        assert most_memory("compress", huge_cache, frame, *options) < bound * MEBIBYTE + overhead
+        assert most_memory("decompress", frame, out, "--memory", f"{bound}M") < bound * MEBIBYTE + overhead
+    assert read_safetensors(out)[0] == read_safetensors(huge_cache)[0]
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress"])
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT], ids=lambda kind: kind.name)
+def test_stopped_by_a_signal(kind, command, huge_cache, tmp_path, box):
+    out = box / "out"
+    if command == "decompress":
+        run("compress", huge_cache, tmp_path / "huge.sqkv", "--codec", "none+turboquant:4")
+    arguments = {
+        "compress": ["compress", huge_cache, out, "--codec", "none+turboquant:4"],
+        "decompress": ["decompress", tmp_path / "huge.sqkv", out],
+    }[command]
+    process = subprocess.Popen(
+        [os.fspath(a) for a in (CLI, *arguments, "--threads", "2")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > MEBIBYTE for path in box.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(kind)
+    printed, err = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, err
+    assert printed == b"" and b"interrupted" in err and err.count(b"\n") == 1
+    assert os.listdir(box) == []
 
 
 # ---- interruption -----------------------------------------------------------------------------------------
