@@ -23,6 +23,8 @@ build_needs=(
   "module:sqlite3 libsqlite3-dev" "module:libcrypto libssl-dev" "module:liblzma liblzma-dev" "module:fmt libfmt-dev"
   "header:nlohmann/json.hpp nlohmann-json3-dev" "header:CLI/CLI.hpp libcli11-dev"
 )
+# What it can do without.
+build_wishes=("header:oneapi/tbb/version.h libtbb-dev")
 test_needs=("header:gtest/gtest.h libgtest-dev")
 # Of the system's Python, unless SEQKV_TEST_PYTHON names another one.
 python_test_needs=("python:pytest python3-pytest" "python:numpy python3-numpy")
@@ -62,6 +64,14 @@ provide() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}" >/dev/null
   mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} -eq 0 ] || die "still missing after the installation: ${missing[*]}"
+}
+
+# The same for what is worth having and can be done without.
+wish_for() {
+  local missing
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} -eq 0 ] && return
+  (provide "$@") || say "going on without"
 }
 
 # pip is wanted only where Kokkos has to be fetched.

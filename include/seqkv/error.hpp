@@ -46,7 +46,7 @@ enum class ErrorCode : std::int32_t {
   limit_exceeded = 701,  ///< more than include/seqkv/limits.hpp allows
   busy = 702,            ///< another process holds the store
 
-  interrupted = 800,  ///< stopped by a signal at a point from which the job can go on
+  interrupted = 800,  ///< stopped by a signal, at a point from which the job can go on or with nothing left behind
 };
 
 /// The name of a code, for example "checksum_mismatch".

@@ -41,10 +41,11 @@ std::int64_t blocks_per_batch(const ExecutionSpace& space, const KvShape& shape,
 template <class ExecutionSpace>
 std::int64_t subblocks_together(const ExecutionSpace& space, const Subblock& largest, std::int64_t all) {
   if constexpr (is_host_space<ExecutionSpace>) {
+    if (space.concurrency() > 1) return all;
     constexpr std::int64_t cached_values = 1 << 19;
-    const std::int64_t group = cpu::lossless_group(largest);
-    if (space.concurrency() == 1)
-      return std::min(all, group * std::max<std::int64_t>(1, cached_values / (group * largest.values())));
+    const cpu::Kernels* best = cpu::kernels();
+    const std::int64_t group = best == nullptr ? 1 : cpu::lossless_group(*best, largest);
+    return std::min(all, group * std::max<std::int64_t>(1, cached_values / (group * largest.values())));
   }
   return all;
 }

@@ -96,11 +96,13 @@ Result<TransferReport> compress(const ExecutionSpace& space, const KvSource& sou
       const std::int64_t done = std::min((item.first + item.count) * info.block_tokens, info.tokens);
       if (options.progress) options.progress(done, info.tokens);
     };
+    const auto start = codec::Clock::now();
     const std::int64_t before = frame.bytes();
     SEQKV_ASSIGN(TransferReport report,
                  codec::run_transfer(space, source.shape, info.block_tokens, info.blocks(), options, make, progress));
     report.bytes_read = 2 * info.shape.layers * codec::raw_bytes(info.shape, info.tokens);
     report.bytes_written = frame.bytes() - before;
+    report.seconds = codec::seconds_since(start);
     return report;
   });
 }

@@ -144,6 +144,7 @@ Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource
     const auto make = [&]<class Space>(const Space& on, std::int64_t blocks) {
       return DecompressLane<Space>::create(on, codec, source, file, largest, blocks);
     };
+    const auto start = codec::Clock::now();
     const auto progress = [&](const Item& item) {
       const Block& last = source.blocks[item.first + item.count - 1];
       if (options.progress) options.progress(last.first_token + last.tokens, source.tokens());
@@ -151,6 +152,7 @@ Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource
     SEQKV_ASSIGN(TransferReport report,
                  codec::run_transfer(space, source.shape, largest.tokens,
                                      static_cast<std::int64_t>(source.blocks.size()), options, make, progress));
+    report.seconds = codec::seconds_since(start);
     report.bytes_read = bytes;
     report.bytes_written = 2 * file.shape().layers * codec::raw_bytes(file.shape(), source.tokens());
     return report;

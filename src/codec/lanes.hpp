@@ -15,9 +15,15 @@
 
 #include "backends/cpu/pipeline.hpp"
 #include "core/guard_memory.hpp"
+#include "core/try.hpp"
 #include "seqkv/transfer.hpp"
 
 namespace seqkv::codec {
+
+using Clock = std::chrono::steady_clock;
+inline double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// Blocks that go together: [first, first + count).
 struct Item {
@@ -49,14 +55,12 @@ class Lanes {
   }
 
   Result<TransferReport> run() {
-    const auto start = Clock::now();
     cpu::run({division_.items(), static_cast<int>(slots_.size()), division_.cores, division_.code_alone,
               [this](std::int64_t item, int lane) { return read(item, slots_[lane]); },
               [this](std::int64_t item, int lane) { code(item, slots_[lane]); },
               [this](std::int64_t item, int lane) { write(item, slots_[lane]); }});
     if (error_) return std::move(*error_);
     TransferReport report;
-    report.seconds = seconds_since(start);
     for (const Slot& slot : slots_) {
       report.read_seconds += slot.read_seconds;
       report.code_seconds += slot.code_seconds;
@@ -69,18 +73,12 @@ class Lanes {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   /// A lane, and how the item in it fares.
   struct Slot {
     std::unique_ptr<Lane> lane;
     std::optional<Error> error;
     double read_seconds, code_seconds, write_seconds;
   };
-
-  static double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  }
 
   bool read(std::int64_t number, Slot& slot) {
     if (failed_) return false;
@@ -100,10 +98,13 @@ class Lanes {
   void write(std::int64_t number, Slot& slot) {
     const Item item = division_.item(number);
     if (!slot.error && !error_) {
-      run_stage(slot, slot.write_seconds, item, [&]() { return slot.lane->write(item); });
+      run_stage(slot, slot.write_seconds, item, [&]() -> Result<void> {
+        SEQKV_TRY(slot.lane->write(item));
+        progress_(item);
+        return {};
+      });
     }
     if (slot.error && !error_) error_ = std::move(slot.error);
-    if (!error_) progress_(item);
     ++written_;
   }
 
