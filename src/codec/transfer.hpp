@@ -60,9 +60,9 @@ Result<TransferReport> run_lanes(std::unique_ptr<Lane> first, int count, const M
 }
 
 /// On hosts every core takes a block of its own, as long as there are blocks and memory for more than half of the
-/// cores. Else all threads of `space`, or a device, work on a few blocks together; what a device codes, reading and
-/// writing overlap with. `make(space, blocks)` gives a lane, a std::unique_ptr in a Result, for items of so many
-/// blocks.
+/// cores. Else all threads of `space`, or a device, work on a few blocks together, if there is memory for that; what a
+/// device codes, reading and writing overlap with. `make(space, blocks)` gives a lane, a std::unique_ptr in a Result,
+/// for items of so many blocks.
 template <class Space, class Make>
 Result<TransferReport> run_transfer(const Space& space, const KvShape& shape, std::int64_t block_tokens,
                                     std::int64_t blocks, const TransferOptions& options, const Make& make,
@@ -74,9 +74,12 @@ Result<TransferReport> run_transfer(const Space& space, const KvShape& shape, st
     // A few more than cores, for blocks that wait to be written; every lane more is memory that leaves the caches.
     const int wanted = means.cores == 1 ? 1 : means.cores + std::max(1, means.cores / 4);
     const int lanes = means.lanes(first->bytes(), std::min<std::int64_t>(wanted, blocks));
-    if (means.cores == 1 || (means.overlap && 2 * lanes > means.cores)) {
-      return run_lanes(std::move(first), lanes, make_lane, {blocks, 1, means.cores, false}, options, progress);
+    bool alone = means.cores == 1 || (means.overlap && 2 * lanes > means.cores);
+    if (!alone) {
+      SEQKV_ASSIGN(const auto with_all_threads, make(space, 1));
+      alone = with_all_threads->bytes() > means.memory;
     }
+    if (alone) return run_lanes(std::move(first), lanes, make_lane, {blocks, 1, means.cores, false}, options, progress);
   }
   std::int64_t together = std::min(blocks_per_batch(space, shape, block_tokens), blocks);
   SEQKV_ASSIGN(auto first, make(space, together));

@@ -177,7 +177,7 @@ TYPED_TEST(Transfer, MemoryIsBounded) {
       EXPECT_EQ(least[i].blocks_under_way, 1);
       EXPECT_GT(least[i].peak_bytes, 0);
       const std::int64_t bound = means.memory > 0 ? means.memory : means.cores * transfer_memory_per_core;
-      EXPECT_LE(reports[i].peak_bytes, std::max(bound, 2 * least[i].peak_bytes));
+      EXPECT_LE(reports[i].peak_bytes, std::max(bound, least[i].peak_bytes));
     }
   }
   if (transfers_overlap()) {
