@@ -8,6 +8,7 @@
 
 #include "backends/cpu/hadamard.hpp"
 #include "codec/transform/rotation.hpp"
+#include "core/random_bits.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
@@ -49,7 +50,7 @@ inline void spread_rows(const codec::Rotation& rotation, float* x, std::int64_t 
 /// one rounding, as multiplying by the factor.
 inline void fill_signs(const codec::Rotation& rotation, float factor, float* signed_factors) {
   for (std::int64_t i = 0; i < rotation.dim; ++i) {
-    const std::uint64_t bits = codec::random_bits(rotation.seed, static_cast<std::uint64_t>(i / 64));
+    const std::uint64_t bits = random_bits(rotation.seed, static_cast<std::uint64_t>(i / 64));
     const auto sign = static_cast<std::uint32_t>(bits >> static_cast<std::uint64_t>(i % 64) & 1U) << 31U;
     signed_factors[i] = detmath::from_bits(detmath::bits(factor) ^ sign);
   }

@@ -11,6 +11,7 @@
 
 #include "codec/transform/rotation.hpp"
 #include "core/detmath.hpp"
+#include "core/random_bits.hpp"
 
 namespace seqkv::kokkos {
 
@@ -32,7 +33,7 @@ struct Rotation : codec::Rotation {
   KOKKOS_INLINE_FUNCTION void flip_signs(float* x) const {
     std::uint64_t bits = 0;
     for (std::int64_t i = 0; i < dim; ++i) {
-      if (i % 64 == 0) bits = codec::random_bits(seed, static_cast<std::uint64_t>(i / 64));
+      if (i % 64 == 0) bits = random_bits(seed, static_cast<std::uint64_t>(i / 64));
       if ((bits >> static_cast<std::uint64_t>(i % 64) & 1U) != 0) x[i] = -x[i];
     }
   }

@@ -109,8 +109,8 @@ TEST(Hartley, MatchesItsDefinition) {
 
 TEST(RandomBits, AreThoseOfSplitmix64) {
   // The first outputs for seed 1234567, as published with the generator.
-  EXPECT_EQ(codec::random_bits(1234567, 0), 6457827717110365317ULL);
-  EXPECT_EQ(codec::random_bits(1234567, 1), 3203168211198807973ULL);
+  EXPECT_EQ(random_bits(1234567, 0), 6457827717110365317ULL);
+  EXPECT_EQ(random_bits(1234567, 1), 3203168211198807973ULL);
 }
 
 }  // namespace
