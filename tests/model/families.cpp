@@ -3,18 +3,17 @@
 
 // Every family of models that seqkv knows, as tiny random models (tests/data/make_families.py): the numbers of
 // transformers, and the same bits for every chunk, batch, history and number of threads.
-#include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <string>
 
-#include "seqkv/kv_file.hpp"
+#include "support/families.hpp"
 #include "support/runs.hpp"
 #include "support/spaces.hpp"
 
 namespace seqkv {
 namespace {
 
+using test::load_families;
 using test::Outcome;
 using test::run_alone;
 using test::value_of;
@@ -22,30 +21,10 @@ using test::value_of;
 constexpr std::int64_t logit_rows = 4;  // as many as the goldens have
 
 template <class Space>
-struct Family {
-  std::string name;
-  std::shared_ptr<const Model<Space>> model;
-  KvFile golden;
-
-  TokenSpan tokens() const { return golden.tokens(); }
-};
-
-template <class Space>
-std::vector<Family<Space>> load_families(const Space& space) {
-  std::vector<Family<Space>> families;
-  for (const auto& folder : std::filesystem::directory_iterator(SEQKV_TEST_DATA "/families")) {
-    families.push_back({folder.path().filename().string(), value_of(Model<Space>::load(space, folder.path())),
-                        value_of(KvFile::open(folder.path() / "golden.safetensors"))});
-  }
-  std::sort(families.begin(), families.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-  return families;
-}
-
-template <class Space>
 class FamiliesTest : public testing::Test {
  protected:
   Space space;
-  std::vector<Family<Space>> families = load_families(space);
+  std::vector<test::Family<Space>> families = load_families(space);
 };
 TYPED_TEST_SUITE(FamiliesTest, test::Spaces);
 
