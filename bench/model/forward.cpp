@@ -7,35 +7,14 @@
 
 #include <benchmark/benchmark.h>
 
-#include <cstdlib>
-
-#include "support/value.hpp"
+#include "support/model.hpp"
 
 namespace seqkv {
 namespace {
 
-using Space = Kokkos::DefaultExecutionSpace;
-
-std::shared_ptr<const Model<Space>> model() {
-  static std::shared_ptr<const Model<Space>> loaded;
-  if (loaded == nullptr) {
-    const char* folder = std::getenv("SEQKV_MODEL");
-    loaded = bench::value_of(Model<Space>::load(Space(), folder != nullptr ? folder : SEQKV_SOURCE "/models/docs-7m"));
-    Kokkos::push_finalize_hook([] { loaded.reset(); });  // its Views must not outlive Kokkos
-  }
-  return loaded;
-}
-
-/// Any tokens will do: the time does not depend on them.
-std::vector<Token> some_tokens(std::int64_t count) {
-  std::vector<Token> tokens(static_cast<std::size_t>(count));
-  std::uint64_t state = 1;
-  for (Token& token : tokens) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    token = static_cast<Token>((state >> 33U) % static_cast<std::uint64_t>(model()->config().vocabulary));
-  }
-  return tokens;
-}
+using bench::model;
+using bench::some_tokens;
+using bench::Space;
 
 void prefill(benchmark::State& state) {
   const Space space;

@@ -17,6 +17,8 @@ namespace seqkv {
 
 template <class ExecutionSpace>
 class Forward;
+template <class ExecutionSpace>
+class CacheGradient;
 
 /// The KV cache of one sequence while a model works on it: fp32, in the memory of the execution space, laid out
 /// for the attention kernel. Grows as tokens come.
@@ -45,6 +47,7 @@ class Sequence {
 
  private:
   friend class Forward<ExecutionSpace>;
+  friend class CacheGradient<ExecutionSpace>;
   std::unique_ptr<State> state_;
 };
 
@@ -88,7 +91,7 @@ class Forward {
 
   const Model<ExecutionSpace>& model() const noexcept;
 
-  struct State;  ///< src/model/forward.cpp
+  struct State;  ///< src/model/forward_state.hpp
 
  private:
   explicit Forward(std::unique_ptr<State> state);

@@ -7,6 +7,7 @@
 
 #include "seqkv/backends.hpp"
 #include "seqkv/batch.hpp"
+#include "seqkv/cache_gradient.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/cores.hpp"
 #include "seqkv/dtype.hpp"

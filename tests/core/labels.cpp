@@ -10,6 +10,7 @@
 #include <set>
 
 #include "seqkv/batch.hpp"
+#include "seqkv/cache_gradient.hpp"
 #include "support/files.hpp"
 #include "support/result.hpp"
 
@@ -48,6 +49,10 @@ TEST(Labels, AllWorkIsLabeled) {
       options.measure = 4;
       ASSERT_OK(run_batch(space, model, scratch.path() / std::to_string(std::string(spec).size()), {line}, options));
     }
+    auto gradient = test::value_of(CacheGradient<Space>::create(space, model));
+    Sequence<Space> sequence(model->config());
+    KvCache none = test::value_of(KvCache::create(model->config().kv_shape(DType::f32), 0));
+    ASSERT_OK(gradient.run(space, sequence, std::vector<Token>{1, 2, 3}, 1, none.view()));
   }
   tools::set_begin_parallel_for_callback(nullptr);
   tools::set_begin_parallel_reduce_callback(nullptr);

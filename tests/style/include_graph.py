@@ -26,7 +26,7 @@ MAY_INCLUDE = {
 PUBLIC = {
     "core": "cores dtype error hash inline kv limits result version",
     "io": "kv_file safetensors text_file token_file",
-    "model": "backends forward model model_config quality surprisal tokenizer",
+    "model": "backends cache_gradient forward model model_config quality surprisal tokenizer",
     "trie": "retention token_coder trie trie_distance trie_match trie_view",
     "codec": "codec frame transfer",
     "evaluate": "evaluate",
