@@ -22,6 +22,7 @@ build_needs=(
   "module:libpcre2-8 libpcre2-dev" "module:libutf8proc libutf8proc-dev" "module:libxxhash libxxhash-dev"
   "module:sqlite3 libsqlite3-dev" "module:libcrypto libssl-dev" "module:liblzma liblzma-dev" "module:fmt libfmt-dev"
   "header:nlohmann/json.hpp nlohmann-json3-dev" "header:CLI/CLI.hpp libcli11-dev"
+  "header:eigen3/Eigen/Core libeigen3-dev"
 )
 # What it can do without.
 build_wishes=("header:oneapi/tbb/version.h libtbb-dev")

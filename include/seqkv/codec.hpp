@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,11 +34,27 @@ struct LosslessSpec {
   friend bool operator==(const LosslessSpec&, const LosslessSpec&) = default;
 };
 
-using QuantizerSpec = std::variant<RawSpec, TurboQuantSpec, LosslessSpec>;
+/// Uniform quantization of transform coefficients, entropy-coded with the tables of a profile (docs/codec.md).
+struct EcsqSpec {
+  float step = 1;  ///< of every coefficient, in units that the profile has scaled for equal effect
+  friend bool operator==(const EcsqSpec&, const EcsqSpec&) = default;
+};
+
+using QuantizerSpec = std::variant<RawSpec, TurboQuantSpec, LosslessSpec, EcsqSpec>;
+
+/// What is known of a number before it is coded.
+enum class Predictor : std::uint8_t {
+  none,
+  linear,  ///< from the token and from what has been decoded in the layers below; needs a profile
+};
+
+class Profile;
 
 /// A codec string, taken apart. Grammar (docs/codec.md):
-///   codec      = [ "none" "+" ] quantizer
-///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ]
+///   codec      = [ predictor "+" ] quantizer
+///   predictor  = "none" | "linear"
+///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ] | "ecsq:step=" step
+/// ecsq goes with linear, the others with none.
 class Codec {
  public:
   /// Errors: invalid_codec_spec, with what is known.
@@ -49,17 +66,30 @@ class Codec {
   /// The canonical string: parse(spec()) gives the same codec.
   const std::string& spec() const noexcept { return spec_; }
   const QuantizerSpec& quantizer() const noexcept { return quantizer_; }
-  bool is_exact() const noexcept { return !std::holds_alternative<TurboQuantSpec>(quantizer_); }
+  Predictor predictor() const noexcept { return predictor_; }
+  bool is_exact() const noexcept {
+    return std::holds_alternative<RawSpec>(quantizer_) || std::holds_alternative<LosslessSpec>(quantizer_);
+  }
+
+  bool needs_profile() const noexcept { return predictor_ != Predictor::none; }
+  /// The same codec with the profile that it needs; one that needs none ignores it.
+  Codec with_profile(std::shared_ptr<const Profile> profile) const;
+  /// Null where none has been given.
+  const std::shared_ptr<const Profile>& profile() const noexcept { return profile_; }
 
   /// No coded block has fewer bits for a component; 0 where there is no such bound.
   int least_bits(DType dtype) const noexcept;
 
-  friend bool operator==(const Codec& a, const Codec& b) { return a.quantizer_ == b.quantizer_; }
+  friend bool operator==(const Codec& a, const Codec& b) {
+    return a.predictor_ == b.predictor_ && a.quantizer_ == b.quantizer_;
+  }
 
  private:
-  explicit Codec(const QuantizerSpec& quantizer);
+  Codec(Predictor predictor, const QuantizerSpec& quantizer);
+  Predictor predictor_;
   QuantizerSpec quantizer_;
   std::string spec_;
+  std::shared_ptr<const Profile> profile_;
 };
 
 /// One block as it is stored (docs/format.md, "Coded block"): self-contained but for shape and codec.

@@ -29,6 +29,7 @@ enum class ErrorCode : std::int32_t {
   token_out_of_range = 307,  ///< a token id that is not in the vocabulary
   wrong_model = 310,         ///< made with another model than the one given
   wrong_store = 311,         ///< a store with other parameters than the ones given
+  wrong_profile = 313,       ///< a profile of another model, or not the one that coded
   session_differs = 312,     ///< a session of this name exists with other tokens
 
   file_not_found = 400,     ///< no such file or folder

@@ -91,8 +91,10 @@ class FrameReader {
   std::unique_ptr<State> state_;
 };
 
-/// The whole cache, all or nothing. Errors: those of Codec::parse and decode, with the frame's name.
+/// The whole cache, all or nothing. `profile`: where the codec needs one.
+/// Errors: those of Codec::parse and decode, with the frame's name; wrong_profile.
 template <class ExecutionSpace>
-Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame);
+Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame,
+                       const std::shared_ptr<const Profile>& profile = nullptr);
 
 }  // namespace seqkv

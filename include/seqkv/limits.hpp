@@ -30,7 +30,10 @@ inline constexpr std::int64_t max_trie_bytes = 1LL << 46;  ///< of a trie's arra
 inline constexpr std::int64_t max_coded_vocabulary = (1LL << 27) - 1;  ///< of a token coder; format
 
 // Codecs.
-inline constexpr std::int64_t max_tables = 1024;  ///< of a family for entropy coding; not in the format
+inline constexpr std::int64_t max_tables = 1024;              ///< of a family for entropy coding; not in the format
+inline constexpr std::int64_t max_classes = 256;              ///< tables of a profile; format of profiles
+inline constexpr std::int64_t max_slope = 1 << 12;            ///< of scales over grades; format of profiles
+inline constexpr std::int64_t max_predicted_width = 1 << 14;  ///< numbers of a token and kind; not in the format
 
 // Files.
 inline constexpr std::int64_t max_safetensors_header = 100'000'000;  ///< as the reference implementation

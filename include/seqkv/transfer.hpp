@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,13 @@
 #include "seqkv/frame.hpp"
 #include "seqkv/kv.hpp"
 #include "seqkv/kv_file.hpp"
+#include "seqkv/profile.hpp"
 
 namespace seqkv {
 
 struct TransferOptions {
-  int cores = 0;  ///< threads that work, the caller's among them; 0: available_cores()
+  std::shared_ptr<const Profile> profile;  ///< of the codec, where it needs one
+  int cores = 0;                           ///< threads that work, the caller's among them; 0: available_cores()
   std::int64_t memory =
       0;                ///< bytes of blocks under way, at most, yet always one block; 0: transfer_memory_per_core each
   bool overlap = true;  ///< false: one stage after the other, as in builds without oneTBB
@@ -71,6 +74,7 @@ struct BlockSource {
   KvShape shape;
   std::string codec;
   Digest model;
+  Digest profile;             ///< that coded them; zero: none
   std::vector<Block> blocks;  ///< from token 0 on, without a gap
   /// The bytes of a block: in `buffer`, which the caller keeps for the next one, or in memory that outlives the
   /// transfer. Called in order, by one thread at a time.

@@ -20,6 +20,26 @@ DType dtype_of(const std::string& name) {
   return dtype;
 }
 
+void add_profile(CLI::App& app, std::string& profile) {
+  app.add_option("--profile", profile, "Profile of the model, for codecs that predict (seqkv calibrate makes one)");
+}
+
+Result<std::shared_ptr<const Profile>> load_profile(const std::string& path) {
+  if (path.empty()) return std::shared_ptr<const Profile>();
+  return Profile::load(path);
+}
+
+Result<void> check_profile(const Codec& codec, const std::shared_ptr<const Profile>& profile, const Digest& model) {
+  if (!codec.needs_profile()) return {};
+  if (profile == nullptr) {
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("{} needs the model's profile: --profile FILE", codec.spec()));
+  }
+  if (model.is_zero() || model == profile->model()) return {};
+  return Error(ErrorCode::wrong_profile, fmt::format("the cache is of model {}..., the profile of {}...",
+                                                     model.hex().substr(0, 16), profile->model().hex().substr(0, 16)));
+}
+
 void TokenSource::declare(CLI::App& app) {
   auto* from = app.add_option_group("input", "one of");
   from->add_option("--text", text, "Text file (plain, .xz, .zst; .jsonl: see --index)");

@@ -13,6 +13,7 @@
 #include "cli/command.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/model.hpp"
+#include "seqkv/profile.hpp"
 
 namespace seqkv::cli {
 
@@ -22,7 +23,16 @@ DType dtype_of(const std::string& name);
 
 /// --codec, repeated or not; the strings are parsed by the command.
 inline constexpr const char* codec_help =
-    "Codec string: raw, none+lossless, none+turboquant:BITS[,keys=unrotated] (1 to 5)";
+    "Codec string: raw, none+lossless, none+turboquant:BITS[,keys=unrotated] (1 to 5), linear+ecsq:step=STEP (with "
+    "--profile)";
+
+/// --profile FILE
+void add_profile(CLI::App& app, std::string& profile);
+/// Null where none is named.
+Result<std::shared_ptr<const Profile>> load_profile(const std::string& path);
+/// Whether the codec has the profile that it needs, made for `model` if that is known.
+/// Errors: invalid_argument, wrong_profile.
+Result<void> check_profile(const Codec& codec, const std::shared_ptr<const Profile>& profile, const Digest& model);
 
 /// The tokens that --text or --tokens name.
 struct TokenSource {

@@ -14,6 +14,7 @@ struct Arguments {
   std::string out;
   std::string codec;
   std::string model;
+  std::string profile;
   std::int64_t block_tokens = 256;
   std::uint64_t memory = 0;
 };
@@ -43,12 +44,19 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   auto model = model_of(arguments, *file, options);
   if (!model) return std::move(model).error();
 
-  auto writer =
-      FrameWriter::create(arguments.out, {file->shape(), tokens, arguments.block_tokens, codec->spec(), *model, {}});
+  auto profile = load_profile(arguments.profile);
+  if (!profile) return std::move(profile).error();
+  if (auto status = check_profile(*codec, *profile, *model); !status) return std::move(status).error();
+
+  const Digest coded_with = codec->needs_profile() ? (*profile)->fingerprint() : Digest{};
+  auto writer = FrameWriter::create(arguments.out,
+                                    {file->shape(), tokens, arguments.block_tokens, codec->spec(), *model, coded_with});
   if (!writer) return std::move(writer).error();
   const double start = now();
   Progress progress(options, "compress");
-  auto transfer = compress(Space(), source_of(*file), *writer, transfer_options(options, arguments.memory, progress));
+  TransferOptions how = transfer_options(options, arguments.memory, progress);
+  how.profile = *profile;
+  auto transfer = compress(Space(), source_of(*file), *writer, how);
   if (!transfer) return std::move(transfer).error().in_file(arguments.in);
   if (auto status = writer->commit(); !status) return std::move(status).error();
   const double seconds = now() - start;
@@ -75,6 +83,7 @@ Action declare_compress(CLI::App& app) {
   app.add_option("--model", arguments->model, "Model folder: checks and records which model the cache is of");
   app.add_option("--block-tokens", arguments->block_tokens, "Tokens of a block, which decodes on its own")
       ->check(CLI::Range(16, 4096));
+  add_profile(app, arguments->profile);
   add_memory(app, arguments->memory);
   app.footer("Example:\n  seqkv compress kv.safetensors kv.sqkv --codec none+turboquant:4");
   return [arguments](const Options& options) { return run(*arguments, options); };

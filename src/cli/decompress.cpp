@@ -11,6 +11,7 @@ struct Arguments {
   std::string in;
   std::string out;
   std::string dtype;
+  std::string profile;
   std::uint64_t memory = 0;
 };
 
@@ -20,7 +21,9 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (!frame) return std::move(frame).error();
   const FrameInfo& info = frame->info();
   const DType dtype = arguments.dtype.empty() ? info.shape.dtype : dtype_of(arguments.dtype);
-  auto transfer = write_kv_file(options, source_of(*frame), dtype, arguments.memory, arguments.out);
+  auto profile = load_profile(arguments.profile);
+  if (!profile) return std::move(profile).error();
+  auto transfer = write_kv_file(options, source_of(*frame), dtype, arguments.memory, arguments.out, *profile);
   if (!transfer) return std::move(transfer).error().in_file(arguments.in);
   Report report = {{"codec", info.codec}, {"tokens", info.tokens}, {"dtype", to_string(dtype)}};
   add_figures(report, *transfer, info.tokens * info.shape.components_per_token(), now() - start);
@@ -36,6 +39,7 @@ Action declare_decompress(CLI::App& app) {
   app.add_option("in", arguments->in, "Frame (.sqkv)")->required();
   app.add_option("out", arguments->out, "KV file to write (.safetensors)")->required();
   add_dtype(app, arguments->dtype, "Number type of the cache in the file (default: that of the frame)");
+  add_profile(app, arguments->profile);
   add_memory(app, arguments->memory);
   app.footer("Example:\n  seqkv decompress kv.sqkv kv.safetensors");
   return [arguments](const Options& options) { return run(*arguments, options); };

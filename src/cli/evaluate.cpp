@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "cli/arguments.hpp"
+#include "cli/peer.hpp"
 #include "seqkv/text_file.hpp"
 
 namespace seqkv::cli {
@@ -16,7 +17,9 @@ namespace {
 struct Arguments {
   std::string model;
   std::string text;
+  std::string profile;
   std::vector<std::string> codecs;
+  std::vector<std::string> peers;
   std::int64_t docs = 24;
   bool only = false;
   std::string dtype = "bf16";
@@ -29,11 +32,14 @@ constexpr const char* baselines[] = {"raw", "none+turboquant:2", "none+turboquan
 Result<std::vector<Codec>> parse_codecs(const Arguments& arguments) {
   std::vector<std::string> specs = arguments.codecs;
   if (!arguments.only) specs.insert(specs.begin(), std::begin(baselines), std::end(baselines));
+  auto profile = load_profile(arguments.profile);
+  if (!profile) return std::move(profile).error();
   std::vector<Codec> codecs;
   for (const std::string& spec : specs) {
     auto codec = Codec::parse(spec);
     if (!codec) return std::move(codec).error();
-    if (std::find(codecs.begin(), codecs.end(), *codec) == codecs.end()) codecs.push_back(*codec);
+    if (std::find(codecs.begin(), codecs.end(), *codec) == codecs.end())
+      codecs.push_back(codec->with_profile(*profile));
   }
   return codecs;
 }
@@ -81,6 +87,15 @@ Result<int> run(Arguments& arguments, const Options& options) {
   arguments.options.dtype = dtype_of(arguments.dtype);
   auto model = load_model(options, space, arguments.model);
   if (!model) return std::move(model).error();
+  const Digest fingerprint = (*model)->fingerprint().combined();
+  for (const Codec& codec : *codecs) {
+    if (auto status = check_profile(codec, codec.profile(), fingerprint); !status) return std::move(status).error();
+  }
+  for (const std::string& text : arguments.peers) {
+    auto peer = parse_peer(text, fingerprint);
+    if (!peer) return std::move(peer).error();
+    arguments.options.peers.push_back(std::move(*peer));
+  }
   auto documents = read_tokens(arguments, **model);
   if (!documents) return std::move(documents).error();
   if (static_cast<std::int64_t>(documents->size()) < arguments.docs) {
@@ -115,6 +130,9 @@ Action declare_evaluate(CLI::App& app) {
   app.add_option("--model", arguments->model, "Model folder")->required();
   app.add_option("--text", arguments->text, "Documents (.jsonl with \"text\"; .xz and .zst too)")->required();
   app.add_option("--codec", arguments->codecs, std::string(codec_help) + "; several may be given");
+  add_profile(app, arguments->profile);
+  app.add_option("--peer", arguments->peers,
+                 "NAME=COMMAND: another codec; `COMMAND IN OUT` recodes a KV file and prints {\"bytes\": N}");
   app.add_flag("--only", arguments->only, "Without the baselines raw and none+turboquant:2, 3, 4")->needs("--codec");
   app.add_option("--context", arguments->options.context, "Tokens whose cache is coded (default 768)")
       ->check(CLI::Range(2, 1 << 24));

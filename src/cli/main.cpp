@@ -21,6 +21,7 @@ const std::vector<Command>& commands() {
       {"tokenize", "Turn text into token ids, or back", declare_tokenize},
       {"prefill", "Run a model over text and write its KV cache", declare_prefill},
       {"compare", "Compare two KV caches of the same tokens", declare_compare},
+      {"calibrate", "Learn a profile of a model from text, for codecs that predict", declare_calibrate},
       {"compress", "Code a KV cache into a frame (.sqkv)", declare_compress},
       {"decompress", "Restore a KV cache from a frame", declare_decompress},
       {"evaluate", "Measure codecs on text: bits against quality after a restore", declare_evaluate},

@@ -33,13 +33,16 @@ void add_figures(Report& report, const TransferReport& transfer, std::int64_t co
 }
 
 Result<TransferReport> write_kv_file(const Options& options, const BlockSource& source, DType dtype,
-                                     std::uint64_t memory, const std::filesystem::path& out) {
+                                     std::uint64_t memory, const std::filesystem::path& out,
+                                     const std::shared_ptr<const Profile>& profile) {
   KvShape shape = source.shape;
   shape.dtype = dtype;
   auto writer = KvFileWriter::create(out, shape, source.tokens(), source.model);
   if (!writer) return std::move(writer).error();
   Progress progress(options, "restore");
-  auto report = decompress(Space(), source, *writer, transfer_options(options, memory, progress));
+  TransferOptions how = transfer_options(options, memory, progress);
+  how.profile = profile;
+  auto report = decompress(Space(), source, *writer, how);
   if (!report) return report;
   if (auto status = writer->commit(); !status) return std::move(status).error();
   return report;

@@ -25,6 +25,7 @@ void add_figures(Report& report, const TransferReport& transfer, std::int64_t co
 
 /// Decodes blocks into a KV file that appears when every checksum has held, or not at all.
 Result<TransferReport> write_kv_file(const Options& options, const BlockSource& source, DType dtype,
-                                     std::uint64_t memory, const std::filesystem::path& out);
+                                     std::uint64_t memory, const std::filesystem::path& out,
+                                     const std::shared_ptr<const Profile>& profile = nullptr);
 
 }  // namespace seqkv::cli

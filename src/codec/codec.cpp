@@ -14,7 +14,7 @@ namespace seqkv {
 namespace {
 
 constexpr std::string_view known =
-    "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated";
+    "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+ecsq:step=STEP";
 
 Error invalid(std::string_view spec, const std::string& what) {
   return Error(ErrorCode::invalid_codec_spec,
@@ -45,7 +45,21 @@ Result<QuantizerSpec> parse_turboquant(std::string_view spec, std::string_view a
   return QuantizerSpec(out);
 }
 
+Result<QuantizerSpec> parse_ecsq(std::string_view spec, std::string_view arguments) {
+  constexpr std::string_view key = "step=";
+  EcsqSpec out;
+  if (!arguments.starts_with(key)) return invalid(spec, "ecsq takes step=STEP");
+  const std::string_view number = arguments.substr(key.size());
+  const auto [end, problem] = std::from_chars(number.data(), number.data() + number.size(), out.step);
+  if (problem != std::errc() || end != number.data() + number.size() ||
+      !(out.step >= 0x1p-20F && out.step <= 0x1p20F)) {
+    return invalid(spec, fmt::format("'{}' is no step from 2^-20 to 2^20", number));
+  }
+  return QuantizerSpec(out);
+}
+
 std::string print(const QuantizerSpec& quantizer) {
+  if (const auto* ecsq = std::get_if<EcsqSpec>(&quantizer)) return fmt::format("linear+ecsq:step={}", ecsq->step);
   if (std::holds_alternative<RawSpec>(quantizer)) return "raw";
   if (std::holds_alternative<LosslessSpec>(quantizer)) return "none+lossless";
   const auto& turboquant = std::get<TurboQuantSpec>(quantizer);
@@ -54,24 +68,40 @@ std::string print(const QuantizerSpec& quantizer) {
 
 }  // namespace
 
-Codec::Codec(const QuantizerSpec& quantizer) : quantizer_(quantizer), spec_(print(quantizer)) {}
+Codec::Codec(Predictor predictor, const QuantizerSpec& quantizer)
+    : predictor_(predictor), quantizer_(quantizer), spec_(print(quantizer)) {}
+
+Codec Codec::with_profile(std::shared_ptr<const Profile> profile) const {
+  Codec out = *this;
+  if (needs_profile()) out.profile_ = std::move(profile);
+  return out;
+}
 
 Result<Codec> Codec::parse(std::string_view spec) {
   std::string_view rest = spec;
   if (static_cast<std::int64_t>(spec.size()) > limits::max_codec_spec) return invalid(spec, "too long");
+  Predictor predictor = Predictor::none;
   if (rest.find('+') != std::string_view::npos) {
-    const auto predictor = take_until(rest, '+');
-    if (predictor != "none") return invalid(spec, fmt::format("unknown predictor '{}'", predictor));
+    const auto name = take_until(rest, '+');
+    if (name != "none" && name != "linear") return invalid(spec, fmt::format("unknown predictor '{}'", name));
+    if (name == "linear") predictor = Predictor::linear;
   }
   const bool has_arguments = rest.find(':') != std::string_view::npos;
   const auto name = take_until(rest, ':');
+  if ((name == "ecsq") != (predictor == Predictor::linear)) {
+    return invalid(spec, "the predictor linear goes with the quantizer ecsq, and ecsq with it");
+  }
+  if (name == "ecsq") {
+    SEQKV_ASSIGN(const QuantizerSpec quantizer, parse_ecsq(spec, rest));
+    return Codec(predictor, quantizer);
+  }
   if (name == "turboquant") {
     SEQKV_ASSIGN(const QuantizerSpec quantizer, parse_turboquant(spec, rest));
-    return Codec(quantizer);
+    return Codec(predictor, quantizer);
   }
   if (name != "raw" && name != "lossless") return invalid(spec, fmt::format("unknown quantizer '{}'", name));
   if (has_arguments) return invalid(spec, fmt::format("{} takes no arguments", name));
-  return name == "raw" ? Codec(RawSpec{}) : Codec(LosslessSpec{});
+  return name == "raw" ? Codec(predictor, RawSpec{}) : Codec(predictor, LosslessSpec{});
 }
 
 Result<Codec> Codec::parse_stored(std::string_view spec) {

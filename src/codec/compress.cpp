@@ -85,7 +85,8 @@ Result<TransferReport> compress(const ExecutionSpace& space, const KvSource& sou
                                 const TransferOptions& options) {
   const FrameInfo& info = frame.info();
   SEQKV_TRY(check_arguments(source, info));
-  SEQKV_ASSIGN(const Codec codec, Codec::parse(info.codec));
+  SEQKV_ASSIGN(const Codec named, Codec::parse(info.codec));
+  const Codec codec = named.with_profile(options.profile);
   return guard_memory("to code blocks", [&]() -> Result<TransferReport> {
     const auto make = [&]<class Space>(const Space& on,
                                        std::int64_t blocks) -> Result<std::unique_ptr<CompressLane<Space>>> {

@@ -48,10 +48,11 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
 }
 
 template <class ExecutionSpace>
-Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame) {
+Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame,
+                       const std::shared_ptr<const Profile>& profile) {
   const FrameInfo& info = frame.info();
   const auto blocks = frame.blocks(0, info.blocks());
-  SEQKV_ASSIGN(const Codec codec, Codec::parse_stored(info.codec));
+  SEQKV_ASSIGN(const Codec codec, codec::find_codec(info.codec, info.profile, profile));
   SEQKV_TRY(check_sizes(codec, info.shape, blocks, info.tokens));
   SEQKV_TRY(frame.tokens());  // each block at its place
   SEQKV_ASSIGN(KvCache cache, KvCache::create(info.shape, info.tokens));
@@ -61,7 +62,7 @@ Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame) {
 
 #define SEQKV_INSTANTIATE(Space)                                                                            \
   template Result<void> decode(const Space&, const Codec&, std::span<const CodedBlockView>, const KvView&); \
-  template Result<KvCache> decode(const Space&, const FrameReader&);
+  template Result<KvCache> decode(const Space&, const FrameReader&, const std::shared_ptr<const Profile>&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv

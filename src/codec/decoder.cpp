@@ -52,7 +52,12 @@ Result<Decoder<ExecutionSpace>> Decoder<ExecutionSpace>::create(const ExecutionS
                                                                 const KvShape& shape) {
   auto owner = KernelOwner<ExecutionSpace>::create(space, codec, shape);
   if (!owner) return Error(ErrorCode::corrupt, "blocks that no encoder writes: " + owner.error().message);
-  return Decoder(space, shape, std::move(owner).value());
+  Decoder decoder(space, shape, std::move(owner).value());
+  if (codec.needs_profile()) {
+    SEQKV_TRY(check_profile(codec, shape));
+    decoder.predictive_.emplace(space, codec.profile(), std::get<EcsqSpec>(codec.quantizer()).step);
+  }
+  return decoder;
 }
 
 template <class ExecutionSpace>
@@ -61,7 +66,8 @@ Result<void> Decoder<ExecutionSpace>::run(std::span<const BlockParts> parts) {
   if (parts.empty()) return {};
   owner_.set_positions(space_, parts.front().first_position, places_.back().first_token + places_.back().tokens);
   const auto all = static_cast<std::int64_t>(parts.size()) * subblocks();
-  const std::int64_t together = subblocks_together(space_, subblock(0), all);
+  const std::int64_t together = predictive_ ? all : subblocks_together(space_, subblock(0), all);
+  if (predictive_) SEQKV_TRY(start_prediction(parts));
   for (std::int64_t first = 0; first < all; first += together) decode(parts, first, std::min(together, all - first));
   return check(parts);
 }
@@ -112,13 +118,14 @@ typename Decoder<ExecutionSpace>::Chunk Decoder<ExecutionSpace>::make_tasks(std:
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t index = first + i;
     const SubblockPayload& payload = parts[index / subblocks()].subblocks[index % subblocks()];
-    tasks_[i] = {subblock(index),
-                 static_cast<std::uint64_t>(index % subblocks()),
-                 values_.device() + values_at(index),
-                 const_cast<std::byte*>(payload.bytes.data()),  // decode only reads
-                 static_cast<std::int64_t>(payload.bytes.size()),
-                 payload.raw};
-    if (tasks_[i].subblock.tokens > chunk.largest.tokens) chunk.largest = tasks_[i].subblock;
+    Task& task = tasks_[task_at(i)];
+    task = {subblock(index),
+            static_cast<std::uint64_t>(index % subblocks()),
+            values_.device() + values_at(index),
+            const_cast<std::byte*>(payload.bytes.data()),  // decode only reads
+            static_cast<std::int64_t>(payload.bytes.size()),
+            payload.raw};
+    if (task.subblock.tokens > chunk.largest.tokens) chunk.largest = task.subblock;
   }
   return chunk;
 }
@@ -137,7 +144,7 @@ void Decoder<ExecutionSpace>::upload_payloads(std::span<const BlockParts> parts,
     std::int64_t at = 0;
     for (std::int64_t i = 0; i < chunk.count; ++i) {
       std::memcpy(payloads_.host() + at, bytes_of(i).data(), bytes_of(i).size());
-      tasks_[i].coded = payloads_.device() + at;
+      tasks_[task_at(i)].coded = payloads_.device() + at;
       at += room(i);
     }
     payloads_.to_device(space_, total);
@@ -149,15 +156,42 @@ void Decoder<ExecutionSpace>::decode(std::span<const BlockParts> parts, std::int
   const Chunk chunk = make_tasks(parts, first, count);
   upload_payloads(parts, chunk);
   tasks_.to_device(space_, count);
-  std::visit([&](const auto& kernel) { decode_tasks(space_, kernel, chunk.largest, tasks_, count); }, owner_.kernel());
+  if (predictive_) {
+    for (std::int64_t number = 0; number < subblocks(); ++number) {
+      predictive_->decode(number, tasks_.device() + number * blocks());
+    }
+  } else {
+    std::visit([&](const auto& kernel) { decode_tasks(space_, kernel, chunk.largest, tasks_, count); },
+               owner_.kernel());
+  }
   tasks_.to_host(space_, count);
   values_.to_host(space_, places_.back().at + subblocks() * raw_bytes(shape_, places_.back().tokens));
   space_.fence("seqkv::codec::decode: values are checked on the host");
   Kokkos::parallel_for("seqkv::codec::hash", host_range(space_, count), [&](std::int64_t i) {
-    const auto bytes = static_cast<std::size_t>(raw_bytes(shape_, tasks_[i].subblock.tokens));
+    const Task& task = tasks_[task_at(i)];
+    const auto bytes = static_cast<std::size_t>(raw_bytes(shape_, task.subblock.tokens));
     hashes_[first + i] = xxh3_64({values_.host() + values_at(first + i), bytes});
-    broken_[first + i] = tasks_[i].bytes == not_codable ? 1 : 0;
+    broken_[first + i] = task.bytes == not_codable ? 1 : 0;
   });
+}
+
+template <class ExecutionSpace>
+Result<void> Decoder<ExecutionSpace>::start_prediction(std::span<const BlockParts> parts) {
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    const bool fits = i + 1 < parts.size() ? parts[i].tokens == parts[0].tokens : parts[i].tokens <= parts[0].tokens;
+    if (!fits) {
+      return Error(ErrorCode::corrupt, fmt::format("{} tokens behind blocks of {}", parts[i].tokens, parts[0].tokens))
+          .in_block(static_cast<std::int64_t>(i));
+    }
+  }
+  std::vector<Token> ids;
+  for (const BlockParts& block : parts) {
+    const std::vector<Token> of_block = unpack_tokens(block);
+    ids.insert(ids.end(), of_block.begin(), of_block.end());
+  }
+  const BlockGrid grid{places_.front().tokens, static_cast<std::int64_t>(ids.size()), blocks()};
+  predictive_->start(grid, ids.data(), parts.front().first_position);
+  return {};
 }
 
 template <class ExecutionSpace>

@@ -5,11 +5,13 @@
 /// From coded blocks to values, with buffers that are kept from call to call.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "codec/block.hpp"
 #include "codec/kernel.hpp"
+#include "codec/predict/coder.hpp"
 #include "codec/subblock.hpp"
 #include "core/mirrored.hpp"
 #include "seqkv/codec.hpp"
@@ -43,7 +45,7 @@ class Decoder {
   ConstKvView values(std::size_t block) const;
 
   /// Host memory that the buffers have grown to.
-  std::int64_t bytes() const { return values_.bytes() + payloads_.bytes(); }
+  std::int64_t bytes() const { return values_.bytes() + payloads_.bytes() + (predictive_ ? predictive_->bytes() : 0); }
 
  private:
   /// Of one block in this run.
@@ -69,11 +71,16 @@ class Decoder {
   Chunk make_tasks(std::span<const BlockParts> parts, std::int64_t first, std::int64_t count);
   void upload_payloads(std::span<const BlockParts> parts, const Chunk& chunk);
   void decode(std::span<const BlockParts> parts, std::int64_t first, std::int64_t count);
+  Result<void> start_prediction(std::span<const BlockParts> parts);
+  /// Where the task of sub-block `i` of a chunk stands. A predictive coder takes a sub-block of all blocks at a time.
+  std::int64_t task_at(std::int64_t i) const { return predictive_ ? i % subblocks() * blocks() + i / subblocks() : i; }
+  std::int64_t blocks() const { return static_cast<std::int64_t>(places_.size()); }
   Result<void> check(std::span<const BlockParts> parts) const;
 
   ExecutionSpace space_;
   KvShape shape_;
   KernelOwner<ExecutionSpace> owner_;
+  std::optional<PredictiveCoder<ExecutionSpace>> predictive_;
   std::vector<Place> places_;
   std::vector<std::uint64_t> hashes_;  ///< of the values of every sub-block
   std::vector<std::uint8_t> broken_;   ///< sub-blocks that do not decode

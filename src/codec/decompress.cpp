@@ -130,7 +130,7 @@ template <class ExecutionSpace>
 Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource& source, KvFileWriter& file,
                                   const TransferOptions& options) {
   SEQKV_TRY(check_arguments(source, file));
-  SEQKV_ASSIGN(const Codec codec, Codec::parse_stored(source.codec));
+  SEQKV_ASSIGN(const Codec codec, codec::find_codec(source.codec, source.profile, options.profile));
   Block largest;
   std::int64_t bytes = 0;
   for (const Block& block : source.blocks) {

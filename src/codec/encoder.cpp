@@ -40,7 +40,12 @@ template <class ExecutionSpace>
 Result<Encoder<ExecutionSpace>> Encoder<ExecutionSpace>::create(const ExecutionSpace& space, const Codec& codec,
                                                                 const KvShape& shape) {
   SEQKV_ASSIGN(auto owner, KernelOwner<ExecutionSpace>::create(space, codec, shape));
-  return Encoder(space, codec, shape, std::move(owner));
+  Encoder encoder(space, codec, shape, std::move(owner));
+  if (codec.needs_profile()) {
+    SEQKV_TRY(check_profile(codec, shape));
+    encoder.predictive_.emplace(space, codec.profile(), std::get<EcsqSpec>(codec.quantizer()).step);
+  }
+  return encoder;
 }
 
 template <class ExecutionSpace>
@@ -64,11 +69,16 @@ void Encoder<ExecutionSpace>::run(std::span<const ConstKvView> blocks, TokenSpan
                           subblocks());
   }
   owner_.set_positions(space_, first_position, tokens_);
+  if (predictive_) predictive_->start({block_tokens_, tokens_, count}, tokens.data(), first_position);
   const std::int64_t all = count * subblocks();
   for (std::int64_t first = 0; first < all; first += together()) {
     const Chunk chunk = lay_out(first, std::min(together(), all - first));
     gather(blocks, chunk);
-    std::visit([&](const auto& kernel) { code(kernel, chunk); }, owner_.kernel());
+    if (predictive_) {
+      code_predictively(chunk);
+    } else {
+      std::visit([&](const auto& kernel) { code(kernel, chunk); }, owner_.kernel());
+    }
     hash(chunk);
     append(chunk);
   }
@@ -86,7 +96,8 @@ Subblock Encoder<ExecutionSpace>::subblock(std::int64_t index) const {
 
 template <class ExecutionSpace>
 std::int64_t Encoder<ExecutionSpace>::together() const {
-  return subblocks_together(space_, subblock(0), divide_up(tokens_, block_tokens_) * subblocks());
+  const std::int64_t all = blocks() * subblocks();
+  return predictive_ ? all : subblocks_together(space_, subblock(0), all);
 }
 
 template <class ExecutionSpace>
@@ -94,14 +105,18 @@ typename Encoder<ExecutionSpace>::Chunk Encoder<ExecutionSpace>::lay_out(std::in
   Chunk chunk{first, count, 0, 0, subblock(first)};
   const std::int64_t last = first + count - 1;
   chunk.bytes = at(chunk, last) + raw_bytes(shape_, subblock(last).tokens);
-  std::visit([&](const auto& kernel) { chunk.slot = round_up<std::int64_t>(kernel.size(chunk.largest), 16); },
-             owner_.kernel());
+  const std::int64_t payload =
+      predictive_ ? predictive_->payload_bytes(block_tokens_)
+                  : std::visit([&](const auto& kernel) { return kernel.size(chunk.largest); }, owner_.kernel());
+  chunk.slot = round_up<std::int64_t>(payload, 16);
   sources_.resize(static_cast<std::size_t>(count));
   values_.reserve("seqkv::codec::values", chunk.bytes);
   slots_.reserve("seqkv::codec::slots", count * chunk.slot);
   tasks_.reserve("seqkv::codec::tasks", count);
   if (codec_.is_exact()) return chunk;
+  if (predictive_) predictive_->reserve(block_tokens_, blocks());
   decoded_.reserve("seqkv::codec::decoded", chunk.bytes);
+  decoded_at_.reserve("seqkv::codec::decoded_at", count);
   decode_.reserve("seqkv::codec::tasks", count);
   return chunk;
 }
@@ -146,19 +161,24 @@ void Encoder<ExecutionSpace>::gather(std::span<const ConstKvView> blocks, const 
 }
 
 template <class ExecutionSpace>
-template <class Kernel>
-void Encoder<ExecutionSpace>::code(const Kernel& kernel, const Chunk& chunk) {
+void Encoder<ExecutionSpace>::make_tasks(const Chunk& chunk) {
   for (std::int64_t i = 0; i < chunk.count; ++i) {
     const std::int64_t index = chunk.first + i;
-    tasks_[i] = {subblock(index),
-                 static_cast<std::uint64_t>(index % subblocks()),
-                 values_.device() + at(chunk, index),
-                 slots_.device() + i * chunk.slot,
-                 not_codable,
-                 false};
-    if constexpr (is_host_space<ExecutionSpace>)
-      tasks_[i].values = const_cast<std::byte*>(sources_[i]);  // it only reads
+    Task& task = tasks_[task_at(i)];
+    task = {subblock(index),
+            static_cast<std::uint64_t>(index % subblocks()),
+            values_.device() + at(chunk, index),
+            slots_.device() + i * chunk.slot,
+            not_codable,
+            false};
+    if constexpr (is_host_space<ExecutionSpace>) task.values = const_cast<std::byte*>(sources_[i]);  // it only reads
   }
+}
+
+template <class ExecutionSpace>
+template <class Kernel>
+void Encoder<ExecutionSpace>::code(const Kernel& kernel, const Chunk& chunk) {
+  make_tasks(chunk);
   if constexpr (std::is_same_v<Kernel, RawKernel>) return;
   values_.to_device(space_, chunk.bytes);
   tasks_.to_device(space_, chunk.count);
@@ -167,6 +187,24 @@ void Encoder<ExecutionSpace>::code(const Kernel& kernel, const Chunk& chunk) {
   slots_.to_host(space_, chunk.count * chunk.slot);
   space_.fence("seqkv::codec::encode: sizes and bytes are read on the host");
   if constexpr (std::is_same_v<Kernel, kokkos::TurboQuant>) reconstruct(kernel, chunk);
+}
+
+/// All sub-blocks of all blocks: each needs what has been decoded below it.
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::code_predictively(const Chunk& chunk) {
+  make_tasks(chunk);
+  for (std::int64_t i = 0; i < chunk.count; ++i) decoded_at_[task_at(i)] = decoded_.device() + at(chunk, i);
+  values_.to_device(space_, chunk.bytes);
+  tasks_.to_device(space_, chunk.count);
+  decoded_at_.to_device(space_, chunk.count);
+  for (std::int64_t number = 0; number < subblocks(); ++number) {
+    const std::int64_t first = number * blocks();
+    predictive_->encode(number, tasks_.device() + first, decoded_at_.device() + first);
+  }
+  tasks_.to_host(space_, chunk.count);
+  slots_.to_host(space_, chunk.count * chunk.slot);
+  decoded_.to_host(space_, chunk.bytes);
+  space_.fence("seqkv::codec::encode: sizes, bytes and values are read on the host");
 }
 
 /// What a decoder will see, for its checksum.
@@ -192,7 +230,7 @@ void Encoder<ExecutionSpace>::reconstruct(const Kernel& kernel, const Chunk& chu
 /// Whether sub-block `number` of the chunk is stored as it is.
 template <class ExecutionSpace>
 bool Encoder<ExecutionSpace>::is_raw(std::int64_t number) const {
-  const Task& task = tasks_[number];
+  const Task& task = tasks_[task_at(number)];
   return task.bytes == not_codable || task.bytes >= raw_bytes(shape_, task.subblock.tokens);
 }
 
@@ -201,7 +239,7 @@ void Encoder<ExecutionSpace>::hash(const Chunk& chunk) {
   Kokkos::parallel_for("seqkv::codec::hash", host_range(space_, chunk.count), [&](std::int64_t i) {
     const bool same = is_raw(i) || codec_.is_exact();
     const std::byte* decoded = same ? sources_[i] : decoded_.host() + at(chunk, chunk.first + i);
-    const auto bytes = static_cast<std::size_t>(raw_bytes(shape_, tasks_[i].subblock.tokens));
+    const auto bytes = static_cast<std::size_t>(raw_bytes(shape_, tasks_[task_at(i)].subblock.tokens));
     hashes_[chunk.first + i] = xxh3_64({decoded, bytes});
   });
 }
@@ -209,7 +247,7 @@ void Encoder<ExecutionSpace>::hash(const Chunk& chunk) {
 template <class ExecutionSpace>
 SubblockPayload Encoder<ExecutionSpace>::payload(const Chunk& chunk, std::int64_t index) const {
   const std::int64_t i = index - chunk.first;
-  const Task& task = tasks_[i];
+  const Task& task = tasks_[task_at(i)];
   if (is_raw(i)) return {{sources_[i], static_cast<std::size_t>(raw_bytes(shape_, task.subblock.tokens))}, true};
   return {{slots_.host() + i * chunk.slot, static_cast<std::size_t>(task.bytes)}, false};
 }

@@ -5,11 +5,13 @@
 /// From values to coded blocks, with buffers that are kept from call to call.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "codec/block.hpp"
 #include "codec/kernel.hpp"
+#include "codec/predict/coder.hpp"
 #include "codec/subblock.hpp"
 #include "core/mirrored.hpp"
 #include "seqkv/codec.hpp"
@@ -34,7 +36,9 @@ class Encoder {
            std::span<CodedBlock> out);
 
   /// Host memory that the buffers have grown to.
-  std::int64_t bytes() const { return values_.bytes() + slots_.bytes() + decoded_.bytes(); }
+  std::int64_t bytes() const {
+    return values_.bytes() + slots_.bytes() + decoded_.bytes() + (predictive_ ? predictive_->bytes() : 0);
+  }
 
  private:
   /// Sub-blocks [first, first + count), one behind the other in the buffers.
@@ -50,6 +54,7 @@ class Encoder {
       : space_(space), codec_(codec), shape_(shape), owner_(std::move(owner)) {}
 
   std::int64_t subblocks() const { return 2 * shape_.layers; }
+  std::int64_t blocks() const { return divide_up(tokens_, block_tokens_); }
   std::int64_t tokens_of(std::int64_t block) const { return std::min(block_tokens_, tokens_ - block * block_tokens_); }
   Subblock subblock(std::int64_t index) const;
   std::int64_t together() const;
@@ -62,8 +67,12 @@ class Encoder {
   void code(const Kernel& kernel, const Chunk& chunk);
   template <class Kernel>
   void reconstruct(const Kernel& kernel, const Chunk& chunk);
+  void make_tasks(const Chunk& chunk);
+  void code_predictively(const Chunk& chunk);
   void hash(const Chunk& chunk);
   void append(const Chunk& chunk);
+  /// Where the task of sub-block `i` of the chunk stands. A predictive coder takes a sub-block of all blocks at a time.
+  std::int64_t task_at(std::int64_t i) const { return predictive_ ? i % subblocks() * blocks() + i / subblocks() : i; }
   bool is_raw(std::int64_t number) const;
   SubblockPayload payload(const Chunk& chunk, std::int64_t index) const;
 
@@ -71,6 +80,7 @@ class Encoder {
   Codec codec_;
   KvShape shape_;
   KernelOwner<ExecutionSpace> owner_;
+  std::optional<PredictiveCoder<ExecutionSpace>> predictive_;
   std::int64_t block_tokens_ = 0;
   std::int64_t tokens_ = 0;                ///< of all blocks of the call
   std::vector<BlockWriter> writers_;       ///< one a block
@@ -78,6 +88,7 @@ class Encoder {
   std::vector<const std::byte*> sources_;  ///< of a chunk's values, on the host: the caller's or values_
   Mirrored<ExecutionSpace, std::byte> values_, slots_, decoded_;
   Mirrored<ExecutionSpace, Task> tasks_, decode_;
+  Mirrored<ExecutionSpace, std::byte*> decoded_at_;
 };
 
 }  // namespace seqkv::codec

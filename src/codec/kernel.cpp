@@ -10,8 +10,6 @@
 #include "codec/quantize/lloyd_max.hpp"
 #include "codec/transform/hartley.hpp"
 #include "core/execution_spaces.hpp"
-#include "core/host_range.hpp"
-#include "core/rope_table.hpp"
 #include "core/try.hpp"
 
 namespace seqkv::codec {
@@ -69,9 +67,8 @@ Result<KernelOwner<ExecutionSpace>> KernelOwner<ExecutionSpace>::create(const Ex
       if (shape.rope.dim == 0) {
         return Error(ErrorCode::invalid_argument, "keys=unrotated needs a cache whose rotary embedding is known");
       }
-      owner.turns_keys_ = true;
-      owner.frequencies_ = inverse_frequencies(shape.rope);
-      kernel.rope_pairs = shape.rope.dim / 2;
+      owner.angles_ = KeyAngles<ExecutionSpace>(shape.rope);
+      kernel.rope_pairs = owner.angles_.pairs();
     }
     owner.kernel_ = kernel;
   }
@@ -80,18 +77,11 @@ Result<KernelOwner<ExecutionSpace>> KernelOwner<ExecutionSpace>::create(const Ex
 
 template <class ExecutionSpace>
 void KernelOwner<ExecutionSpace>::set_positions(const ExecutionSpace& space, std::int64_t first, std::int64_t count) {
-  if (!turns_keys_) return;
-  const auto pairs = static_cast<std::int64_t>(frequencies_.size());
-  cosine_.reserve("seqkv::codec::cosine", count * pairs);
-  sine_.reserve("seqkv::codec::sine", count * pairs);
-  Kokkos::parallel_for("seqkv::codec::angles", host_range(space, count), [&](std::int64_t t) {
-    rope_angles(frequencies_, first + t, cosine_.host() + t * pairs, sine_.host() + t * pairs);
-  });
-  cosine_.to_device(space, count * pairs);
-  sine_.to_device(space, count * pairs);
+  if (angles_.pairs() == 0) return;
+  angles_.set_positions(space, first, count);
   auto& kernel = std::get<kokkos::TurboQuant>(kernel_);
-  kernel.cosine = cosine_.device();
-  kernel.sine = sine_.device();
+  kernel.cosine = angles_.cosine();
+  kernel.sine = angles_.sine();
 }
 
 #define SEQKV_INSTANTIATE(Space) template class KernelOwner<Space>;

@@ -7,11 +7,10 @@
 
 #include <Kokkos_Core.hpp>
 #include <variant>
-#include <vector>
 
 #include "backends/kokkos/lossless.hpp"
 #include "backends/kokkos/turboquant.hpp"
-#include "core/mirrored.hpp"
+#include "codec/key_angles.hpp"
 #include "seqkv/codec.hpp"
 
 namespace seqkv::codec {
@@ -49,10 +48,8 @@ class KernelOwner {
  private:
   using Floats = Kokkos::View<float*, typename ExecutionSpace::memory_space>;
   Kernel kernel_;
-  bool turns_keys_ = false;
-  std::vector<float> frequencies_;  ///< of the rotary embedding, where keys are turned
   Floats hartley_;
-  Mirrored<ExecutionSpace, float> cosine_, sine_;
+  KeyAngles<ExecutionSpace> angles_;  ///< where keys are turned
 };
 
 }  // namespace seqkv::codec

@@ -39,7 +39,7 @@ KvSource source_of(const ConstKvView& kv, TokenSpan tokens) {
 
 BlockSource source_of(const FrameReader& frame) {
   const FrameInfo& info = frame.info();
-  BlockSource source{info.shape, info.codec, info.model, {}, {}, {}, {}};
+  BlockSource source{info.shape, info.codec, info.model, info.profile, {}, {}, {}, {}};
   for (const CodedBlockView& block : frame.blocks(0, info.blocks())) {
     const auto first = static_cast<std::int64_t>(source.blocks.size()) * info.block_tokens;
     source.blocks.push_back(

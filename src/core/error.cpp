@@ -37,6 +37,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "wrong_model";
     case ErrorCode::wrong_store:
       return "wrong_store";
+    case ErrorCode::wrong_profile:
+      return "wrong_profile";
     case ErrorCode::session_differs:
       return "session_differs";
     case ErrorCode::file_not_found:

@@ -8,6 +8,7 @@
 #include <Kokkos_Core.hpp>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace seqkv {
@@ -37,9 +38,9 @@ class Mirrored {
   /// Host memory that it holds.
   std::int64_t bytes() const { return static_cast<std::int64_t>(host_.extent(0) * sizeof(T)); }
 
-  T* device() const { return device_.data(); }
-  T* host() const { return host_.data(); }
-  T& operator[](std::int64_t i) const { return host_(i); }
+  T* device() const { return reinterpret_cast<T*>(device_.data()); }
+  T* host() const { return reinterpret_cast<T*>(host_.data()); }
+  T& operator[](std::int64_t i) const { return host()[i]; }
 
   /// The first `count` elements. The host side must not change, or be read, before a fence.
   void to_device(const ExecutionSpace& space, std::int64_t count) const {
@@ -54,9 +55,14 @@ class Mirrored {
   }
 
  private:
-  using Device = Kokkos::View<T*, typename ExecutionSpace::memory_space>;
-  using Owned = Kokkos::View<T*, Kokkos::HostSpace>;
-  using Host = Kokkos::View<T*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>;
+  /// Views of pointers would be views of more dimensions.
+  struct Pointer {
+    T value;
+  };
+  using Element = std::conditional_t<std::is_pointer_v<T>, Pointer, T>;
+  using Device = Kokkos::View<Element*, typename ExecutionSpace::memory_space>;
+  using Owned = Kokkos::View<Element*, Kokkos::HostSpace>;
+  using Host = Kokkos::View<Element*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>;
 
   static std::pair<std::size_t, std::size_t> range(std::int64_t count) { return {0, static_cast<std::size_t>(count)}; }
 

@@ -12,6 +12,7 @@
 #include "core/try.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/frame.hpp"
+#include "seqkv/profile.hpp"
 
 namespace seqkv {
 namespace {
@@ -78,15 +79,30 @@ class Evaluator {
                          options_.block_tokens,
                          codec.spec(),
                          forward_.model().fingerprint().combined(),
-                         {}};
+                         codec.profile() == nullptr ? Digest{} : codec.profile()->fingerprint()};
     SEQKV_ASSIGN(const std::vector<std::byte> bytes, make_frame(info, blocks));
     tally.bytes += static_cast<double>(bytes.size());
 
     SEQKV_ASSIGN(const FrameReader frame, FrameReader::parse(bytes, "frame in memory"));
     start = Clock::now();
-    SEQKV_ASSIGN(const KvCache restored, decode(space_, frame));
+    SEQKV_ASSIGN(const KvCache restored, decode(space_, frame, codec.profile()));
     tally.decode_seconds += seconds_since(start);
 
+    return go_on_from(restored, tally);
+  }
+
+  /// The same for another program's codec.
+  Result<void> measure(const Peer& peer, Tally& tally) {
+    SEQKV_ASSIGN(const Recoded recoded, peer.recode(cache_, document_.first(options_.context)));
+    tally.bytes += static_cast<double>(recoded.bytes);
+    return go_on_from(recoded.restored, tally);
+  }
+
+  double surprisal() const { return surprisal_; }
+
+ private:
+  /// Goes on from a restored cache and compares with the exact one.
+  Result<void> go_on_from(const KvCache& restored, Tally& tally) {
     Sequence<ExecutionSpace> sequence(forward_.model().config());
     SEQKV_TRY(sequence.append(space_, restored.view()));
     SEQKV_ASSIGN(const Continuation continued, go_on(sequence));
@@ -99,9 +115,6 @@ class Evaluator {
     return {};
   }
 
-  double surprisal() const { return surprisal_; }
-
- private:
   /// The tokens that follow each row of the continuation; the last one is not known.
   std::vector<std::optional<Token>> next_tokens() const {
     const TokenSpan continuation = document_.subspan(options_.context, options_.continuation);
@@ -153,13 +166,17 @@ Result<EvaluateReport> evaluate(const ExecutionSpace& space, std::shared_ptr<con
   const KvShape shape = model->config().kv_shape(options.dtype);
   SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, std::move(model)));
   Evaluator<ExecutionSpace> evaluator(space, std::move(forward), options);
-  std::vector<Tally> tallies(codecs.size());
-  const auto all = static_cast<std::int64_t>(documents.size() * codecs.size());
+  std::vector<Tally> tallies(codecs.size() + options.peers.size());
+  const auto all = static_cast<std::int64_t>(documents.size() * tallies.size());
   std::int64_t done = 0;
   for (const auto& document : documents) {
     SEQKV_TRY(evaluator.prepare(document));
     for (std::size_t c = 0; c < codecs.size(); ++c) {
       SEQKV_TRY(evaluator.measure(codecs[c], tallies[c]));
+      if (progress) progress(++done, all);
+    }
+    for (std::size_t p = 0; p < options.peers.size(); ++p) {
+      SEQKV_TRY(evaluator.measure(options.peers[p], tallies[codecs.size() + p]));
       if (progress) progress(++done, all);
     }
   }
@@ -168,17 +185,21 @@ Result<EvaluateReport> evaluate(const ExecutionSpace& space, std::shared_ptr<con
   const auto tokens = static_cast<double>(report.documents * options.context);
   const double components = tokens * static_cast<double>(shape.components_per_token());
   report.surprisal_bits_per_token = evaluator.surprisal() / (tokens - static_cast<double>(report.documents));
-  for (std::size_t c = 0; c < codecs.size(); ++c) {
-    const Tally& tally = tallies[c];
+  for (std::size_t i = 0; i < tallies.size(); ++i) {
+    const Tally& tally = tallies[i];
+    const bool is_codec = i < codecs.size();
     EvaluateRow row;
-    row.codec = codecs[c].spec();
+    row.codec = is_codec ? codecs[i].spec() : options.peers[i - codecs.size()].name;
     row.bits_per_component = 8 * tally.bytes / components;
     row.bits_per_token = 8 * tally.bytes / tokens;
     row.ratio_bf16 = 16 / row.bits_per_component;
     row.quality = tally.meter.result();
     row.attn_out_err = std::sqrt(tally.error / tally.power);
-    row.encode_GBps = 2e-9 * components / tally.encode_seconds;
-    row.decode_GBps = 2e-9 * components / tally.decode_seconds;
+    if (is_codec) {
+      row.encode_GBps = 2e-9 * components / tally.encode_seconds;
+      row.decode_GBps = 2e-9 * components / tally.decode_seconds;
+      if (codecs[i].profile() != nullptr) row.profile_bytes = codecs[i].profile()->bytes();
+    }
     report.rows.push_back(std::move(row));
   }
   return report;

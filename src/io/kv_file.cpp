@@ -12,7 +12,7 @@
 #include "core/bytes.hpp"
 #include "core/copy_rows.hpp"
 #include "core/try.hpp"
-#include "io/json.hpp"
+#include "io/rope_json.hpp"
 #include "seqkv/limits.hpp"
 
 namespace seqkv {
@@ -23,52 +23,6 @@ constexpr const char* rope_key = "seqkv.rope";
 
 std::string tensor_name(std::int64_t layer, Kind kind) {
   return fmt::format("layers.{}.{}", layer, kind == Kind::key ? "key" : "value");
-}
-
-constexpr std::array<std::pair<RopeScaling, const char*>, 3> scaling_names = {
-    {{RopeScaling::none, "none"}, {RopeScaling::linear, "linear"}, {RopeScaling::llama3, "llama3"}}};
-
-std::string rope_to_json(const RopeConfig& rope) {
-  nlohmann::ordered_json json;
-  json["dim"] = rope.dim;
-  json["theta"] = rope.theta;
-  for (const auto& [scaling, name] : scaling_names) {
-    if (scaling == rope.scaling) json["scaling"] = name;
-  }
-  json["factor"] = rope.factor;
-  json["low_freq_factor"] = rope.low_freq_factor;
-  json["high_freq_factor"] = rope.high_freq_factor;
-  json["original_max_positions"] = rope.original_max_positions;
-  return json.dump();
-}
-
-Result<RopeConfig> rope_from_json(const std::string& text) {
-  const auto bad = [](const std::string& what) { return Error(ErrorCode::bad_format, what).at_field(rope_key); };
-  auto json = io::parse_json(text);
-  if (!json) return std::move(json).error().at_field(rope_key);
-  if (!json->is_object()) return bad("not a JSON object");
-  RopeConfig rope;
-  for (const auto& [name, value] :
-       {std::pair("dim", &rope.dim), std::pair("original_max_positions", &rope.original_max_positions)}) {
-    const auto field = json->find(name);
-    if (field == json->end() || !field->is_number_integer()) return bad(fmt::format("'{}' is not an integer", name));
-    *value = field->get<std::int64_t>();
-  }
-  for (const auto& [name, value] :
-       {std::pair("theta", &rope.theta), std::pair("factor", &rope.factor),
-        std::pair("low_freq_factor", &rope.low_freq_factor), std::pair("high_freq_factor", &rope.high_freq_factor)}) {
-    const auto field = json->find(name);
-    if (field == json->end() || !field->is_number()) return bad(fmt::format("'{}' is not a number", name));
-    *value = field->get<double>();
-  }
-  const auto field = json->find("scaling");
-  for (const auto& [scaling, name] : scaling_names) {
-    if (field != json->end() && *field == name) {
-      rope.scaling = scaling;
-      return rope;
-    }
-  }
-  return bad("unknown scaling");
 }
 
 /// Whether all keys and values are of the first `layers` layers.
@@ -117,7 +71,7 @@ Result<KvShape> read_shape(const SafetensorsFile& file, std::int64_t& tokens) {
   }
   const auto rope = file.metadata().find(rope_key);
   if (rope != file.metadata().end()) {
-    SEQKV_ASSIGN(shape.rope, rope_from_json(rope->second));
+    SEQKV_ASSIGN(shape.rope, io::rope_from_json(rope->second, rope_key));
   }
   SEQKV_TRY(shape.check());
   if (tokens > limits::max_tokens) return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens", tokens));
@@ -257,7 +211,7 @@ Result<KvFileWriter> KvFileWriter::create(const std::filesystem::path& path, con
   specs.push_back({"input_ids", "I32", {count}});
   std::map<std::string, std::string> metadata = {{"format", "pt"}};
   if (!model.is_zero()) metadata[model_key] = model.hex();
-  if (shape.rope.dim > 0) metadata[rope_key] = rope_to_json(shape.rope);
+  if (shape.rope.dim > 0) metadata[rope_key] = io::rope_to_json(shape.rope);
   SEQKV_ASSIGN(SafetensorsWriter writer, SafetensorsWriter::create(path, std::move(specs), metadata));
   return KvFileWriter(std::move(writer), shape, count);
 }

@@ -20,6 +20,7 @@ MAY_INCLUDE = {
     "trie": {"io", "core"},
     "codec": {"trie", "io", "core"},
     "evaluate": {"codec", "trie", "model", "io", "core"},
+    "calibrate": {"evaluate", "codec", "trie", "model", "io", "core"},
     "store": {"codec", "trie", "model", "io", "core"},
 }
 # Where the public headers belong.
@@ -28,8 +29,9 @@ PUBLIC = {
     "io": "kv_file safetensors text_file token_file",
     "model": "backends cache_gradient forward model model_config quality surprisal tokenizer",
     "trie": "retention token_coder trie trie_distance trie_match trie_view",
-    "codec": "codec frame transfer",
+    "codec": "codec frame profile transfer",
     "evaluate": "evaluate",
+    "calibrate": "calibrate",
     "store": "batch manifest store",
 }
 AREA_OF_HEADER = {name: area for area, names in PUBLIC.items() for name in names.split()}
@@ -76,7 +78,7 @@ def allowed(file, include):
         return include.startswith("seqkv/")
     if area == "backends":
         return target == "core" or include in CONTRACTS or include == "seqkv/backends.hpp"
-    return target in MAY_INCLUDE[area] or (target == "backends" and area in ("model", "codec", "trie"))
+    return target in MAY_INCLUDE[area] or (target == "backends" and area in ("model", "codec", "trie", "calibrate"))
 
 
 def main():

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "calibrate/collect.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "backends/kokkos/rope.hpp"
+#include "calibrate/samples.hpp"
+#include "core/bytes.hpp"
+#include "core/execution_spaces.hpp"
+#include "core/float16.hpp"
+#include "core/rope_table.hpp"
+#include "core/try.hpp"
+#include "io/file.hpp"
+#include "seqkv/cache_gradient.hpp"
+#include "seqkv/forward.hpp"
+
+namespace seqkv::calibration {
+namespace {
+
+template <class ExecutionSpace>
+class Collector {
+ public:
+  Collector(const ExecutionSpace& space, const Plan& plan, const ModelConfig& config, Forward<ExecutionSpace> forward,
+            CacheGradient<ExecutionSpace> gradient)
+      : space_(space),
+        plan_(plan),
+        layout_(plan),
+        forward_(std::move(forward)),
+        gradient_(std::move(gradient)),
+        sequence_(config),
+        frequencies_(inverse_frequencies(plan.shape.rope)),
+        bytes_(static_cast<std::size_t>(layout_.file())) {}
+
+  Result<void> reserve() {
+    KvShape exact = plan_.shape;
+    exact.dtype = DType::f32;
+    SEQKV_ASSIGN(cache_, KvCache::create(plan_.shape, plan_.context));
+    SEQKV_ASSIGN(gradients_, KvCache::create(exact, plan_.context));
+    return {};
+  }
+
+  /// The file of a chunk, in memory.
+  Result<std::span<const std::byte>> run(std::int64_t number) {
+    const Chunk& chunk = plan_.chunks[static_cast<std::size_t>(number)];
+    positions_ = &plan_.positions[static_cast<std::size_t>(number)];
+    const TokenSpan context = TokenSpan(chunk).first(static_cast<std::size_t>(plan_.context));
+    const TokenSpan continuation = TokenSpan(chunk).subspan(static_cast<std::size_t>(plan_.context));
+    sequence_.truncate(0);
+    const typename Forward<ExecutionSpace>::Item item{&sequence_, context, 0};
+    SEQKV_TRY(forward_.run(space_, {&item, 1}));
+    SEQKV_TRY(sequence_.read(space_, 0, cache_.view()));
+    for (std::int64_t b = 0; b < layout_.subblocks; ++b) {
+      std::byte* to = bytes_.data() + b * layout_.subblock();
+      SEQKV_TRY(store_row<float>(cache_, b, 0, to));
+      for (const std::int64_t t : *positions_) SEQKV_TRY(store_row<float>(cache_, b, t, to));
+    }
+    for (std::int64_t draw = 0; draw < layout_.draws; ++draw) {
+      const auto seed = static_cast<std::uint64_t>(number * layout_.draws + draw);
+      SEQKV_TRY(gradient_.run(space_, sequence_, continuation, seed, gradients_.view()));
+      for (std::int64_t b = 0; b < layout_.subblocks; ++b) {
+        std::byte* to =
+            bytes_.data() + b * layout_.subblock() + layout_.values() + draw * layout_.rows * layout_.width * 2;
+        for (const std::int64_t t : *positions_) SEQKV_TRY(store_row<std::uint16_t>(gradients_, b, t, to));
+      }
+    }
+    return std::span<const std::byte>(bytes_);
+  }
+
+ private:
+  /// All heads of a token, as float or bf16; keys, and gradients of keys, as if they were at position 0.
+  template <class T>
+  Result<void> store_row(const KvCache& cache, std::int64_t subblock, std::int64_t token, std::byte*& to) {
+    const std::int64_t dim = plan_.shape.head_dim;
+    const auto pairs = subblock % 2 == 0 ? static_cast<std::int64_t>(frequencies_.size()) : 0;
+    std::vector<float> x(static_cast<std::size_t>(dim));
+    std::vector<float> cosine(static_cast<std::size_t>(pairs));
+    std::vector<float> sine(static_cast<std::size_t>(pairs));
+    if (pairs > 0) rope_angles(frequencies_, token, cosine.data(), sine.data());
+    const ConstKvView view = cache.view();
+    for (std::int64_t head = 0; head < plan_.shape.kv_heads; ++head) {
+      const std::int64_t at = (head * plan_.context + token) * dim;
+      for (std::int64_t i = 0; i < dim; ++i) {
+        x[static_cast<std::size_t>(i)] =
+            load_as_float(view.tensors[static_cast<std::size_t>(subblock)], view.shape.dtype, at + i);
+        if (!std::isfinite(x[static_cast<std::size_t>(i)])) {
+          return Error(ErrorCode::not_finite, fmt::format("the model gives no finite {} in layer {}",
+                                                          subblock % 2 == 0 ? "key" : "value", subblock / 2));
+        }
+      }
+      for (std::int64_t i = 0; i < pairs; ++i) {
+        const auto p = static_cast<std::size_t>(i);
+        kokkos::rotate(x[p], x[p + static_cast<std::size_t>(pairs)], cosine[p], -sine[p]);
+      }
+      for (const float value : x) {
+        if constexpr (sizeof(T) == 4) {
+          store_le<std::uint32_t>(to, detmath::bits(value));
+        } else {
+          store_le<std::uint16_t>(to, float_to_bf16(value));
+        }
+        to += sizeof(T);
+      }
+    }
+    return {};
+  }
+
+  const ExecutionSpace& space_;
+  const Plan& plan_;
+  SampleLayout layout_;
+  Forward<ExecutionSpace> forward_;
+  CacheGradient<ExecutionSpace> gradient_;
+  Sequence<ExecutionSpace> sequence_;
+  std::vector<float> frequencies_;
+  const std::vector<std::int64_t>* positions_ = nullptr;
+  KvCache cache_, gradients_;
+  std::vector<std::byte> bytes_;
+};
+
+bool is_there(const std::filesystem::path& path, std::int64_t size) {
+  std::error_code problem;
+  const auto found = std::filesystem::file_size(path, problem);
+  return !problem && found == static_cast<std::uintmax_t>(size);
+}
+
+}  // namespace
+
+template <class ExecutionSpace>
+Result<std::int64_t> collect(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
+                             const Plan& plan, const CalibrateOptions& options, const std::filesystem::path& folder) {
+  const ModelConfig& config = model->config();
+  SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, model));
+  SEQKV_ASSIGN(CacheGradient<ExecutionSpace> gradient, CacheGradient<ExecutionSpace>::create(space, model));
+  Collector<ExecutionSpace> collector(space, plan, config, std::move(forward), std::move(gradient));
+  SEQKV_TRY(collector.reserve());
+  const auto chunks = static_cast<std::int64_t>(plan.chunks.size());
+  std::int64_t resumed = 0;
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+    if (options.stop != nullptr && *options.stop) {
+      return Error(ErrorCode::interrupted, fmt::format("{} of {} chunks are in {}; the same command goes on there",
+                                                       chunk, chunks, folder.string()));
+    }
+    const auto path = sample_file(folder, chunk);
+    if (is_there(path, SampleLayout(plan).file())) {
+      ++resumed;
+    } else {
+      SEQKV_ASSIGN(const std::span<const std::byte> bytes, collector.run(chunk));
+      SEQKV_TRY(io::write_file(path, bytes));
+    }
+    if (options.progress) options.progress("collect", chunk + 1, chunks);
+  }
+  return resumed;
+}
+
+#define SEQKV_INSTANTIATE(Space)                                                                        \
+  template Result<std::int64_t> collect(const Space&, std::shared_ptr<const Model<Space>>, const Plan&, \
+                                        const CalibrateOptions&, const std::filesystem::path&);
+SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+
+}  // namespace seqkv::calibration

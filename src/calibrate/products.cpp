@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "calibrate/products.hpp"
+
+#include <Kokkos_Core.hpp>
+#include <algorithm>
+
+#include "backends/cpu/launch.hpp"
+#include "backends/kokkos/gemm.hpp"
+
+namespace seqkv::calibration {
+namespace {
+
+using Space = Kokkos::DefaultHostExecutionSpace;
+using kernels::panel_width;
+
+constexpr std::int64_t chain = 512;  ///< rows that are summed in float
+constexpr std::int64_t strip = 128;  ///< columns that are multiplied with those before them
+
+void product(const Space& space, const kernels::Gemm& args) {
+  if (const cpu::Kernels* best = cpu::kernels()) return cpu::gemm(*best, space, args);
+  kokkos::gemm(space, args);
+}
+
+template <class Work>
+void parallel(const char* label, const Space& space, std::int64_t count, const Work& work) {
+  cpu::for_each_piece(label, space, count, work);
+}
+
+}  // namespace
+
+void for_row_ranges(std::int64_t rows, const std::function<void(std::int64_t, std::int64_t)>& work) {
+  const Space space;
+  const std::int64_t pieces = (rows + chain - 1) / chain;
+  parallel("seqkv::calibrate::rows", space, pieces,
+           [&](std::int64_t piece) { work(piece * chain, std::min(rows, (piece + 1) * chain)); });
+  space.fence("seqkv::calibrate::rows");
+}
+
+Floats multiply(const Floats& a, const PackedFloats& b) {
+  const Space space;
+  Floats out(a.rows, b.outputs);
+  product(space, {a.rows, a.memory.data(), a.ld, b.view(b.panels.data()), out.memory.data(), out.ld});
+  space.fence("seqkv::calibrate::multiply");
+  return out;
+}
+
+Floats multiply(const Floats& a, const Dense& b) {
+  const std::vector<float> values(b.values.begin(), b.values.end());
+  return multiply(a, PackedFloats::pack(b.rows, b.columns, values));
+}
+
+Dense gram(const Floats& a, std::span<const float> weights) {
+  const Space space;
+  const std::int64_t columns = a.columns;
+  const std::int64_t panels = (columns + panel_width - 1) / panel_width;
+  Dense out(columns, columns);
+  HostArray<float> packed(static_cast<std::size_t>(panels * chain * panel_width));
+  HostArray<float> turned(static_cast<std::size_t>(panels * panel_width * chain));
+  HostArray<float> sums(static_cast<std::size_t>(columns * panels * panel_width));
+  const std::int64_t ld_sums = panels * panel_width;
+  for (std::int64_t first = 0; first < a.rows; first += chain) {
+    const std::int64_t rows = std::min(chain, a.rows - first);
+    parallel("seqkv::calibrate::pack", space, panels, [&](std::int64_t p) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const float weight = weights[static_cast<std::size_t>(first + r)];
+        const float* from = a.row(first + r) + p * panel_width;
+        for (std::int64_t i = 0; i < panel_width; ++i) {
+          const float value = p * panel_width + i < columns ? from[i] : 0.0F;
+          packed[static_cast<std::size_t>((p * rows + r) * panel_width + i)] = value;
+          turned[static_cast<std::size_t>((p * panel_width + i) * rows + r)] = value * weight;
+        }
+      }
+    });
+    space.fence("seqkv::calibrate::pack");
+    // Column j with the columns up to its strip's last: the rest is the same mirrored.
+    for (std::int64_t j = 0; j < columns; j += strip) {
+      const std::int64_t last = std::min(columns, j + strip);
+      product(space, {last, turned.data(), rows, kernels::PackedMatrix{packed.data() + j * rows, false, last - j, rows},
+                      sums.data() + j, ld_sums});
+    }
+    space.fence("seqkv::calibrate::gram");
+    parallel("seqkv::calibrate::add", space, columns, [&](std::int64_t i) {
+      for (std::int64_t j = i / strip * strip; j < columns; ++j)
+        out(i, j) += sums[static_cast<std::size_t>(i * ld_sums + j)];
+    });
+    space.fence("seqkv::calibrate::add");
+  }
+  for (std::int64_t i = 0; i < columns; ++i) {
+    for (std::int64_t j = 0; j < i; ++j) out(i, j) = out(j, i);
+  }
+  return out;
+}
+
+std::vector<double> weighted_sum(const Floats& a, std::span<const float> weights) {
+  const std::int64_t pieces = (a.rows + chain - 1) / chain;
+  Floats sums(pieces, a.columns);
+  for_row_ranges(a.rows, [&](std::int64_t first, std::int64_t last) {
+    float* out = sums.row(first / chain);
+    std::fill(out, out + a.columns, 0.0F);
+    for (std::int64_t r = first; r < last; ++r) {
+      const float weight = weights[static_cast<std::size_t>(r)];
+      const float* from = a.row(r);
+      for (std::int64_t i = 0; i < a.columns; ++i) out[i] += weight * from[i];
+    }
+  });
+  std::vector<double> total(static_cast<std::size_t>(a.columns));
+  for (std::int64_t p = 0; p < pieces; ++p) {
+    for (std::int64_t i = 0; i < a.columns; ++i) total[static_cast<std::size_t>(i)] += sums.row(p)[i];
+  }
+  return total;
+}
+
+}  // namespace seqkv::calibration

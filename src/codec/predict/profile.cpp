@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "codec/predict/profile.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+
+#include "core/bytes.hpp"
+#include "core/float16.hpp"
+#include "core/guard_memory.hpp"
+#include "core/try.hpp"
+#include "io/file.hpp"
+#include "io/json.hpp"
+#include "io/rope_json.hpp"
+#include "seqkv/limits.hpp"
+#include "seqkv/safetensors.hpp"
+
+namespace seqkv {
+namespace {
+
+constexpr std::int64_t profile_version = 1;
+
+using Shape = std::vector<std::int64_t>;
+
+std::string list(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+/// Reads a profile; every number of the file is checked before it is used.
+class Parser {
+ public:
+  explicit Parser(const SafetensorsFile& file) : file_(file) {}
+
+  Result<void> run(Profile::Data& out) {
+    SEQKV_TRY(parse_head(out));
+    SEQKV_TRY(parse_curve(out));
+    SEQKV_TRY(parse_tokens(out));
+    SEQKV_TRY(parse_tables(out));
+    out.subblocks.resize(static_cast<std::size_t>(2 * out.shape.layers));
+    for (std::int64_t i = 0; i < 2 * out.shape.layers; ++i) SEQKV_TRY(parse_subblock(out, i));
+    return {};
+  }
+
+ private:
+  static Error bad(const std::string& field, const std::string& what) {
+    return Error(ErrorCode::bad_format, what).at_field(field);
+  }
+
+  Result<std::string> text(const std::string& key) const {
+    const auto found = file_.metadata().find(key);
+    if (found == file_.metadata().end()) return Error(ErrorCode::missing_field, "not in the metadata").at_field(key);
+    return found->second;
+  }
+
+  Result<std::int64_t> integer(const std::string& key, std::int64_t least, std::int64_t most) const {
+    SEQKV_ASSIGN(const std::string value, text(key));
+    std::int64_t number = 0;
+    const auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), number);
+    if (problem != std::errc() || end != value.data() + value.size() || number < least || number > most) {
+      return bad(key, fmt::format("'{}' is no integer from {} to {}", value, least, most));
+    }
+    return number;
+  }
+
+  Result<void> parse_head(Profile::Data& out) const {
+    SEQKV_ASSIGN(const std::int64_t version, integer("seqkv.profile", 0, 1 << 30));
+    if (version != profile_version) {
+      return Error(ErrorCode::unsupported_version,
+                   fmt::format("profile version {}, this program reads {}", version, profile_version));
+    }
+    SEQKV_ASSIGN(const std::string model, text("seqkv.model"));
+    if (!Digest::parse(model, out.model)) return bad("seqkv.model", "not 64 hexadecimal digits");
+    SEQKV_ASSIGN(out.shape.layers, integer("seqkv.layers", 1, limits::max_layers));
+    SEQKV_ASSIGN(out.shape.kv_heads, integer("seqkv.kv_heads", 1, limits::max_kv_heads));
+    SEQKV_ASSIGN(out.shape.head_dim, integer("seqkv.head_dim", 1, limits::max_head_dim));
+    SEQKV_ASSIGN(const std::string rope, text("seqkv.rope"));
+    SEQKV_ASSIGN(out.shape.rope, io::rope_from_json(rope, "seqkv.rope"));
+    SEQKV_TRY(out.shape.check());
+    if (out.width() > limits::max_predicted_width) {
+      return Error(ErrorCode::limit_exceeded, fmt::format("{} numbers a token and kind, at most {} can be predicted",
+                                                          out.width(), limits::max_predicted_width));
+    }
+    SEQKV_ASSIGN(out.layers_below, integer("seqkv.layers_below", 0, limits::max_layers));
+    SEQKV_ASSIGN(out.least_class, integer("seqkv.least_class", -1000, 1000));
+    if (file_.metadata().contains("seqkv.first_token")) {
+      SEQKV_ASSIGN(const std::int64_t first, integer("seqkv.first_token", 0, limits::max_vocabulary - 1));
+      out.first_token = static_cast<Token>(first);
+    }
+    return {};
+  }
+
+  Result<void> parse_curve(Profile::Data& out) const {
+    const std::string key = "seqkv.curve";
+    SEQKV_ASSIGN(const std::string value, text(key));
+    auto json = io::parse_json(value);
+    if (!json) return std::move(json).error().at_field(key);
+    if (!json->is_array()) return bad(key, "not a JSON array");
+    for (const auto& row : *json) {
+      if (!row.is_array() || row.size() != 3) return bad(key, "a row is not [step, bits, kl]");
+      for (const auto& number : row) {
+        if (!number.is_number() || !(number.get<double>() > 0)) return bad(key, "a number is not above 0");
+      }
+      out.curve.push_back({row[0].get<double>(), row[1].get<double>(), row[2].get<double>()});
+      const std::size_t count = out.curve.size();
+      if (count > 1 && !(out.curve[count - 1].step < out.curve[count - 2].step)) return bad(key, "steps do not fall");
+    }
+    return {};
+  }
+
+  /// A tensor of floats in any of their types, all finite.
+  Result<std::vector<float>> floats(const std::string& name, const Shape& shape) const {
+    SEQKV_ASSIGN(const TensorView tensor, file_.tensor(name));
+    const auto dtype = dtype_from_safetensors(tensor.dtype);
+    if (!dtype) return bad(name, fmt::format("has the type {}, expected BF16, F16 or F32", tensor.dtype));
+    if (tensor.shape != shape)
+      return bad(name, fmt::format("has the shape {}, expected {}", list(tensor.shape), list(shape)));
+    std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i] = load_as_float(tensor.bytes.data(), *dtype, static_cast<std::int64_t>(i));
+      if (!std::isfinite(out[i])) return bad(name, fmt::format("number {} is not finite", i));
+    }
+    return out;
+  }
+
+  template <class T>
+  Result<std::vector<T>> integers(const std::string& name, const char* dtype, const Shape& shape) const {
+    SEQKV_ASSIGN(const TensorView tensor, file_.tensor(name));
+    if (tensor.dtype != dtype) return bad(name, fmt::format("has the type {}, expected {}", tensor.dtype, dtype));
+    if (tensor.shape != shape)
+      return bad(name, fmt::format("has the shape {}, expected {}", list(tensor.shape), list(shape)));
+    std::vector<T> out(static_cast<std::size_t>(tensor.elements()));
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = load_le<T>(tensor.bytes.data() + i * sizeof(T));
+    return out;
+  }
+
+  /// The first extent of a tensor that has two.
+  Result<std::int64_t> rows_of(const std::string& name, std::int64_t least, std::int64_t most) const {
+    SEQKV_ASSIGN(const TensorView tensor, file_.tensor(name));
+    if (tensor.shape.size() != 2 || tensor.shape[0] < least || tensor.shape[0] > most) {
+      return bad(name, fmt::format("has the shape {}, expected {} to {} rows", list(tensor.shape), least, most));
+    }
+    return tensor.shape[0];
+  }
+
+  Result<void> parse_tokens(Profile::Data& out) const {
+    SEQKV_ASSIGN(out.vocabulary, rows_of("tokens", 1, limits::max_vocabulary));
+    SEQKV_ASSIGN(const TensorView tensor, file_.tensor("tokens"));
+    out.token_width = tensor.shape[1];
+    if (out.token_width > limits::max_hidden) return bad("tokens", "too wide");
+    SEQKV_ASSIGN(out.tokens, floats("tokens", {out.vocabulary, out.token_width}));
+    return {};
+  }
+
+  Result<void> parse_tables(Profile::Data& out) const {
+    SEQKV_ASSIGN(const std::int64_t count, rows_of("tables", 1, limits::max_classes));
+    SEQKV_ASSIGN(const auto numbers, integers<std::uint16_t>("tables", "U16", {count, codec::rans::symbols}));
+    std::vector<codec::Frequencies> tables(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      tables[i / codec::rans::symbols][i % codec::rans::symbols] = numbers[i];
+    auto family = codec::TableFamily::create(std::move(tables));
+    if (!family) return bad("tables", family.error().message);
+    out.tables.emplace(std::move(family).value());
+    return {};
+  }
+
+  Result<void> parse_subblock(Profile::Data& out, std::int64_t number) const {
+    Profile::Data::Subblock& model = out.subblocks[static_cast<std::size_t>(number)];
+    const std::string prefix = fmt::format("layers.{}.{}.", number / 2, number % 2 == 0 ? "key" : "value");
+    const std::int64_t width = out.width();
+    const std::int64_t inputs = 1 + out.token_width + out.window(number) * width;
+    SEQKV_ASSIGN(const auto predict, floats(prefix + "predict", {width + 1, inputs}));
+    model.predict = PackedFloats::pack(width + 1, inputs, predict);
+    const std::int64_t most = round_up(width, codec::tile_coefficients);
+    SEQKV_ASSIGN(const std::int64_t count, rows_of(prefix + "forward", codec::tile_coefficients, most));
+    if (count % codec::tile_coefficients != 0) {
+      return bad(prefix + "forward",
+                 fmt::format("{} rows, expected a multiple of {}", count, codec::tile_coefficients));
+    }
+    SEQKV_ASSIGN(const auto forward, floats(prefix + "forward", {count, width}));
+    model.forward = PackedFloats::pack(count, width, forward);
+    SEQKV_ASSIGN(const auto inverse, floats(prefix + "inverse", {width, count}));
+    model.inverse = PackedFloats::pack(width, count, inverse);
+    SEQKV_ASSIGN(const auto knots, floats(prefix + "knots", {codec::distance_knots}));
+    std::copy(knots.begin(), knots.end(), model.knots.begin());
+    SEQKV_ASSIGN(model.scales, integers<std::int16_t>(prefix + "scales", "I16", {count}));
+    SEQKV_ASSIGN(const auto slope, integers<std::int32_t>(prefix + "slope", "I32", {1}));
+    model.slope = slope.front();
+    if (std::abs(static_cast<std::int64_t>(model.slope)) > limits::max_slope) return bad(prefix + "slope", "too steep");
+    SEQKV_ASSIGN(model.first_row, floats(prefix + "first_row", {width}));
+    return {};
+  }
+
+  const SafetensorsFile& file_;
+};
+
+}  // namespace
+
+PackedFloats PackedFloats::pack(std::int64_t outputs, std::int64_t inputs, const std::vector<float>& values) {
+  using kernels::panel_width;
+  PackedFloats out{outputs, inputs,
+                   std::vector<float>(static_cast<std::size_t>(kernels::packed_size(outputs, inputs)))};
+  for (std::int64_t n = 0; n < outputs; ++n) {
+    for (std::int64_t k = 0; k < inputs; ++k) {
+      out.panels[static_cast<std::size_t>((n / panel_width * inputs + k) * panel_width + n % panel_width)] =
+          values[static_cast<std::size_t>(n * inputs + k)];
+    }
+  }
+  return out;
+}
+
+Result<std::shared_ptr<const Profile>> Profile::load(const std::filesystem::path& path) {
+  return guard_memory("for the profile", [&]() -> Result<std::shared_ptr<const Profile>> {
+    SEQKV_ASSIGN(const io::MappedFile mapped, io::MappedFile::open(path));
+    SEQKV_ASSIGN(const SafetensorsFile file, SafetensorsFile::parse(mapped.bytes(), path.string()));
+    auto data = std::make_unique<Data>();
+    if (auto status = Parser(file).run(*data); !status) return std::move(status).error().in_file(path.string());
+    data->bytes = static_cast<std::int64_t>(mapped.bytes().size());
+    data->fingerprint = Sha256().update(mapped.bytes()).finish();
+    return std::shared_ptr<const Profile>(new Profile(std::move(data)));
+  });
+}
+
+Result<void> check_profile(const Codec& codec, const KvShape& shape) {
+  if (codec.profile() == nullptr) {
+    return Error(ErrorCode::invalid_argument, fmt::format("{} needs a profile of the model", codec.spec()));
+  }
+  KvShape expected = codec.profile()->shape();
+  expected.dtype = shape.dtype;
+  if (shape == expected) return {};
+  return Error(ErrorCode::shape_mismatch,
+               fmt::format("the cache is {}, the profile is for {}", shape.describe(), expected.describe()));
+}
+
+Result<Codec> codec::find_codec(const std::string& spec, const Digest& fingerprint,
+                                const std::shared_ptr<const Profile>& profile) {
+  SEQKV_ASSIGN(const Codec codec, Codec::parse_stored(spec));
+  if (!codec.needs_profile()) return codec;
+  if (profile == nullptr) {
+    return Error(ErrorCode::wrong_profile,
+                 fmt::format("{} needs the profile that coded it, {}...", spec, fingerprint.hex().substr(0, 16)));
+  }
+  if (profile->fingerprint() != fingerprint) {
+    return Error(ErrorCode::wrong_profile,
+                 fmt::format("coded with profile {}..., given is {}...", fingerprint.hex().substr(0, 16),
+                             profile->fingerprint().hex().substr(0, 16)));
+  }
+  return codec.with_profile(profile);
+}
+
+Profile::Profile(std::unique_ptr<const Data> data) : data_(std::move(data)) {}
+Profile::~Profile() = default;
+const KvShape& Profile::shape() const noexcept { return data_->shape; }
+const Digest& Profile::model() const noexcept { return data_->model; }
+const Digest& Profile::fingerprint() const noexcept { return data_->fingerprint; }
+std::int64_t Profile::bytes() const noexcept { return data_->bytes; }
+const std::vector<RatePoint>& Profile::curve() const noexcept { return data_->curve; }
+
+}  // namespace seqkv

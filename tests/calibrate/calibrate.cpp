@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+// Profiles of a tiny random model from random text: what they hold, that they code, and that they are always the same.
+#include "seqkv/calibrate.hpp"
+
+#include <gtest/gtest.h>
+
+#include "calibrate/importance.hpp"
+#include "calibrate/solve.hpp"
+#include "seqkv/forward.hpp"
+#include "seqkv/frame.hpp"
+#include "support/caches.hpp"
+#include "support/files.hpp"
+#include "support/result.hpp"
+#include "support/spaces.hpp"
+
+namespace seqkv::test {
+namespace {
+
+constexpr std::int64_t context = 64;
+constexpr std::int64_t continuation = 16;
+
+CalibrateOptions options_for(const std::filesystem::path& work = {}) {
+  CalibrateOptions options;
+  options.effort = 1;
+  options.context = context;
+  options.continuation = continuation;
+  options.block_tokens = 32;
+  options.work = work;
+  return options;
+}
+
+/// Documents that all begin with the same token.
+std::vector<std::vector<Token>> documents_of(std::size_t count) {
+  std::vector<std::vector<Token>> documents;
+  for (std::size_t d = 0; d < count; ++d) {
+    documents.push_back(random_tokens(context + continuation, static_cast<unsigned>(d), 290));
+    documents.back()[0] = 7;
+  }
+  return documents;
+}
+
+template <class Space>
+class Calibrate : public testing::Test {
+ protected:
+  Space space;
+  std::shared_ptr<const Model<Space>> model =
+      value_of(Model<Space>::load(space, SEQKV_TEST_DATA "/families/llama-f16"));
+  ScratchFolder folder;
+  std::filesystem::path out = folder.path() / "profile.safetensors";
+};
+TYPED_TEST_SUITE(Calibrate, Spaces);
+
+TYPED_TEST(Calibrate, ProfileCodesAndDecodesACache) {
+  std::string last;
+  CalibrateOptions options = options_for();
+  options.progress = [&last](std::string_view stage, std::int64_t, std::int64_t) { last = stage; };
+  const CalibrateReport report = value_of(calibrate(this->space, this->model, documents_of(40), options, this->out));
+  EXPECT_EQ(last, "measure");
+  EXPECT_EQ(report.chunks + report.held_out, 40);
+  EXPECT_EQ(this->folder.entries(), 1U) << "samples are removed";
+  const auto profile = value_of(Profile::load(this->out));
+  EXPECT_EQ(profile->shape(), this->model->config().kv_shape(DType::bf16));
+  EXPECT_EQ(profile->model(), this->model->fingerprint().combined());
+  ASSERT_GE(profile->curve().size(), 6U);
+  for (std::size_t i = 1; i < profile->curve().size(); ++i) {
+    EXPECT_LT(profile->curve()[i].step, profile->curve()[i - 1].step);
+    EXPECT_GT(profile->curve()[i].bits, profile->curve()[i - 1].bits);
+  }
+
+  const auto tokens = documents_of(41).back();
+  Sequence<TypeParam> sequence(this->model->config());
+  auto forward = value_of(Forward<TypeParam>::create(this->space, this->model));
+  const typename Forward<TypeParam>::Item item{&sequence, tokens, 0};
+  ASSERT_OK(forward.run(this->space, {&item, 1}));
+  KvCache cache = value_of(KvCache::create(profile->shape(), sequence.tokens()));
+  ASSERT_OK(sequence.read(this->space, 0, cache.view()));
+  const Codec codec = value_of(Codec::parse("linear+ecsq:step=1")).with_profile(profile);
+  const auto blocks = value_of(encode(this->space, codec, cache.view(), tokens, 0, 32));
+  std::size_t bytes = 0;
+  for (const CodedBlock& block : blocks) bytes += block.size();
+  EXPECT_LT(bytes, cache.raw().size());
+  const std::vector<CodedBlockView> views(blocks.begin(), blocks.end());
+  KvCache restored = value_of(KvCache::create(cache.shape(), cache.tokens()));
+  ASSERT_OK(decode(this->space, codec, std::span(views), restored.view()));
+}
+
+TYPED_TEST(Calibrate, SameBytesOnEverySpaceAndAfterAStop) {
+  const auto documents = documents_of(30);
+  const CalibrateOptions options = options_for(this->folder.path() / "work");
+  ASSERT_OK(calibrate(this->space, this->model, documents, options, this->out));
+  const std::string expected = read_all(this->out);
+
+  const Kokkos::Serial serial;
+  const auto model = value_of(Model<Kokkos::Serial>::load(serial, SEQKV_TEST_DATA "/families/llama-f16"));
+  ASSERT_OK(calibrate(serial, model, documents, options, this->out));
+  EXPECT_EQ(read_all(this->out), expected);
+
+  std::atomic<bool> stop = false;
+  CalibrateOptions stopped = options;
+  stopped.stop = &stop;
+  stopped.progress = [&stop](std::string_view, std::int64_t done, std::int64_t) { stop = done == 5; };
+  EXPECT_CODE(calibrate(this->space, this->model, documents, stopped, this->out), ErrorCode::interrupted);
+  const CalibrateReport report = value_of(calibrate(this->space, this->model, documents, options, this->out));
+  EXPECT_EQ(report.resumed, 5);
+  EXPECT_EQ(read_all(this->out), expected);
+}
+
+TYPED_TEST(Calibrate, RefusesTooLittleText) {
+  const Error error = error_of(calibrate(this->space, this->model, documents_of(8), options_for(), this->out));
+  EXPECT_EQ(error.code, ErrorCode::empty_input);
+  EXPECT_NE(error.message.find("19 pieces"), std::string::npos) << error.message;
+  EXPECT_CODE(calibrate(this->space, this->model, {}, options_for(), this->out), ErrorCode::empty_input);
+  EXPECT_EQ(this->folder.entries(), 0U);
+}
+
+TYPED_TEST(Calibrate, RefusesOptions) {
+  const auto documents = documents_of(30);
+  for (const auto& change : std::vector<std::function<void(CalibrateOptions&)>>{
+           [](auto& o) { o.effort = 0; }, [](auto& o) { o.context = 4; }, [](auto& o) { o.continuation = 0; },
+           [](auto& o) { o.context = 1000; }, [](auto& o) { o.block_tokens = 1; }}) {
+    CalibrateOptions options = options_for();
+    change(options);
+    EXPECT_CODE(calibrate(this->space, this->model, documents, options, this->out), ErrorCode::invalid_argument);
+  }
+}
+
+TEST(Solve, RootsAndSolutions) {
+  calibration::Dense a(3, 3);
+  a.values = {4, 1, 0, 1, 3, -1, 0, -1, 2};
+  const calibration::SquareRoot root = calibration::symmetric_root(a, 1e-6);
+  const calibration::Dense square = calibration::multiply(root.root, root.root);
+  const calibration::Dense one = calibration::multiply(root.root, root.inverse);
+  calibration::Dense right(3, 1);
+  right.values = {1, 2, 3};
+  const calibration::Dense back = calibration::multiply(a, calibration::Cholesky(a).solve(right));
+  for (std::int64_t r = 0; r < 3; ++r) {
+    EXPECT_NEAR(back(r, 0), right(r, 0), 1e-12);
+    for (std::int64_t c = 0; c < 3; ++c) {
+      EXPECT_NEAR(square(r, c), a(r, c), 1e-12);
+      EXPECT_NEAR(one(r, c), r == c ? 1 : 0, 1e-12);
+    }
+  }
+}
+
+TEST(Products, GramIsTheSumOfProducts) {
+  constexpr std::int64_t rows = 1100;
+  constexpr std::int64_t columns = 150;
+  calibration::Floats a(rows, columns);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> weights;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    weights.push_back(std::abs(normal(random)));
+    for (std::int64_t c = 0; c < columns; ++c) a.row(r)[c] = normal(random);
+  }
+  const calibration::Dense gram = calibration::gram(a, weights);
+  for (std::int64_t i = 0; i < columns; i += 7) {
+    for (std::int64_t j = 0; j < columns; j += 11) {
+      double sum = 0;
+      for (std::int64_t r = 0; r < rows; ++r)
+        sum += double{weights[static_cast<std::size_t>(r)]} * a.row(r)[i] * a.row(r)[j];
+      EXPECT_NEAR(gram(i, j), sum, 1e-3);
+    }
+  }
+}
+
+TEST(Importance, LogMeanFindsTheLaw) {
+  // Values that are exponential with the mean 2^(x): their log mean is ln 2 * x.
+  constexpr std::int64_t rows = 20000;
+  calibration::Floats features(rows, 2);
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  std::exponential_distribution<float> exponential;
+  std::vector<float> values;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float x = normal(random);
+    features.row(r)[0] = 1;
+    features.row(r)[1] = x;
+    values.push_back(std::exp2(x + 3) * exponential(random));
+  }
+  const auto fit = calibration::fit_log_mean(features, values, std::vector<float>(rows, 1.0F), 1, 1e-6);
+  EXPECT_NEAR(fit.coefficients[0], 3 * std::log(2.0), 0.05);
+  EXPECT_NEAR(fit.coefficients[1], std::log(2.0), 0.05);
+}
+
+TEST(Importance, HatsAreTheCodecsKnots) {
+  const calibration::Hats hats(40);
+  ASSERT_EQ(hats.count(), 6);
+  std::vector<float> out(6);
+  hats.write(24, out.data());
+  EXPECT_EQ(out, (std::vector<float>{0, 0, 0, 0, 0.5F, 0.5F}));
+  hats.write(100, out.data());
+  EXPECT_EQ(out, (std::vector<float>{0, 0, 0, 0, 0, 1}));
+  const std::vector<double> coefficients = {1, 2, 3, 4, 5, 6};
+  const auto knots = hats.knots(coefficients);
+  EXPECT_EQ(knots[5], 6);
+  EXPECT_EQ(knots[23], 6);
+}
+
+}  // namespace
+}  // namespace seqkv::test

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+// linear+ecsq: errors are bounded by the step, bits do not depend on how the work is cut, what cannot be coded is kept
+// as it is, and damage is noticed.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "codec/block.hpp"
+#include "seqkv/codec.hpp"
+#include "seqkv/frame.hpp"
+#include "support/caches.hpp"
+#include "support/files.hpp"
+#include "support/profiles.hpp"
+#include "support/spaces.hpp"
+
+namespace seqkv {
+namespace {
+
+using test::value_of;
+
+std::vector<CodedBlockView> views(const std::vector<CodedBlock>& blocks) { return {blocks.begin(), blocks.end()}; }
+
+template <class Space>
+class Predict : public testing::Test {
+ protected:
+  Space space;
+  test::ScratchFolder scratch;
+
+  Codec codec_for(const KvShape& shape, const char* step, std::int64_t layers_below = 2) {
+    const auto path = test::made_up_profile(shape, layers_below).write(scratch.path() / "profile");
+    return value_of(Codec::parse(std::string("linear+ecsq:step=") + step)).with_profile(value_of(Profile::load(path)));
+  }
+  std::vector<CodedBlock> code(const Codec& codec, const ConstKvView& kv, TokenSpan ids, std::int64_t first,
+                               std::int64_t block_tokens) {
+    return value_of(encode(space, codec, kv, ids, first, block_tokens));
+  }
+  KvCache restore(const Codec& codec, const KvShape& shape, const std::vector<CodedBlock>& blocks,
+                  std::int64_t tokens) {
+    KvCache out = value_of(KvCache::create(shape, tokens));
+    const auto status = decode(space, codec, views(blocks), out.view());
+    if (!status) throw std::runtime_error(status.error().describe());
+    return out;
+  }
+};
+TYPED_TEST_SUITE(Predict, test::Spaces);
+
+std::vector<KvShape> shapes() {
+  std::vector<KvShape> out = {test::shape_of(4, 2, 16, DType::bf16), test::shape_of(3, 1, 64, DType::f16),
+                              test::shape_of(5, 3, 10, DType::f32), test::shape_of(1, 1, 6, DType::bf16)};
+  out.back().rope.dim = 0;
+  return out;
+}
+
+double largest_error(const KvCache& a, const KvCache& b) {
+  double largest = 0;
+  for (std::size_t i = 0; i < a.view().tensors.size(); ++i) {
+    const std::int64_t count = a.shape().kv_heads * a.tokens() * a.shape().head_dim;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const double x = load_as_float(a.view().tensors[i], a.shape().dtype, k);
+      largest = std::max(largest, std::abs(x - load_as_float(b.view().tensors[i], b.shape().dtype, k)));
+    }
+  }
+  return largest;
+}
+
+/// An error of half a step in each coefficient, less weighted tokens more: weights go down to 2^-8, transforms to 1/2.
+TYPED_TEST(Predict, ErrorsFallWithTheStep) {
+  for (const KvShape& shape : shapes()) {
+    const KvCache cache = test::random_cache(shape, 100, 3);
+    const auto ids = test::random_tokens(100, 4, 60);
+    double before = std::numeric_limits<double>::infinity();
+    for (const char* step : {"1", "0.03125", "0.0009765625"}) {
+      const Codec codec = this->codec_for(shape, step);
+      const auto blocks = this->code(codec, cache.view(), ids, 0, 32);
+      const double error = largest_error(this->restore(codec, shape, blocks, 100), cache);
+      EXPECT_LT(error, before / 4) << shape.describe() << " step " << step;
+      before = error;
+    }
+    EXPECT_LT(before, 0.05) << shape.describe();
+  }
+}
+
+/// All together, block by block, and in other spaces (style of round_trip): the same bytes.
+TYPED_TEST(Predict, BlocksDoNotDependOnEachOther) {
+  for (const KvShape& shape : shapes()) {
+    const KvCache cache = test::random_cache(shape, 150, 5);
+    const auto ids = test::random_tokens(150, 6, 50);
+    const Codec codec = this->codec_for(shape, "0.25");
+    const auto together = this->code(codec, cache.view(), ids, 0, 48);
+    const auto restored = this->restore(codec, shape, together, 150);
+    ASSERT_EQ(together.size(), 4U);
+    for (std::int64_t block = 0; block < 4; ++block) {
+      const std::int64_t first = 48 * block;
+      const std::int64_t count = std::min<std::int64_t>(48, 150 - first);
+      const auto alone = this->code(codec, ConstKvView(cache.view()).slice(first, count),
+                                    TokenSpan(ids).subspan(first, count), first, 48);
+      EXPECT_EQ(alone.front(), together[block]) << shape.describe() << " block " << block;
+      const KvCache part = this->restore(codec, shape, alone, count);
+      KvCache expected = value_of(KvCache::create(shape, count));
+      ASSERT_OK(copy(restored.view().slice(first, count), expected.view()));
+      EXPECT_TRUE(test::same_bytes(part, expected)) << shape.describe() << " block " << block;
+    }
+    const auto serial = value_of(encode(Kokkos::Serial(), codec, cache.view(), ids, 0, 48));
+    EXPECT_EQ(serial, together) << shape.describe();
+  }
+}
+
+TYPED_TEST(Predict, LayersBelowMayBeNoneOrAll) {
+  const KvShape shape = test::shape_of(4, 2, 16, DType::bf16);
+  const KvCache cache = test::random_cache(shape, 64, 7);
+  const auto ids = test::random_tokens(64, 8, 50);
+  for (std::int64_t below : {0, 1, 3, 9}) {
+    const Codec codec = this->codec_for(shape, "0.01", below);
+    const auto blocks = this->code(codec, cache.view(), ids, 0, 64);
+    EXPECT_LT(largest_error(this->restore(codec, shape, blocks, 64), cache), 1.0) << below;
+  }
+}
+
+/// NaN, infinities, and numbers far from all others.
+TYPED_TEST(Predict, WhatHasNoNumberIsKeptExactly) {
+  const KvShape shape = test::shape_of(3, 2, 16, DType::bf16);
+  KvCache cache = test::random_cache(shape, 40, 9);
+  const auto ids = test::random_tokens(40, 10, 50);
+  const auto at = [&](std::size_t tensor, std::int64_t i, float x) {
+    store_from_float(cache.view().tensors[tensor], shape.dtype, i, x);
+  };
+  at(1, 17, std::nanf(""));
+  at(2, 300, std::numeric_limits<float>::infinity());
+  at(4, 301, 3e38F);
+  const Codec codec = this->codec_for(shape, "0.1");
+  const auto blocks = this->code(codec, cache.view(), ids, 0, 64);
+  const KvCache restored = this->restore(codec, shape, blocks, 40);
+  const std::size_t bytes = cache.raw().size() / 6;
+  for (std::size_t tensor : {1, 2, 4}) {
+    EXPECT_EQ(std::memcmp(restored.view().tensors[tensor], cache.view().tensors[tensor], bytes), 0) << tensor;
+  }
+  EXPECT_EQ(value_of(inspect_block(shape, blocks.front())).raw_subblocks, 3);
+}
+
+/// Single numbers beyond 127 steps, which symbols of 8 bits do not hold.
+TYPED_TEST(Predict, LargeNumbersAreListed) {
+  const KvShape shape = test::shape_of(2, 1, 16, DType::f32);
+  KvCache cache = test::random_cache(shape, 64, 11);
+  const auto ids = test::random_tokens(64, 12, 50);
+  for (std::int64_t i = 0; i < 1024; i += 97) store_from_float(cache.view().tensors[3], shape.dtype, i, 1000.0F + i);
+  const Codec codec = this->codec_for(shape, "0.5");
+  const auto blocks = this->code(codec, cache.view(), ids, 0, 64);
+  EXPECT_EQ(value_of(inspect_block(shape, blocks.front())).raw_subblocks, 0);
+  EXPECT_LT(largest_error(this->restore(codec, shape, blocks, 64), cache), 200.0);
+}
+
+/// The usual first token costs nothing and is exact: its values are the profile's.
+TYPED_TEST(Predict, TheFirstTokenIsTheProfiles) {
+  const KvShape shape = test::shape_of(2, 1, 16, DType::f32);
+  const test::ProfileParts parts = test::made_up_profile(shape);
+  const Codec codec = value_of(Codec::parse("linear+ecsq:step=4"))
+                          .with_profile(value_of(Profile::load(parts.write(this->scratch.path() / "profile"))));
+  KvCache cache = test::random_cache(shape, 33, 13);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto& row = parts.tensors.at(fmt::format("layers.{}.{}.first_row", i / 2, i % 2 == 0 ? "key" : "value"));
+    std::memcpy(cache.view().tensors[i], row.bytes.data(), row.bytes.size());
+  }
+  auto ids = test::random_tokens(33, 14, 50);
+  ids[0] = 0;
+  const auto blocks = this->code(codec, cache.view(), ids, 0, 64);
+  const KvCache restored = this->restore(codec, shape, blocks, 33);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(std::memcmp(restored.view().tensors[i], cache.view().tensors[i], 64), 0) << i;
+  }
+}
+
+/// Past the checksum of the block: payloads that no encoder writes are errors or values, never anything else.
+TYPED_TEST(Predict, DamagedPayloadsAreNoticed) {
+  const KvShape shape = test::shape_of(2, 1, 16, DType::bf16);
+  const KvCache cache = test::random_cache(shape, 40, 15);
+  const auto ids = test::random_tokens(40, 16, 50);
+  const Codec codec = this->codec_for(shape, "0.25");
+  const auto block = this->code(codec, cache.view(), ids, 0, 64).front();
+  const codec::BlockParts parts = value_of(codec::parse_block(shape, block));
+  int errors = 0;
+  for (std::size_t which = 0; which < parts.subblocks.size(); ++which) {
+    const auto payload = parts.subblocks[which].bytes;
+    const auto decode_with = [&](const std::vector<std::byte>& bytes) {
+      codec::BlockWriter writer;
+      writer.start({}, 0, ids, 4);
+      for (std::size_t i = 0; i < 4; ++i) {
+        writer.append(i == which ? codec::SubblockPayload{bytes, false} : parts.subblocks[i]);
+      }
+      const CodedBlock damaged = writer.finish(parts.decoded_hash);
+      KvCache out = value_of(KvCache::create(shape, 40));
+      const CodedBlockView view = damaged;
+      return decode(this->space, codec, std::span(&view, 1), out.view());
+    };
+    for (std::size_t size = 0; size < payload.size(); ++size) {
+      std::vector<std::byte> bytes(payload.begin(), payload.begin() + static_cast<std::ptrdiff_t>(size));
+      EXPECT_FALSE(decode_with(bytes).ok()) << which << " cut to " << size;
+      bytes.assign(payload.begin(), payload.end());
+      bytes[size] ^= std::byte{1} << (size % 8);
+      errors += decode_with(bytes).ok() ? 0 : 1;
+    }
+  }
+  EXPECT_GT(errors, 0);
+}
+
+TYPED_TEST(Predict, ProfilesThatDoNotFitAreRefused) {
+  const KvShape shape = test::shape_of(2, 1, 16, DType::bf16);
+  const KvCache cache = test::random_cache(shape, 40, 17);
+  const auto ids = test::random_tokens(40, 18, 50);
+  const Codec without = value_of(Codec::parse("linear+ecsq:step=1"));
+  EXPECT_CODE(encode(this->space, without, cache.view(), ids, 0, 64), ErrorCode::invalid_argument);
+  const Codec other = this->codec_for(test::shape_of(2, 1, 32, DType::bf16), "1");
+  EXPECT_CODE(encode(this->space, other, cache.view(), ids, 0, 64), ErrorCode::shape_mismatch);
+
+  const Codec codec = this->codec_for(shape, "1");
+  const auto blocks = this->code(codec, cache.view(), ids, 0, 64);
+  const FrameInfo info{shape, 40, 64, codec.spec(), test::test_model(), codec.profile()->fingerprint()};
+  const auto bytes = value_of(make_frame(info, blocks));
+  const FrameReader frame = value_of(FrameReader::parse(bytes, "frame"));
+  EXPECT_OK(decode(this->space, frame, codec.profile()));
+  EXPECT_CODE(decode(this->space, frame), ErrorCode::wrong_profile);
+  EXPECT_CODE(decode(this->space, frame, other.profile()), ErrorCode::wrong_profile);
+}
+
+}  // namespace
+}  // namespace seqkv
