@@ -93,7 +93,7 @@ TYPED_TEST(Calibrate, SameBytesOnEverySpaceAndAfterAStop) {
   const std::string expected = read_all(this->out);
 
   const Kokkos::Serial serial;
-  const auto model = value_of(Model<Kokkos::Serial>::load(serial, SEQKV_TEST_DATA "/families/llama-f16"));
+  const auto serial_model = value_of(Model<Kokkos::Serial>::load(serial, SEQKV_TEST_DATA "/families/llama-f16"));
   ASSERT_OK(calibrate(serial, model, documents, options, this->out));
   EXPECT_EQ(read_all(this->out), expected);
 
