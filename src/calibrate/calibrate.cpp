@@ -127,7 +127,11 @@ class Calibration {
                    Codec::parse(fmt::format("linear+ecsq:step={}", static_cast<float>(detmath::exp2(k / 2.0)))));
       codecs.push_back(codec.with_profile(profile));
     }
-    EvaluateOptions evaluation{options_.context, options_.continuation, options_.dtype, options_.block_tokens, {}};
+    EvaluateOptions evaluation;
+    evaluation.context = options_.context;
+    evaluation.continuation = options_.continuation;
+    evaluation.dtype = options_.dtype;
+    evaluation.block_tokens = options_.block_tokens;
     SEQKV_ASSIGN(const EvaluateReport measured,
                  evaluate(space_, model_, plan_.held_out, codecs, evaluation, [&](std::int64_t done, std::int64_t all) {
                    if (options_.progress) options_.progress("measure", done, all);

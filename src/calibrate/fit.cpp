@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <mutex>
 #include <numeric>
 
 #include "core/detmath.hpp"
@@ -22,7 +24,11 @@ constexpr double ln2 = 0.69314718055994530942;
 constexpr double nats_of_unit = 0.02;
 
 /// Steps for which symbols are counted, as the fit is used for them.
-constexpr float counted_steps[] = {0.25F, 0.5F, 1.0F, 2.0F};
+struct CountedStep {
+  float step;
+  std::int32_t scale;  ///< log2 of it in 1/16
+};
+constexpr CountedStep counted_steps[] = {{0.25F, -32}, {0.5F, -16}, {1.0F, 0}, {2.0F, 16}};
 /// The smallest step at which coefficients must still be there.
 constexpr double least_step_log2 = -2.5;
 
@@ -78,7 +84,6 @@ struct Fit::Work {
 Fit::Fit(const Plan& plan, std::filesystem::path folder, const Floats& tokens)
     : plan_(plan), folder_(std::move(folder)), tokens_(tokens), hats_(plan.context - 1), counts_(tables) {
   for (const Row& row : plan.rows) weights_.push_back(row.weight);
-  for (auto& table : counts_) table.fill(0);
 }
 
 void Fit::fill_features(Work& work) const {
@@ -106,13 +111,7 @@ void Fit::weigh(Work& work) {
   const std::int64_t window = plan_.window(work.number);
   // Where nothing stands below, the token itself says it.
   const std::int64_t first = window == 0 ? 1 : 1 + plan_.token_width;
-  Floats features(work.inputs.rows, work.columns - first);
-  for_row_ranges(features.rows, [&](std::int64_t from, std::int64_t to) {
-    for (std::int64_t r = from; r < to; ++r) {
-      std::copy(work.inputs.row(r) + first, work.inputs.row(r) + work.columns, features.row(r));
-    }
-  });
-  work.importance = fit_importance(plan_, work.samples, features);
+  work.importance = fit_importance(plan_, work.samples, work.inputs, first, work.columns - first);
   Importance& importance = work.importance;
   const double unit =
       std::sqrt(24 * nats_of_unit /
@@ -317,32 +316,46 @@ void Fit::sort(Work& work, const std::vector<double>& variance) const {
   work.coefficients = multiply(work.residual, PackedFloats::pack(padded, width, work.out.forward.values));
 }
 
+/// The coefficients of a token as they are restored, and its symbols.
+void Fit::code_row(const Work& work, std::int64_t row, float* restored, Counts& counts) const {
+  const auto at = static_cast<std::size_t>(row);
+  const float weight = exp2_of(work.log_weight[at]);
+  const float* z = work.coefficients.row(row);
+  const auto moved =
+      static_cast<std::int32_t>(std::floor(work.out.slope / 256.0 * codec::scale_parts * work.log_weight[at] + 0.5));
+  for (std::int64_t c = 0; c < work.out.coefficients; ++c) {
+    const std::int16_t* scales = &work.out.scales[static_cast<std::size_t>(c - c % codec::tile_coefficients)];
+    const std::int32_t scale = ((scales[0] + scales[1] + scales[2] + scales[3] + 2) >> 2) + moved;
+    restored[c] = 0;
+    for (const CountedStep& step : counted_steps) {
+      const std::int32_t table = ((scale - step.scale + codec::scales_of_table / 2) >> 2) - least_class;
+      if (table < 0) continue;
+      constexpr float largest = 32767;
+      const float number = std::nearbyint(std::clamp(z[c] * weight / step.step, -largest, largest));
+      const auto symbol = std::min(codec::zigzag(static_cast<std::int16_t>(number)), codec::large_symbol);
+      counts[static_cast<std::size_t>(std::min(table, tables - 1))][symbol] += weights_[at];
+      if (step.scale == 0) restored[c] = number / weight;
+    }
+  }
+}
+
 /// Quantizes with a step of 1, counts symbols, and keeps what a decoder will have.
 void Fit::code(Work& work) {
   const std::int64_t rows = work.inputs.rows;
   const std::int64_t width = plan_.width();
   const std::int64_t kept = work.out.coefficients;
   Floats restored(rows, kept);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const auto at = static_cast<std::size_t>(r);
-    const float weight = exp2_of(work.log_weight[at]);
-    const float* z = work.coefficients.row(r);
-    const double moved = work.out.slope / 256.0 * codec::scale_parts * work.log_weight[at];
-    for (std::int64_t c = 0; c < kept; ++c) {
-      const std::int16_t* scales = &work.out.scales[static_cast<std::size_t>(c - c % codec::tile_coefficients)];
-      const std::int32_t mean = (scales[0] + scales[1] + scales[2] + scales[3] + 2) >> 2;
-      const auto scale = static_cast<std::int32_t>(std::floor(mean + moved + 0.5));
-      restored.row(r)[c] = 0;
-      for (const float step : counted_steps) {
-        const auto scale_of_step = static_cast<std::int32_t>(codec::scale_parts * detmath::log2(double{step}));
-        const std::int32_t table = ((scale - scale_of_step + codec::scales_of_table / 2) >> 2) - least_class;
-        if (table < 0) continue;
-        constexpr float largest = 32767;
-        const float number = std::nearbyint(std::clamp(z[c] * weight / step, -largest, largest));
-        const auto symbol = std::min(codec::zigzag(static_cast<std::int16_t>(number)), codec::large_symbol);
-        counts_[static_cast<std::size_t>(std::min(table, tables - 1))][symbol] += weights_[at];
-        if (step == 1.0F) restored.row(r)[c] = number / weight;
-      }
+  std::map<std::int64_t, Counts> parts;  // by their first row; added up in this order
+  std::mutex mutex;
+  for_row_ranges(rows, [&](std::int64_t first, std::int64_t last) {
+    Counts counts(tables);
+    for (std::int64_t r = first; r < last; ++r) code_row(work, r, restored.row(r), counts);
+    const std::lock_guard lock(mutex);
+    parts[first] = std::move(counts);
+  });
+  for (const auto& [first, counts] : parts) {
+    for (std::size_t t = 0; t < counts.size(); ++t) {
+      for (std::size_t s = 0; s < counts[t].size(); ++s) counts_[t][s] += counts[t][s];
     }
   }
   Floats decoded = multiply(restored, PackedFloats::pack(width, kept, work.out.inverse.values));

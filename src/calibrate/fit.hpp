@@ -53,6 +53,7 @@ class Fit {
 
  private:
   struct Work;
+  using Counts = std::vector<std::array<double, codec::rans::symbols>>;  ///< [tables], from 0
   void fill_features(Work& work) const;
   void weigh(Work& work);
   void predict(Work& work) const;
@@ -60,6 +61,7 @@ class Fit {
   void scale(Work& work) const;
   void sort(Work& work, const std::vector<double>& variance) const;
   void code(Work& work);
+  void code_row(const Work& work, std::int64_t row, float* restored, Counts& counts) const;
 
   const Plan& plan_;
   std::filesystem::path folder_;
@@ -67,7 +69,7 @@ class Fit {
   Hats hats_;
   std::vector<float> weights_;   ///< of rows
   std::vector<Floats> decoded_;  ///< [sub-blocks so far], those that nothing needs any more are empty
-  std::vector<std::array<double, codec::rans::symbols>> counts_;
+  Counts counts_;
 };
 
 }  // namespace seqkv::calibration

@@ -23,6 +23,9 @@ constexpr double hat_ridge = 1e-6;
 /// A few tokens get a thousand times what was expected of them: they must not lead.
 constexpr float most_ratio = 20;
 constexpr int scoring_steps = 5;
+/// Weights are damped around their mean, in logarithms; where most tokens have no share at all, as behind a sliding
+/// window, that mean is far below those that have one, and they would lose theirs.
+constexpr double least_level = -8;
 
 /// x * coefficients for each row.
 std::vector<float> times(const Floats& features, const std::vector<double>& coefficients) {
@@ -162,16 +165,15 @@ LogMean fit_log_mean(const Floats& features, std::span<const float> values, std:
   return out;
 }
 
-Importance fit_importance(const Plan& plan, const Samples& samples, const Floats& features) {
+Importance fit_importance(const Plan& plan, const Samples& samples, const Floats& features, std::int64_t first,
+                          std::int64_t columns) {
   const std::int64_t rows = features.rows;
-  const std::int64_t columns = features.columns;
   const Hats hats(plan.context - 1);
   std::vector<float> weights;
   for (const Row& row : plan.rows) weights.push_back(row.weight);
   Floats distance(rows, hats.count());
-  for_row_ranges(rows, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t r = first; r < last; ++r)
-      hats.write(plan.rows[static_cast<std::size_t>(r)].behind, distance.row(r));
+  for_row_ranges(rows, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t r = from; r < to; ++r) hats.write(plan.rows[static_cast<std::size_t>(r)].behind, distance.row(r));
   });
   SquareRoot metric = symmetric_root(mean_metric(plan, samples, distance, weights), 1e-6);
   std::vector<float> energy = mean_energy(samples, &metric.inverse);
@@ -180,16 +182,17 @@ Importance fit_importance(const Plan& plan, const Samples& samples, const Floats
 
   // Features of mean 0 and of one scale; those that hardly vary say nothing.
   std::vector<double> middle = weighted_sum(features, weights);
+  middle = {middle.begin() + first, middle.begin() + first + columns};
   double all = 0;
   for (const float w : weights) all += w;
   for (double& x : middle) x /= all;
   Floats inputs(rows, hats.count() + columns);
-  const auto center = [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t r = first; r < last; ++r) {
+  const auto center = [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t r = from; r < to; ++r) {
       float* out = inputs.row(r);
       std::copy(distance.row(r), distance.row(r) + hats.count(), out);
       for (std::int64_t i = 0; i < columns; ++i) {
-        out[hats.count() + i] = features.row(r)[i] - static_cast<float>(middle[static_cast<std::size_t>(i)]);
+        out[hats.count() + i] = features.row(r)[first + i] - static_cast<float>(middle[static_cast<std::size_t>(i)]);
       }
     }
   };
@@ -204,8 +207,8 @@ Importance fit_importance(const Plan& plan, const Samples& samples, const Floats
   double largest = 0;
   for (double& s : spread) largest = std::max(largest, s = std::sqrt(s));
   for (double& s : spread) s = 4 * (s + 1e-4 * largest + 1e-30);
-  for_row_ranges(rows, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t r = first; r < last; ++r) {
+  for_row_ranges(rows, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t r = from; r < to; ++r) {
       for (std::int64_t i = 0; i < columns; ++i) {
         inputs.row(r)[hats.count() + i] /= static_cast<float>(spread[static_cast<std::size_t>(i)]);
       }
@@ -214,7 +217,7 @@ Importance fit_importance(const Plan& plan, const Samples& samples, const Floats
   const LogMean fit = fit_log_mean(inputs, energy, weights, hats.count(), feature_ridge);
 
   Importance out;
-  const double level = weighted_mean(fit.h, weights);
+  const double level = std::max(weighted_mean(fit.h, weights), least_level);
   const double scale = std::sqrt(mean / (static_cast<double>(plan.width()) * static_cast<double>(plan.continuation))) *
                        detmath::exp2(level / 2 / ln2);
   out.hats.assign(fit.coefficients.begin(), fit.coefficients.begin() + hats.count());

@@ -45,10 +45,11 @@ struct Importance {
   Dense inverse;               ///< of root
   std::vector<double> hats;    ///< coefficients of the distance
   std::vector<double> inputs;  ///< of the features, as they are
-  double constant = 0;         ///< part of h; the weighted mean of h is 0
+  double constant = 0;         ///< part of h, which is about 0 in the mean
 };
 
-/// `features` without the constant; `distance` of each row to the end of the context.
-Importance fit_importance(const Plan& plan, const Samples& samples, const Floats& features);
+/// From `columns` features that begin with `first`.
+Importance fit_importance(const Plan& plan, const Samples& samples, const Floats& features, std::int64_t first,
+                          std::int64_t columns);
 
 }  // namespace seqkv::calibration

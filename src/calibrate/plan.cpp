@@ -24,7 +24,7 @@ struct Amount {
 };
 
 constexpr Amount amounts[] = {{60, 128, 1, 4},    {120, 128, 1, 6},   {200, 128, 1, 8},
-                              {300, 128, 2, 12},  {450, 128, 2, 16},  {700, 160, 2, 16},
+                              {350, 128, 2, 12},  {600, 128, 2, 16},  {800, 160, 2, 16},
                               {1000, 192, 2, 24}, {1500, 256, 2, 24}, {3000, 384, 2, 32}};
 
 /// Fewer rows than that per column of the largest regression do not determine it.

@@ -11,6 +11,7 @@
 #include "seqkv/forward.hpp"
 #include "seqkv/frame.hpp"
 #include "support/caches.hpp"
+#include "support/families.hpp"
 #include "support/files.hpp"
 #include "support/result.hpp"
 #include "support/spaces.hpp"
@@ -32,10 +33,10 @@ CalibrateOptions options_for(const std::filesystem::path& work = {}) {
 }
 
 /// Documents that all begin with the same token.
-std::vector<std::vector<Token>> documents_of(std::size_t count) {
+std::vector<std::vector<Token>> documents_of(std::size_t count, Token vocabulary = 290) {
   std::vector<std::vector<Token>> documents;
   for (std::size_t d = 0; d < count; ++d) {
-    documents.push_back(random_tokens(context + continuation, static_cast<unsigned>(d), 290));
+    documents.push_back(random_tokens(context + continuation, static_cast<unsigned>(d), vocabulary));
     documents.back()[0] = 7;
   }
   return documents;
@@ -94,7 +95,7 @@ TYPED_TEST(Calibrate, SameBytesOnEverySpaceAndAfterAStop) {
 
   const Kokkos::Serial serial;
   const auto serial_model = value_of(Model<Kokkos::Serial>::load(serial, SEQKV_TEST_DATA "/families/llama-f16"));
-  ASSERT_OK(calibrate(serial, model, documents, options, this->out));
+  ASSERT_OK(calibrate(serial, serial_model, documents, options, this->out));
   EXPECT_EQ(read_all(this->out), expected);
 
   std::atomic<bool> stop = false;
@@ -123,6 +124,20 @@ TYPED_TEST(Calibrate, RefusesOptions) {
     CalibrateOptions options = options_for();
     change(options);
     EXPECT_CODE(calibrate(this->space, this->model, documents, options, this->out), ErrorCode::invalid_argument);
+  }
+}
+
+TEST(CalibrateFamilies, EveryModelHasAProfile) {
+  using Space = Kokkos::DefaultHostExecutionSpace;
+  const Space space;
+  for (const auto& family : load_families(space)) {
+    const ScratchFolder folder;
+    const auto out = folder.path() / "profile.safetensors";
+    const auto documents = documents_of(60, static_cast<Token>(family.model->config().vocabulary));
+    const auto report = calibrate(space, family.model, documents, options_for(), out);
+    ASSERT_TRUE(report.ok()) << family.name << ": " << report.error().describe();
+    ASSERT_FALSE(report->profile->curve().empty()) << family.name;
+    EXPECT_LT(report->profile->curve().back().kl, 0.01) << family.name;
   }
 }
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "compress": "in out --codec --model --block-tokens --memory",
     "decompress": "in out --dtype --memory",
     "evaluate": "--model --text --codec --context --continue --docs --dtype",
+    "calibrate": "--model --text --out --effort --docs --context --continue --work --dtype",
     "batch": "manifest --store --model --codec --dtype --block-tokens --prefix --measure --restart",
     "restore": "--store --session --out --dtype --memory",
     "ls": "--store",
@@ -1683,6 +1684,49 @@ def test_batch_goes_on_after_a_signal(kind, long_manifest, model, tmp_path):
         path for path in store.rglob("*") if path.is_file() and path.suffix not in (".db", ".pack", ".lock")
     ]
     assert not leftovers
+
+
+def calibrate(model, out, *options):
+    """A quick calibration on the project's own pages."""
+    texts = sorted((SOURCE / "docs").glob("*.md"))
+    amount = ["--effort", 1, "--context", 64, "--continue", 16]
+    return ["calibrate", "--model", model, "--text", *texts, "--out", out, *amount, *options]
+
+
+def test_calibrate(model, box, tmp_path):
+    """A profile codes, has the same bytes for any number of threads, and nothing else is left behind."""
+    report = run(*calibrate(model, box / "profile.safetensors", "--threads", 1, "--json")).json
+    assert report["profile_bytes"] == (box / "profile.safetensors").stat().st_size
+    assert [row["kl_mean"] for row in report["rows"]] == sorted((row["kl_mean"] for row in report["rows"]), reverse=True)
+    assert os.listdir(box) == ["profile.safetensors"]
+    for threads in (2, 3):
+        run(*calibrate(model, tmp_path / "again.safetensors", "--threads", threads))
+        assert (tmp_path / "again.safetensors").read_bytes() == (box / "profile.safetensors").read_bytes()
+    text = SOURCE / "README.md"
+    rows = run(
+        *["evaluate", "--model", model, "--text", text, "--context", 64, "--continue", 16, "--json"],
+        *["--profile", box / "profile.safetensors", "--codec", "linear+ecsq:step=1", "--only"],
+    ).json["rows"]
+    assert rows[0]["bits_per_component"] < 4 and rows[0]["kl_mean"] < 1
+    refused(BAD_INPUT, *calibrate(model, box / "short", "--docs", 1), names=["too little text", "tokens"], beside=box)
+
+
+def test_calibrate_goes_on_after_a_signal(model, tmp_path):
+    out = tmp_path / "profile.safetensors"
+    work = tmp_path / "profile.safetensors.work"
+    command = [CLI, *map(str, calibrate(model, out, "--json"))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    deadline = time.monotonic() + 60
+    while len(list(work.rglob("*.samples"))) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED and b"the same command goes on" in err, err
+    assert not out.exists()
+    report = run(*calibrate(model, out, "--json")).json
+    assert 3 <= report["resumed_chunks"] < report["chunks"] and not work.exists()
+    run(*calibrate(model, tmp_path / "whole.safetensors"))
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
 
 
 def test_reader_after_a_writer_that_died_inside_its_commit(store, tmp_path):

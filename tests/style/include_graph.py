@@ -42,6 +42,7 @@ CONTRACTS = {
     "codec/entropy/rans.hpp",
     "codec/entropy/symbols.hpp",
     "codec/lossless/layout.hpp",
+    "codec/predict/arguments.hpp",
     "codec/quantize/quantizer.hpp",
     "codec/subblock.hpp",
     "codec/transform/rotation.hpp",
