@@ -11,6 +11,7 @@
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/lossless.hpp"
 #include "backends/cpu/norm.hpp"
+#include "backends/cpu/predict.hpp"
 #include "backends/cpu/rope.hpp"
 #include "backends/cpu/symbols.hpp"
 #include "backends/cpu/transform.hpp"
@@ -40,6 +41,7 @@ const Kernels table = {
     .hadamard_rows = hadamard_rows,
     .turboquant_encode = turboquant_encode,
     .turboquant_decode = turboquant_decode,
+    .predict = {grade_rows, residual_slots, pack_blocks, unpack_blocks, restore_slots},
 };
 
 }  // namespace seqkv::cpu::SEQKV_ISA

@@ -9,6 +9,7 @@
 
 #include "codec/entropy/rans.hpp"
 #include "codec/entropy/symbols.hpp"
+#include "codec/predict/arguments.hpp"
 #include "codec/subblock.hpp"
 #include "codec/transform/transform.hpp"
 #include "codec/turboquant/arguments.hpp"
@@ -38,6 +39,16 @@ struct Lookups {
   Function* best() const { return gather_is_fast() ? with_gather : without_gather; }
 };
 
+/// Steps of predictive coding (codec/predict/steps.hpp), for a range of rows, slots or blocks.
+struct PredictiveKernels {
+  using Step = void(const codec::PredictiveStep&, std::int64_t first, std::int64_t last);
+  Step* grade_rows;
+  Step* residual_slots;
+  Step* pack_blocks;
+  Step* unpack_blocks;
+  Step* restore_slots;
+};
+
 struct Kernels {
   const char* name;
   void (*gemm_panel)(const kernels::Gemm&, std::int64_t panel, std::int64_t first_row, std::int64_t last_row);
@@ -65,6 +76,7 @@ struct Kernels {
   /// A task whose head_dim is a multiple of 16.
   void (*turboquant_encode)(const codec::TurboQuant&, codec::Task&);
   void (*turboquant_decode)(const codec::TurboQuant&, codec::Task&);
+  PredictiveKernels predict;
 };
 
 /// The best kernels this machine can run, or null where only the portable ones fit. The environment variable

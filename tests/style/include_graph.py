@@ -43,6 +43,7 @@ CONTRACTS = {
     "codec/entropy/symbols.hpp",
     "codec/lossless/layout.hpp",
     "codec/predict/arguments.hpp",
+    "codec/predict/steps.hpp",
     "codec/quantize/quantizer.hpp",
     "codec/subblock.hpp",
     "codec/transform/rotation.hpp",

@@ -64,7 +64,9 @@ struct PredictiveModel {
 struct PredictiveStep {
   BlockGrid grid;
   PredictiveModel model;
-  Task* tasks = nullptr;  ///< [blocks]
+  std::int64_t heads = 1;
+  Task* tasks = nullptr;                 ///< [blocks]
+  std::byte* const* restored = nullptr;  ///< [blocks]: where restored values go; null: where the tasks say
   // Rotary embedding of keys; null for values.
   const float* cosine = nullptr;  ///< [tokens][rope_pairs]
   const float* sine = nullptr;
@@ -86,7 +88,7 @@ struct PredictiveStep {
   std::uint8_t* symbols = nullptr;  ///< [blocks][coefficients * slots]
   std::uint8_t* classes = nullptr;  ///< [blocks][runs]
   SymbolBlock* coded = nullptr;     ///< [blocks]
-  std::uint8_t* status = nullptr;   ///< [blocks]: BlockStatus
+  std::uint8_t* status = nullptr;   ///< [blocks]: block_status
   std::int32_t scale_of_step = 0;   ///< log2 of the step, in 1/16
   std::int32_t least_class = 0;     ///< of the first table, in 1/4 octave
   std::int32_t tables = 0;
@@ -112,11 +114,10 @@ inline constexpr unsigned large_symbol = 255;
 
 /// 0, -1, 1, -2, 2, ... as 0, 1, 2, 3, 4, ...
 SEQKV_INLINE unsigned zigzag(std::int16_t number) {
-  return number < 0 ? 2U * static_cast<unsigned>(-number) - 1U : 2U * static_cast<unsigned>(number);
+  return (static_cast<unsigned>(number) << 1U ^ static_cast<unsigned>(number >> 15)) & 0xffffU;
 }
 SEQKV_INLINE std::int16_t unzigzag(unsigned symbol) {
-  const auto half = static_cast<int>((symbol + 1U) / 2U);
-  return static_cast<std::int16_t>((symbol & 1U) != 0 ? -half : half);
+  return static_cast<std::int16_t>(symbol >> 1U ^ (0U - (symbol & 1U)));
 }
 
 /// Table of a tile in the family: for the scale of its numbers, which is that of its coefficients, of its group of

@@ -43,16 +43,6 @@ struct Clear {
   KOKKOS_FUNCTION void operator()(const std::int64_t i) const { x[i] = 0.0F; }
 };
 
-/// Sub-blocks that are stored as they are.
-struct CopyRaw {
-  Task* tasks;
-
-  KOKKOS_FUNCTION void operator()(const std::int64_t block) const {
-    const Task& task = tasks[block];
-    for (std::int64_t i = 0; task.raw && i < task.bytes; ++i) task.values[i] = task.coded[i];
-  }
-};
-
 }  // namespace
 
 std::int32_t scale_of_step(float step) {
@@ -120,6 +110,25 @@ void PredictiveCoder<ExecutionSpace>::for_each(const char* label, std::int64_t c
   Kokkos::parallel_for(label, Policy(space_, 0, count), functor);
 }
 
+/// `each` thing portably, or ranges of `count` by the kernel of this CPU: for a step of several things (`heads` of a
+/// slot) the portable one is called for each.
+template <class ExecutionSpace>
+template <class Functor>
+void PredictiveCoder<ExecutionSpace>::run(const char* label, const PredictiveStep& step, std::int64_t count,
+                                          std::int64_t things,
+                                          cpu::PredictiveKernels::Step* cpu::PredictiveKernels::*kernel) const {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    if (const cpu::Kernels* best = cpu::kernels()) {
+      cpu::PredictiveKernels::Step* const work = best->predict.*kernel;
+      cpu::for_each_row_range(label, space_, count,
+                              [=, &step](std::int64_t first, std::int64_t last) { work(step, first, last); });
+      space_.fence("seqkv::codec::predict: the step is local");
+      return;
+    }
+  }
+  for_each(label, count * things, Functor{step});
+}
+
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::start(const BlockGrid& grid, const Token* ids, std::int64_t first_position) {
   const Profile::Data& profile = profile_->data();
@@ -142,6 +151,7 @@ PredictiveStep PredictiveCoder<ExecutionSpace>::make_step(std::int64_t number, T
   PredictiveStep step;
   step.grid = grid_;
   step.model = device_.subblocks[static_cast<std::size_t>(number)].model;
+  step.heads = profile.shape.kv_heads;
   step.tasks = tasks;
   if (number % 2 == 0 && angles_.pairs() > 0) {
     step.cosine = angles_.cosine();
@@ -176,46 +186,45 @@ void PredictiveCoder<ExecutionSpace>::predict(const PredictiveStep& step, std::i
   product(space_, kernels::Gemm{grid_.tokens, step.features, step.ld_features,
                                 device_.subblocks[static_cast<std::size_t>(number)].predict, step.predicted,
                                 step.ld_predicted});
-  for_each("seqkv::codec::grade_rows", grid_.tokens, kokkos::GradeRow{step});
+  run<kokkos::GradeRow>("seqkv::codec::grade_rows", step, grid_.tokens, 1, &cpu::PredictiveKernels::grade_rows);
   for_each("seqkv::codec::order_rows", grid_.blocks, kokkos::OrderBlock{step});
 }
 
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::encode(std::int64_t number, Task* tasks, std::byte* const* decoded) {
-  const PredictiveStep step = make_step(number, tasks);
-  const std::int64_t heads = profile_->shape().kv_heads;
+  PredictiveStep step = make_step(number, tasks);
+  step.restored = decoded;
   const auto& matrices = device_.subblocks[static_cast<std::size_t>(number)];
   predict(step, number);
-  for_each("seqkv::codec::residuals", step.all_slots() * heads, kokkos::ResidualHead{step, heads});
+  run<kokkos::ResidualHead>("seqkv::codec::residuals", step, step.all_slots(), step.heads,
+                            &cpu::PredictiveKernels::residual_slots);
   forward_transform(space_, ForwardTransform{step.all_slots(), step.residuals, step.ld_residuals, matrices.forward,
                                              quantizers_.device(), step.numbers, step.all_slots()});
-  for_each("seqkv::codec::pack", grid_.blocks, kokkos::PackBlock{step});
+  run<kokkos::PackBlock>("seqkv::codec::pack", step, grid_.blocks, 1, &cpu::PredictiveKernels::pack_blocks);
   encode_symbols(space_, device_.tables, coded_.device(), grid_.blocks);
-  for_each("seqkv::codec::close", grid_.blocks, kokkos::CloseBlock{step});
-  restore(step, number, decoded);
+  for_each("seqkv::codec::close", grid_.blocks, kokkos::ClosePayload{step});
+  restore(step, number);
 }
 
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::decode(std::int64_t number, Task* tasks) {
   const PredictiveStep step = make_step(number, tasks);
   predict(step, number);
-  for_each("seqkv::codec::copy_raw", grid_.blocks, CopyRaw{tasks});
-  for_each("seqkv::codec::open", grid_.blocks, kokkos::OpenBlock{step});
+  for_each("seqkv::codec::open", grid_.blocks, kokkos::OpenPayload{step});
   decode_symbols(space_, device_.tables, coded_.device(), grid_.blocks);
-  for_each("seqkv::codec::unpack", grid_.blocks, kokkos::UnpackBlock{step});
-  restore(step, number, nullptr);
+  run<kokkos::UnpackBlock>("seqkv::codec::unpack", step, grid_.blocks, 1, &cpu::PredictiveKernels::unpack_blocks);
+  restore(step, number);
 }
 
 /// From numbers to values and to the features of the sub-blocks above.
 template <class ExecutionSpace>
-void PredictiveCoder<ExecutionSpace>::restore(const PredictiveStep& step, std::int64_t number,
-                                              std::byte* const* values) const {
-  const std::int64_t heads = profile_->shape().kv_heads;
+void PredictiveCoder<ExecutionSpace>::restore(const PredictiveStep& step, std::int64_t number) const {
   for_each("seqkv::codec::clear", step.all_slots() * step.ld_residuals, Clear{step.residuals});
   inverse_transform(space_, InverseTransform{step.all_slots(), step.numbers, step.all_slots(), quantizers_.device(),
                                              device_.subblocks[static_cast<std::size_t>(number)].inverse,
                                              step.residuals, step.ld_residuals});
-  for_each("seqkv::codec::restore", step.all_slots() * heads, kokkos::RestoreHead{step, values, heads});
+  run<kokkos::RestoreHead>("seqkv::codec::restore", step, step.all_slots(), step.heads,
+                           &cpu::PredictiveKernels::restore_slots);
   if (number % 2 == 1) leave_layer(number);
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "backends/cpu/kernels.hpp"
 #include "codec/key_angles.hpp"
 #include "codec/predict/arguments.hpp"
 #include "codec/predict/device_profile.hpp"
@@ -50,10 +51,13 @@ class PredictiveCoder {
 
   PredictiveStep make_step(std::int64_t number, Task* tasks) const;
   void predict(const PredictiveStep& step, std::int64_t number) const;
-  void restore(const PredictiveStep& step, std::int64_t number, std::byte* const* values) const;
+  void restore(const PredictiveStep& step, std::int64_t number) const;
   void leave_layer(std::int64_t number) const;
   template <class Functor>
   void for_each(const char* label, std::int64_t count, const Functor& functor) const;
+  template <class Functor>
+  void run(const char* label, const PredictiveStep& step, std::int64_t count, std::int64_t things,
+           cpu::PredictiveKernels::Step* cpu::PredictiveKernels::*kernel) const;
   template <class T>
   void make_room(Array<T>& array, const char* label, std::int64_t count);
 
