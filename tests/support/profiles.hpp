@@ -94,6 +94,7 @@ inline ProfileParts made_up_profile(const KvShape& shape, std::int64_t layers_be
     const std::int64_t window = number - 2 * std::max<std::int64_t>(0, number / 2 - layers_below);
     const std::int64_t inputs = 1 + token_width + window * width;
     auto predict = numbers((width + 1) * inputs, 0.3F / std::sqrt(static_cast<float>(inputs)));
+    for (auto w = predict.end() - inputs; w != predict.end(); ++w) *w *= 0.2F;  // a weight is an exponent
     parts.put(prefix + "predict", "F32", {width + 1, inputs}, predict);
     // A reflection, x - 2 v (v x), is its own inverse.
     std::vector<float> v = numbers(width, 1.0F);
@@ -101,7 +102,7 @@ inline ProfileParts made_up_profile(const KvShape& shape, std::int64_t layers_be
     for (float x : v) square += x * x;
     std::vector<float> forward(static_cast<std::size_t>(coefficients * width));
     std::vector<float> inverse(forward.size());
-    std::vector<std::int16_t> scales(static_cast<std::size_t>(coefficients), -600);
+    std::vector<std::int16_t> scales(static_cast<std::size_t>(coefficients), -16);  // of the last one
     for (std::int64_t c = 0; c < width; ++c) {
       const float weight = std::exp2(1.0F - 2.0F * static_cast<float>(c) / static_cast<float>(width));
       for (std::int64_t i = 0; i < width; ++i) {
