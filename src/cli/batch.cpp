@@ -87,6 +87,11 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (auto single = refuse_several_ranks(); !single) return std::move(single).error();
   auto codec = Codec::parse(arguments.codec);
   if (!codec) return std::move(codec).error();
+  if (codec->needs_profile()) {
+    return Error(
+        ErrorCode::invalid_argument,
+        fmt::format("stores do not hold blocks of {} in this version; compress makes frames of it", codec->spec()));
+  }
   auto manifest = read_manifest(arguments.manifest);
   if (!manifest) return std::move(manifest).error();
   auto model = load_model(options, space, arguments.model);
