@@ -9,8 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "cli/peer_bytes.hpp"
 #include "seqkv/kv_file.hpp"
 
 namespace seqkv::cli {
@@ -57,14 +57,6 @@ Result<std::string> run_command(const std::string& command, const fs::path& in, 
   return printed;
 }
 
-Result<std::int64_t> bytes_in(const std::string& command, const std::string& printed) {
-  const auto json = nlohmann::json::parse(printed, nullptr, false);
-  if (!json.is_object() || !json.contains("bytes") || !json["bytes"].is_number_integer()) {
-    return failed(command, "printed no JSON object with an integer 'bytes'");
-  }
-  return json["bytes"].get<std::int64_t>();
-}
-
 Result<void> write(const fs::path& path, const KvCache& cache, TokenSpan tokens, const Digest& model) {
   auto writer = KvFileWriter::create(path, cache.shape(), tokens, model);
   if (!writer) return std::move(writer).error();
@@ -80,8 +72,8 @@ Result<Recoded> recode(const std::string& command, const Digest& model, const Kv
   if (auto status = write(in, cache, tokens, model); !status) return std::move(status).error();
   auto printed = run_command(command, in, out);
   if (!printed) return std::move(printed).error();
-  auto bytes = bytes_in(command, *printed);
-  if (!bytes) return std::move(bytes).error();
+  const auto bytes = bytes_in(*printed);
+  if (!bytes) return failed(command, "printed no JSON object with an integer 'bytes'");
   auto file = KvFile::open(out);
   if (!file) return std::move(file).error();
   auto restored = KvCache::create(cache.shape(), cache.tokens());
@@ -100,10 +92,12 @@ Result<Peer> parse_peer(const std::string& text, const Digest& model) {
   if (at == std::string::npos || at == 0 || at + 1 == text.size()) {
     return Error(ErrorCode::invalid_argument, fmt::format("--peer takes NAME=COMMAND, not '{}'", text));
   }
-  const std::string command = text.substr(at + 1);
-  return Peer{text.substr(0, at), [command, model](const KvCache& cache, TokenSpan tokens) {
-                return recode(command, model, cache, tokens);
-              }};
+  Peer peer;
+  peer.name = text.substr(0, at);
+  peer.recode = [command = text.substr(at + 1), model](const KvCache& cache, TokenSpan tokens) {
+    return recode(command, model, cache, tokens);
+  };
+  return peer;
 }
 
 }  // namespace seqkv::cli
