@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: 2026 the seqkv authors
 """Bits a component against KL for all codecs of evaluate runs, as an SVG.
 
-    python bench/plot/rate_kl.py --out docs/rate-kl.svg "docs-7m=bench/results/rate-kl-docs-7m.json" ...
+    python bench/plot/rate_kl.py --out docs/rate-kl.svg docs-7m=bench/results/rate-kl-docs-7m.json
 
 Needs matplotlib. The files are what `seqkv evaluate --json` prints (bench/README.md has the commands).
 """

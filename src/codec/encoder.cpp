@@ -105,9 +105,12 @@ typename Encoder<ExecutionSpace>::Chunk Encoder<ExecutionSpace>::lay_out(std::in
   Chunk chunk{first, count, 0, 0, subblock(first)};
   const std::int64_t last = first + count - 1;
   chunk.bytes = at(chunk, last) + raw_bytes(shape_, subblock(last).tokens);
-  const std::int64_t payload =
-      predictive_ ? predictive_->payload_bytes(block_tokens_)
-                  : std::visit([&](const auto& kernel) { return kernel.size(chunk.largest); }, owner_.kernel());
+  std::int64_t payload = 0;  // assigned, not chosen by an expression, on which nvcc 13.0 fails
+  if (predictive_) {
+    payload = predictive_->payload_bytes(block_tokens_);
+  } else {
+    std::visit([&](const auto& kernel) { payload = kernel.size(chunk.largest); }, owner_.kernel());
+  }
   chunk.slot = round_up<std::int64_t>(payload, 16);
   sources_.resize(static_cast<std::size_t>(count));
   values_.reserve("seqkv::codec::values", chunk.bytes);

@@ -18,6 +18,12 @@ template <class ExecutionSpace>
 inline constexpr bool is_host_space =
     Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename ExecutionSpace::memory_space>::accessible;
 
+/// Views of pointers would be views of more dimensions. Not a part of Mirrored: nvcc names it where all can see it.
+template <class T>
+struct MirroredPointer {
+  T value;
+};
+
 template <class ExecutionSpace, class T>
 class Mirrored {
  public:
@@ -55,11 +61,7 @@ class Mirrored {
   }
 
  private:
-  /// Views of pointers would be views of more dimensions.
-  struct Pointer {
-    T value;
-  };
-  using Element = std::conditional_t<std::is_pointer_v<T>, Pointer, T>;
+  using Element = std::conditional_t<std::is_pointer_v<T>, MirroredPointer<T>, T>;
   using Device = Kokkos::View<Element*, typename ExecutionSpace::memory_space>;
   using Owned = Kokkos::View<Element*, Kokkos::HostSpace>;
   using Host = Kokkos::View<Element*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>;
