@@ -17,8 +17,15 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-FAMILIES = {"linear+ecsq": "seqkv linear+ecsq", "none+turboquant": "TurboQuant", "kvtc": "KVTC", "kvtc-profile": "KVTC, steps of the profile",
-            "aqua": "AQUA-KV", "kivi": "KIVI, no window", "cachegen": "CacheGen"}
+FAMILIES = {
+    "linear+ecsq": "seqkv linear+ecsq",
+    "none+turboquant": "TurboQuant",
+    "kvtc": "KVTC",
+    "kvtc-profile": "KVTC, steps of the profile",
+    "aqua": "AQUA-KV",
+    "kivi": "KIVI, no window",
+    "cachegen": "CacheGen",
+}
 
 
 def family_of(codec):
@@ -45,6 +52,7 @@ def draw(axis, title, rows):
         axis.plot(*zip(*points), marker="o", markersize=3, label=FAMILIES[family], **style)
     axis.set(title=title, xscale="log", yscale="log", xlabel="bits a component, all bytes counted",
              ylabel="KL(exact || restored), nats")
+    axis.minorticks_off()
     axis.set_xticks([0.125, 0.25, 0.5, 1, 2, 4, 8], ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     axis.grid(which="major", alpha=0.3)
 
@@ -54,11 +62,11 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("results", nargs="+", metavar="TITLE=FILE")
     arguments = parser.parse_args()
-    figure, axes = plt.subplots(1, len(arguments.results), figsize=(5.2 * len(arguments.results), 4.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(arguments.results), figsize=(5.2 * len(arguments.results) + 2.4, 4.2), squeeze=False)
     for axis, named in zip(axes[0], arguments.results):
         title, _, file = named.partition("=")
         draw(axis, title, json.loads(pathlib.Path(file).read_text())["rows"])
-    axes[0][0].legend(fontsize=8)
+    axes[0][-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     figure.tight_layout()
     plt.rcParams["svg.hashsalt"] = "seqkv"
     figure.savefig(arguments.out, metadata={"Date": None})
