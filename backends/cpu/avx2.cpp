@@ -41,7 +41,8 @@ const Kernels table = {
     .hadamard_rows = hadamard_rows,
     .turboquant_encode = turboquant_encode,
     .turboquant_decode = turboquant_decode,
-    .predict = {grade_rows, residual_slots, pack_blocks, unpack_blocks, restore_slots},
+    .predict = {grade_rows, residual_slots, pack_blocks, unpack_blocks, restore_slots, settle_rows, lossless_residuals,
+                pack_lossless, unpack_lossless},
 };
 
 }  // namespace seqkv::cpu::SEQKV_ISA

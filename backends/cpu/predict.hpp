@@ -3,10 +3,12 @@
 
 /// \file
 /// Predictive coding beside its matrix products, for ranges of rows, slots and blocks: the portable steps
-/// (codec/predict/steps.hpp, ecsq_steps.hpp), whose loops over components the compiler turns into vectors.
+/// (steps.hpp, ecsq_steps.hpp and lossless_steps.hpp of codec/predict), whose loops over components the compiler turns
+/// into vectors.
 #pragma once
 
 #include "codec/predict/ecsq_steps.hpp"
+#include "codec/predict/lossless_steps.hpp"
 
 namespace seqkv::cpu::SEQKV_ISA {
 
@@ -32,6 +34,24 @@ inline void pack_blocks(const codec::EcsqStep& step, std::int64_t first, std::in
 
 inline void unpack_blocks(const codec::EcsqStep& step, std::int64_t first, std::int64_t last) {
   for (std::int64_t block = first; block < last; ++block) codec::unpack_block(step, block);
+}
+
+inline void settle_rows(const codec::LosslessStep& step, std::int64_t first, std::int64_t last) {
+  for (std::int64_t row = first; row < last; ++row) codec::settle_row(step, row);
+}
+
+inline void lossless_residuals(const codec::LosslessStep& step, std::int64_t first, std::int64_t last) {
+  for (std::int64_t row = first; row < last; ++row) {
+    for (std::int64_t head = 0; head < step.heads; ++head) codec::residual_row(step, row, head);
+  }
+}
+
+inline void pack_lossless(const codec::LosslessStep& step, std::int64_t first, std::int64_t last) {
+  for (std::int64_t block = first; block < last; ++block) codec::pack_lossless(step, block);
+}
+
+inline void unpack_lossless(const codec::LosslessStep& step, std::int64_t first, std::int64_t last) {
+  for (std::int64_t block = first; block < last; ++block) codec::unpack_lossless(step, block);
 }
 
 }  // namespace seqkv::cpu::SEQKV_ISA

@@ -57,7 +57,7 @@ class Profile;
 ///   predictor  = "none" | "linear"
 ///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ]
 ///              | "ecsq:step=" step | "ecsq:kl=" nats | "ecsq:bits=" bits
-/// linear goes with ecsq and turboquant (of residuals, whose keys are unrotated), none with the others.
+/// linear goes with ecsq, lossless and turboquant (of residuals, whose keys are unrotated), none with all but ecsq.
 class Codec {
  public:
   /// Errors: invalid_codec_spec, with what is known.

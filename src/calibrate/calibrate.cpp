@@ -113,6 +113,7 @@ class Calibration {
       if (options_.progress) options_.progress("fit", b + 1, plan_.subblocks());
     }
     contents_.tables = fit.make_tables();
+    contents_.lossless_tables = fit.make_lossless_tables();
     return {};
   }
 

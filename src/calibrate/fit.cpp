@@ -10,7 +10,6 @@
 #include <numeric>
 
 #include "core/detmath.hpp"
-#include "core/float16.hpp"
 #include "core/try.hpp"
 
 namespace seqkv::calibration {
@@ -45,27 +44,6 @@ float exp2_of(float x) { return detmath::exp2(x); }
 
 }  // namespace
 
-Stored Stored::round(std::vector<float> values) {
-  Stored out{DType::f16, values};
-  double error = 0;
-  double power = 0;
-  for (float& x : out.values) {
-    const float exact = x;
-    x = f16_to_float(float_to_f16(x));
-    error += (double{x} - exact) * (double{x} - exact);
-    power += double{exact} * exact;
-  }
-  // What normal numbers lose is 2^-12.8 of the whole; more would be what is too large, or too small. NaN is more.
-  constexpr double most = 0x1p-23;
-  if (error <= most * power) return out;
-  return {DType::f32, std::move(values)};
-}
-
-void Stored::append(const Stored& other) {
-  if (other.dtype == DType::f32) dtype = DType::f32;
-  values.insert(values.end(), other.values.begin(), other.values.end());
-}
-
 /// What is passed along while a sub-block is learned.
 struct Fit::Work {
   std::int64_t number = 0;
@@ -82,11 +60,16 @@ struct Fit::Work {
 };
 
 Fit::Fit(const Plan& plan, std::filesystem::path folder, const Floats& tokens)
-    : plan_(plan), folder_(std::move(folder)), tokens_(tokens), hats_(plan.context - 1), counts_(tables) {
+    : plan_(plan),
+      folder_(std::move(folder)),
+      tokens_(tokens),
+      hats_(plan.context - 1),
+      lossless_(plan),
+      counts_(tables) {
   for (const Row& row : plan.rows) weights_.push_back(row.weight);
 }
 
-void Fit::fill_features(Work& work) const {
+void Fit::fill_features(Work& work, const std::vector<Floats>& below) const {
   const std::int64_t width = plan_.width();
   const std::int64_t window = plan_.window(work.number);
   work.columns = 1 + plan_.token_width + window * width;
@@ -98,8 +81,8 @@ void Fit::fill_features(Work& work) const {
       const float* token = tokens_.row(plan_.rows[static_cast<std::size_t>(r)].token);
       out = std::copy(token, token + plan_.token_width, out);
       for (std::int64_t b = work.number - window; b < work.number; ++b) {
-        const float* below = decoded_[static_cast<std::size_t>(b)].row(r);
-        out = std::copy(below, below + width, out);
+        const float* from = below[static_cast<std::size_t>(b)].row(r);
+        out = std::copy(from, from + width, out);
       }
       std::copy(work.samples.values.row(r), work.samples.values.row(r) + width, out);
     }
@@ -367,20 +350,32 @@ void Fit::code(Work& work) {
   decoded_.push_back(std::move(decoded));
 }
 
+/// A decoder without loss has exact values below.
+void Fit::fit_lossless(Work& work) {
+  fill_features(work, exact_);
+  const PackedFloats predict = PackedFloats::pack(plan_.width(), work.columns, work.out.predict.values);
+  work.out.lossless = lossless_.next(work.number, work.samples.values, multiply(work.inputs, predict));
+  exact_.push_back(std::move(work.samples.values));
+}
+
 Result<Fitted> Fit::next() {
   Work work;
   work.number = static_cast<std::int64_t>(decoded_.size());
   SEQKV_ASSIGN(work.samples, read_samples(plan_, folder_, work.number));
-  fill_features(work);
+  fill_features(work, decoded_);
   weigh(work);
   predict(work);
   transform(work);
   scale(work);
   code(work);
+  fit_lossless(work);
   work.out.first_row = work.samples.first_row;
   const std::int64_t done = work.number + 1;
   if (done < plan_.subblocks()) {
-    for (std::int64_t b = 0; b < done - plan_.window(done); ++b) decoded_[static_cast<std::size_t>(b)] = {};
+    for (std::int64_t b = 0; b < done - plan_.window(done); ++b) {
+      decoded_[static_cast<std::size_t>(b)] = {};
+      exact_[static_cast<std::size_t>(b)] = {};
+    }
   }
   return std::move(work.out);
 }

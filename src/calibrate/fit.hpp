@@ -9,20 +9,11 @@
 #include <array>
 
 #include "calibrate/importance.hpp"
+#include "calibrate/lossless.hpp"
+#include "calibrate/stored.hpp"
 #include "codec/entropy/tables.hpp"
 
 namespace seqkv::calibration {
-
-/// Numbers as they are stored: all are of that type.
-struct Stored {
-  DType dtype = DType::f16;
-  std::vector<float> values;
-
-  /// Rounded to f16 where that is precise enough.
-  static Stored round(std::vector<float> values);
-  /// Another one behind it, in the wider type of both.
-  void append(const Stored& other);
-};
 
 /// Of one (layer, kind); names as in Profile::Data::Subblock.
 struct Fitted {
@@ -34,6 +25,7 @@ struct Fitted {
   std::vector<std::int16_t> scales;
   std::int32_t slope = 0;
   std::vector<float> first_row;
+  FittedLossless lossless;
 };
 
 /// Tables for scales of 2^-5 to 2^7 steps, by quarter octaves.
@@ -50,17 +42,19 @@ class Fit {
 
   /// For the symbols that the fit has seen.
   std::vector<codec::Frequencies> make_tables() const;
+  std::vector<codec::Frequencies> make_lossless_tables() const { return lossless_.make_tables(); }
 
  private:
   struct Work;
   using Counts = std::vector<std::array<double, codec::rans::symbols>>;  ///< [tables], from 0
-  void fill_features(Work& work) const;
+  void fill_features(Work& work, const std::vector<Floats>& below) const;
   void weigh(Work& work);
   void predict(Work& work) const;
   void transform(Work& work) const;
   void scale(Work& work) const;
   void sort(Work& work, const std::vector<double>& variance) const;
   void code(Work& work);
+  void fit_lossless(Work& work);
   void code_row(const Work& work, std::int64_t row, float* restored, Counts& counts) const;
 
   const Plan& plan_;
@@ -69,6 +63,8 @@ class Fit {
   Hats hats_;
   std::vector<float> weights_;   ///< of rows
   std::vector<Floats> decoded_;  ///< [sub-blocks so far], those that nothing needs any more are empty
+  std::vector<Floats> exact_;    ///< the same as they were
+  LosslessFit lossless_;
   Counts counts_;
 };
 

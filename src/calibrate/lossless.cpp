@@ -18,6 +18,8 @@ namespace {
 constexpr double ridge = 3e-4;
 /// A row's weight is one over its energy and this share of the mean energy: what the logarithm of its size makes of it.
 constexpr float share_of_mean = 0.05F;
+/// Symbols of a normal distribution with which each table begins.
+constexpr double prior_symbols = 64;
 
 /// Unit lower triangular A with A S A^T diagonal: rows say what is left of a component once those before are known.
 Dense whiten(const Dense& s) {
@@ -45,11 +47,11 @@ Dense whiten(const Dense& s) {
   return out;
 }
 
-Floats subtract(const Floats& a, std::int64_t first, const Floats& b) {
+Floats subtract(const Floats& a, const Floats& b) {
   Floats out(b.rows, b.columns);
   for_row_ranges(b.rows, [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t r = from; r < to; ++r) {
-      for (std::int64_t i = 0; i < b.columns; ++i) out.row(r)[i] = a.row(r)[first + i] - b.row(r)[i];
+      for (std::int64_t i = 0; i < b.columns; ++i) out.row(r)[i] = a.row(r)[i] - b.row(r)[i];
     }
   });
   return out;
@@ -94,8 +96,8 @@ void LosslessFit::weigh(const Floats& residual) {
     for (std::int64_t i = 0; i < residual.columns; ++i) {
       energy += squares.row(r)[i] / (mean[static_cast<std::size_t>(i)] / all + 1e-30);
     }
-    weights_[static_cast<std::size_t>(r)] /= static_cast<float>(energy / static_cast<double>(residual.columns)) +
-                                             share_of_mean;
+    weights_[static_cast<std::size_t>(r)] /=
+        static_cast<float>(energy / static_cast<double>(residual.columns)) + share_of_mean;
   }
 }
 
@@ -129,7 +131,7 @@ Floats LosslessFit::correct_from_below(const Floats& residual, Floats& predicted
       for (std::int64_t i = 0; i < width; ++i) predicted.row(r)[i] += correction.row(r)[i];
     }
   });
-  return subtract(residual, 0, correction);
+  return subtract(residual, correction);
 }
 
 /// Least squares of each component on those that are coded before it.
@@ -186,19 +188,19 @@ std::vector<std::int16_t> LosslessFit::measure(const codec::PredictiveStep& orde
 }
 
 /// Symbols as the codec makes them.
-void LosslessFit::count(const codec::LosslessStep& step, const Floats& inputs, std::int64_t columns) {
+void LosslessFit::count(const codec::LosslessStep& step, const Floats& values) {
   const DType dtype = plan_.shape.dtype;
   std::map<std::int64_t, Counts> parts;  // by their first row; added up in this order
   std::mutex mutex;
-  for_row_ranges(inputs.rows, [&](std::int64_t first, std::int64_t last) {
+  for_row_ranges(values.rows, [&](std::int64_t first, std::int64_t last) {
     Counts counts(codec::lossless_tables);
     for (std::int64_t r = first; r < last; ++r) {
       const double weight = plan_.rows[static_cast<std::size_t>(r)].weight;
-      const float* values = inputs.row(r) + columns;
+      const float* row = values.row(r);
       codec::for_each_unit(step, [&](const codec::Unit& unit) {
         float expected[2];
         float refined[2];
-        float exact[2] = {values[unit.component[0]], values[unit.component[1]]};
+        float exact[2] = {row[unit.component[0]], row[unit.component[1]]};
         const float* corrections = step.corrections + r * step.ld_residuals;
         const float correction[2] = {corrections[unit.component[0]], corrections[unit.component[1]]};
         codec::expect_unit(step, r, unit, expected);
@@ -207,8 +209,8 @@ void LosslessFit::count(const codec::LosslessStep& step, const Floats& inputs, s
         for (int m = 0; m < unit.count; ++m) {
           const std::int32_t scale = step.scales[unit.component[m]];
           const codec::FloatBins bins(codec::layout_of(dtype), codec::log2_bin(scale));
-          const std::int64_t difference = bins.bin_of(codec::rounded_bits(dtype, exact[m])) -
-                                          bins.bin_of(codec::rounded_bits(dtype, refined[m]));
+          const std::int64_t difference =
+              bins.bin_of(codec::rounded_bits(dtype, exact[m])) - bins.bin_of(codec::rounded_bits(dtype, refined[m]));
           const int table = codec::lossless_table(dtype, scale, expected[m], codec::lossless_tables);
           counts[static_cast<std::size_t>(table)][codec::lossless_symbol(difference)] += weight;
         }
@@ -217,11 +219,14 @@ void LosslessFit::count(const codec::LosslessStep& step, const Floats& inputs, s
     const std::lock_guard lock(mutex);
     parts[first] = std::move(counts);
   });
-  for (const auto& [first, counts] : parts) add_counts(counts, counts_);
+  for (const auto& [first, counts] : parts) {
+    for (std::size_t t = 0; t < counts.size(); ++t) {
+      for (std::size_t s = 0; s < counts[t].size(); ++s) counts_[t][s] += counts[t][s];
+    }
+  }
 }
 
-FittedLossless LosslessFit::next(std::int64_t number, const Floats& inputs, std::int64_t columns,
-                                 const Stored& predict) {
+FittedLossless LosslessFit::next(std::int64_t number, const Floats& values, Floats predicted) {
   const std::int64_t width = plan_.width();
   FittedLossless out;
   codec::LosslessStep step;
@@ -232,29 +237,38 @@ FittedLossless LosslessFit::next(std::int64_t number, const Floats& inputs, std:
     step.sine = sine_.data();
     step.rope_pairs = pairs_;
   }
-  Floats predicted = multiply(inputs, PackedFloats::pack(width, columns, predict.values));
-  Floats residual = subtract(inputs, columns, predicted);
+  Floats residual = subtract(values, predicted);
   weigh(residual);
   if (number > 0) residual = correct_from_below(residual, predicted, out);
   out.within = fit_within(step, residual);
   const Floats correction = multiply(residual, square(width, out.within));
-  out.scales = measure(step, subtract(residual, 0, correction));
+  out.scales = measure(step, subtract(residual, correction));
   step.scales = out.scales.data();
   step.predicted = predicted.row(0);
   step.ld_predicted = predicted.ld;
   step.corrections = const_cast<float*>(correction.row(0));  // counting only reads
   step.ld_residuals = correction.ld;
-  count(step, inputs, columns);
+  count(step, values);
   residual_ = std::move(residual);
   return out;
 }
 
 std::vector<codec::Frequencies> LosslessFit::make_tables() const {
   constexpr double middle = 0.125;  // of a quarter octave
-  return tables_of(counts_, codec::TableFamily::of_scales(
-                                codec::lossless_tables,
-                                detmath::exp2((codec::largest_lossless_class + 1 - codec::lossless_tables) / 4.0 + middle),
-                                detmath::exp2(codec::largest_lossless_class / 4.0 + middle)));
+  constexpr int least = codec::largest_lossless_class + 1 - codec::lossless_tables;
+  const auto prior = codec::TableFamily::of_scales(codec::lossless_tables, detmath::exp2(least / 4.0 + middle),
+                                                   detmath::exp2(codec::largest_lossless_class / 4.0 + middle));
+  std::vector<codec::Frequencies> out;
+  for (int t = 0; t < codec::lossless_tables; ++t) {
+    codec::Counts counts{};
+    constexpr double unit = 256;  // counts are integers
+    for (std::size_t s = 0; s < counts.size(); ++s) {
+      const double expected = prior_symbols * prior.frequencies(t)[s] / codec::rans::total;
+      counts[s] = static_cast<std::uint64_t>((counts_[static_cast<std::size_t>(t)][s] + expected) * unit);
+    }
+    out.push_back(codec::optimal_frequencies(counts));
+  }
+  return out;
 }
 
 }  // namespace seqkv::calibration

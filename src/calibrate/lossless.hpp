@@ -27,9 +27,8 @@ class LosslessFit {
  public:
   explicit LosslessFit(const Plan& plan);
 
-  /// Sub-block after sub-block. `inputs` are [rows][columns of exact features, then the values]; `predict` begins with
-  /// the rows that predict the values.
-  FittedLossless next(std::int64_t number, const Floats& inputs, std::int64_t columns, const Stored& predict);
+  /// Sub-block after sub-block: its values and what is predicted of them from exact values below.
+  FittedLossless next(std::int64_t number, const Floats& values, Floats predicted);
 
   /// For the symbols that the fit has seen.
   std::vector<codec::Frequencies> make_tables() const;
@@ -40,7 +39,7 @@ class LosslessFit {
   Floats correct_from_below(const Floats& residual, Floats& predicted, FittedLossless& out) const;
   Stored fit_within(const codec::PredictiveStep& order, const Floats& residual) const;
   std::vector<std::int16_t> measure(const codec::PredictiveStep& order, const Floats& rest) const;
-  void count(const codec::LosslessStep& step, const Floats& inputs, std::int64_t columns);
+  void count(const codec::LosslessStep& step, const Floats& values);
 
   const Plan& plan_;
   std::vector<float> cosine_, sine_;  ///< [rows][pairs]

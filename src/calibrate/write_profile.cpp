@@ -49,6 +49,13 @@ Tensor tensor_of(std::string name, std::vector<std::int64_t> shape, const Stored
   return {{std::move(name), std::string(to_safetensors(stored.dtype)), std::move(shape)}, bytes_of(stored)};
 }
 
+Tensor tensor_of(std::string name, const std::vector<codec::Frequencies>& tables) {
+  std::vector<std::uint16_t> frequencies;
+  for (const auto& table : tables) frequencies.insert(frequencies.end(), table.begin(), table.end());
+  return {{std::move(name), "U16", {static_cast<std::int64_t>(tables.size()), codec::rans::symbols}},
+          little_endian<std::uint16_t>(frequencies)};
+}
+
 std::map<std::string, std::string> metadata_of(const Plan& plan, const Digest& model,
                                                const std::vector<RatePoint>& curve) {
   nlohmann::json rows = nlohmann::json::array();
@@ -71,10 +78,8 @@ std::map<std::string, std::string> metadata_of(const Plan& plan, const Digest& m
 std::vector<Tensor> tensors_of(const Plan& plan, const Contents& contents) {
   std::vector<Tensor> out;
   out.push_back(tensor_of("tokens", {contents.vocabulary, plan.token_width}, contents.tokens));
-  std::vector<std::uint16_t> frequencies;
-  for (const auto& table : contents.tables) frequencies.insert(frequencies.end(), table.begin(), table.end());
-  out.push_back({{"tables", "U16", {static_cast<std::int64_t>(contents.tables.size()), codec::rans::symbols}},
-                 little_endian<std::uint16_t>(frequencies)});
+  out.push_back(tensor_of("tables", contents.tables));
+  out.push_back(tensor_of("lossless.tables", contents.lossless_tables));
   const std::int64_t width = plan.width();
   for (std::size_t b = 0; b < contents.subblocks.size(); ++b) {
     const Fitted& fitted = contents.subblocks[b];
@@ -87,6 +92,9 @@ std::vector<Tensor> tensors_of(const Plan& plan, const Contents& contents) {
     out.push_back({{prefix + "scales", "I16", {fitted.coefficients}}, little_endian<std::int16_t>(fitted.scales)});
     out.push_back({{prefix + "slope", "I32", {1}}, little_endian<std::int32_t>(std::array{fitted.slope})});
     out.push_back({{prefix + "first_row", "F32", {width}}, f32_bytes(fitted.first_row)});
+    if (b > 0) out.push_back(tensor_of(prefix + "lossless.below", {width, width}, fitted.lossless.below));
+    out.push_back(tensor_of(prefix + "lossless.within", {width, width}, fitted.lossless.within));
+    out.push_back({{prefix + "lossless.scales", "I16", {width}}, little_endian<std::int16_t>(fitted.lossless.scales)});
   }
   return out;
 }

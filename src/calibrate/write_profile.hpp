@@ -17,6 +17,7 @@ struct Contents {
   std::int64_t vocabulary = 0;
   std::vector<Fitted> subblocks;
   std::vector<codec::Frequencies> tables;
+  std::vector<codec::Frequencies> lossless_tables;
 };
 
 /// Errors: io, disk_full.

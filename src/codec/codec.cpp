@@ -15,7 +15,8 @@ namespace seqkv {
 namespace {
 
 constexpr std::string_view known =
-    "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+turboquant:BITS, "
+    "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+lossless, "
+    "linear+turboquant:BITS, "
     "linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS";
 
 Error invalid(std::string_view spec, const std::string& what) {
@@ -98,8 +99,8 @@ Result<void> check_pair(std::string_view spec, Predictor predictor, const Quanti
   if (turboquant != nullptr && turboquant->unrotated_keys) {
     return invalid(spec, "residuals of keys are unrotated without keys=unrotated");
   }
-  if (turboquant != nullptr || std::holds_alternative<EcsqSpec>(quantizer)) return {};
-  return invalid(spec, "the predictor linear goes with ecsq and turboquant");
+  if (!std::holds_alternative<RawSpec>(quantizer)) return {};
+  return invalid(spec, "the predictor linear goes with ecsq, lossless and turboquant");
 }
 
 }  // namespace

@@ -110,7 +110,7 @@ typename Encoder<ExecutionSpace>::Chunk Encoder<ExecutionSpace>::lay_out(std::in
   chunk.bytes = at(chunk, last) + raw_bytes(shape_, subblock(last).tokens);
   std::int64_t payload = 0;  // assigned, not chosen by an expression, on which nvcc 13.0 fails
   if (predictive_) {
-    payload = predictive_->payload_bytes(block_tokens_);
+    payload = predictive_->payload_bytes(block_tokens_, shape_.dtype);
   } else {
     std::visit([&](const auto& kernel) { payload = kernel.size(chunk.largest); }, owner_.kernel());
   }
@@ -119,8 +119,8 @@ typename Encoder<ExecutionSpace>::Chunk Encoder<ExecutionSpace>::lay_out(std::in
   values_.reserve("seqkv::codec::values", chunk.bytes);
   slots_.reserve("seqkv::codec::slots", count * chunk.slot);
   tasks_.reserve("seqkv::codec::tasks", count);
-  if (codec_.is_exact()) return chunk;
   if (predictive_) predictive_->reserve(block_tokens_, blocks());
+  if (codec_.is_exact()) return chunk;
   decoded_.reserve("seqkv::codec::decoded", chunk.bytes);
   decoded_at_.reserve("seqkv::codec::decoded_at", count);
   decode_.reserve("seqkv::codec::tasks", count);
@@ -199,17 +199,20 @@ void Encoder<ExecutionSpace>::code(const Kernel& kernel, const Chunk& chunk) {
 template <class ExecutionSpace>
 void Encoder<ExecutionSpace>::code_predictively(const Chunk& chunk) {
   make_tasks(chunk);
-  for (std::int64_t i = 0; i < chunk.count; ++i) decoded_at_[task_at(i)] = decoded_.device() + at(chunk, i);
+  const bool restores = !codec_.is_exact();  // for checksums
+  for (std::int64_t i = 0; restores && i < chunk.count; ++i) {
+    decoded_at_[task_at(i)] = decoded_.device() + at(chunk, i);
+  }
   values_.to_device(space_, chunk.bytes);
   tasks_.to_device(space_, chunk.count);
-  decoded_at_.to_device(space_, chunk.count);
+  if (restores) decoded_at_.to_device(space_, chunk.count);
   for (std::int64_t number = 0; number < subblocks(); ++number) {
     const std::int64_t first = number * blocks();
-    predictive_->encode(number, tasks_.device() + first, decoded_at_.device() + first);
+    predictive_->encode(number, tasks_.device() + first, restores ? decoded_at_.device() + first : nullptr);
   }
   tasks_.to_host(space_, chunk.count);
   slots_.to_host(space_, chunk.count * chunk.slot);
-  decoded_.to_host(space_, chunk.bytes);
+  if (restores) decoded_.to_host(space_, chunk.bytes);
   space_.fence("seqkv::codec::encode: sizes, bytes and values are read on the host");
 }
 

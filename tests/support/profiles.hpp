@@ -17,6 +17,7 @@
 
 #include "codec/entropy/tables.hpp"
 #include "codec/predict/ecsq_arguments.hpp"
+#include "codec/predict/lossless_steps.hpp"
 #include "core/bytes.hpp"
 #include "seqkv/hash.hpp"
 #include "seqkv/profile.hpp"
@@ -55,6 +56,33 @@ struct ProfileParts {
 
 inline Digest test_model() { return Sha256().update("model").finish(); }
 
+/// What coding without loss needs: small corrections, scales of about 1.
+template <class Numbers>
+void put_lossless(ProfileParts& parts, const KvShape& shape, std::int64_t number, const std::string& prefix,
+                  const Numbers& numbers) {
+  const std::int64_t width = shape.kv_heads * shape.head_dim;
+  const float size = 0.3F / std::sqrt(static_cast<float>(width));
+  if (number > 0) parts.put(prefix + "below", "F32", {width, width}, numbers(width * width, size));
+  const std::vector<float> weights = numbers(width * width, size);
+  std::vector<float> within(weights.size(), 0.0F);
+  codec::PredictiveStep order;
+  order.model.width = width;
+  order.heads = shape.kv_heads;
+  order.rope_pairs = number % 2 == 0 ? shape.rope.dim / 2 : 0;
+  codec::for_each_unit(order, [&](const codec::Unit& unit) {
+    for (int m = 0; m < unit.count; ++m) {
+      const std::int64_t row = unit.component[m] * width;
+      codec::for_each_earlier(order, unit, [&](std::int64_t k) {
+        within[static_cast<std::size_t>(row + k)] = weights[static_cast<std::size_t>(row + k)];
+      });
+    }
+  });
+  parts.put(prefix + "within", "F32", {width, width}, within);
+  std::vector<std::int16_t> scales(static_cast<std::size_t>(width));
+  for (std::int64_t i = 0; i < width; ++i) scales[static_cast<std::size_t>(i)] = static_cast<std::int16_t>(i % 48 - 24);
+  parts.put(prefix + "scales", "I16", {width}, scales);
+}
+
 /// Random weights of a size that lets errors show: transforms are an orthogonal matrix with weights from 1/2 to 2 on
 /// its rows, predictions are small, importances vary over some octaves. Token 0 is the usual first one.
 inline ProfileParts made_up_profile(const KvShape& shape, std::int64_t layers_below = 2, std::int64_t vocabulary = 50,
@@ -89,6 +117,13 @@ inline ProfileParts made_up_profile(const KvShape& shape, std::int64_t layers_be
     frequencies.insert(frequencies.end(), family.frequencies(t).begin(), family.frequencies(t).end());
   }
   parts.put("tables", "U16", {tables, codec::rans::symbols}, frequencies);
+  constexpr int lossless_tables = codec::lossless_tables;
+  const auto lossless = codec::TableFamily::of_scales(lossless_tables, std::exp2(-6.0), std::exp2(2.75));
+  frequencies.clear();
+  for (int t = 0; t < lossless_tables; ++t) {
+    frequencies.insert(frequencies.end(), lossless.frequencies(t).begin(), lossless.frequencies(t).end());
+  }
+  parts.put("lossless.tables", "U16", {lossless_tables, codec::rans::symbols}, frequencies);
   for (std::int64_t number = 0; number < 2 * shape.layers; ++number) {
     const std::string prefix = fmt::format("layers.{}.{}.", number / 2, number % 2 == 0 ? "key" : "value");
     const std::int64_t window = number - 2 * std::max<std::int64_t>(0, number / 2 - layers_below);
@@ -122,6 +157,7 @@ inline ProfileParts made_up_profile(const KvShape& shape, std::int64_t layers_be
     parts.put(prefix + "scales", "I16", {coefficients}, scales);
     parts.put(prefix + "slope", "I32", {1}, std::vector<std::int32_t>{256});
     parts.put(prefix + "first_row", "F32", {width}, numbers(width, 1.0F));
+    put_lossless(parts, shape, number, prefix + "lossless.", numbers);
   }
   return parts;
 }

@@ -14,6 +14,9 @@ Residuals make_residuals(const ExecutionSpace& space, const Codec& codec, const 
   if (const auto* ecsq = std::get_if<EcsqSpec>(&codec.quantizer())) {
     return EcsqCoder<ExecutionSpace>(space, prediction, ecsq->step);
   }
+  if (std::holds_alternative<LosslessSpec>(codec.quantizer())) {
+    return LosslessResiduals<ExecutionSpace>(space, prediction);
+  }
   return TurboQuantResiduals<ExecutionSpace>(space, prediction, std::get<kokkos::TurboQuant>(kernel));
 }
 
@@ -25,9 +28,9 @@ PredictiveCoder<ExecutionSpace>::PredictiveCoder(const ExecutionSpace& space, co
     : prediction_(space, codec.profile()), residuals_(make_residuals<Residuals>(space, codec, prediction_, kernel)) {}
 
 template <class ExecutionSpace>
-std::int64_t PredictiveCoder<ExecutionSpace>::payload_bytes(std::int64_t block_tokens) const {
+std::int64_t PredictiveCoder<ExecutionSpace>::payload_bytes(std::int64_t block_tokens, DType dtype) const {
   std::int64_t bytes = 0;
-  std::visit([&](const auto& residuals) { bytes = residuals.payload_bytes(block_tokens); }, residuals_);
+  std::visit([&](const auto& residuals) { bytes = residuals.payload_bytes(block_tokens, dtype); }, residuals_);
   return bytes;
 }
 

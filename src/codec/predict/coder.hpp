@@ -12,6 +12,7 @@
 
 #include "codec/kernel.hpp"
 #include "codec/predict/ecsq.hpp"
+#include "codec/predict/lossless.hpp"
 #include "codec/predict/prediction.hpp"
 #include "codec/predict/turboquant.hpp"
 
@@ -26,7 +27,7 @@ class PredictiveCoder {
                   const typename KernelOwner<ExecutionSpace>::Kernel& kernel);
 
   /// Room that encode() needs for the payload of one sub-block.
-  std::int64_t payload_bytes(std::int64_t block_tokens) const;
+  std::int64_t payload_bytes(std::int64_t block_tokens, DType dtype) const;
 
   /// Buffers for batches of so many blocks.
   void reserve(std::int64_t block_tokens, std::int64_t blocks);
@@ -46,7 +47,8 @@ class PredictiveCoder {
   std::int64_t bytes() const;
 
  private:
-  using Residuals = std::variant<EcsqCoder<ExecutionSpace>, TurboQuantResiduals<ExecutionSpace>>;
+  using Residuals =
+      std::variant<EcsqCoder<ExecutionSpace>, TurboQuantResiduals<ExecutionSpace>, LosslessResiduals<ExecutionSpace>>;
 
   Prediction<ExecutionSpace> prediction_;
   Residuals residuals_;

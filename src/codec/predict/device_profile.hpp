@@ -20,14 +20,21 @@ template <class ExecutionSpace>
 class DeviceProfile {
  public:
   struct Subblock {
-    kernels::PackedMatrix predict, forward, inverse;
+    kernels::PackedMatrix predict, forward, inverse, below, within;
+    const std::int16_t* lossless_scales = nullptr;
     PredictiveModel model;
   };
 
   /// The profile must outlive it. Fences on devices.
   DeviceProfile(const ExecutionSpace& space, const Profile::Data& profile) {
     for (const auto& from : profile.subblocks) {
-      Subblock to{place(space, from.predict), place(space, from.forward), place(space, from.inverse), {}};
+      Subblock to;
+      to.predict = place(space, from.predict);
+      to.forward = place(space, from.forward);
+      to.inverse = place(space, from.inverse);
+      to.below = place(space, from.below);
+      to.within = place(space, from.within);
+      to.lossless_scales = place(space, std::span(from.lossless_scales));
       to.model.width = profile.width();
       to.model.coefficients = from.forward.outputs;
       std::copy(from.knots.begin(), from.knots.end(), to.model.knots);
@@ -37,14 +44,8 @@ class DeviceProfile {
       subblocks.push_back(to);
     }
     tokens = place(space, std::span(profile.tokens));
-    const SymbolTables host = profile.tables->view();
-    const auto count = static_cast<std::size_t>(host.tables);
-    tables.slots = place(space, std::span(host.slots, count * rans::total));
-    tables.codes = place(space, std::span(host.codes, count * rans::symbols));
-    tables.intervals = place(space, std::span(host.intervals, count));
-    tables.costs = place(space, std::span(host.costs, count * rans::symbols));
-    tables.alphabets = place(space, std::span(host.alphabets, count));
-    tables.tables = host.tables;
+    tables = place(space, profile.tables->view());
+    if (profile.lossless_tables) lossless_tables = place(space, profile.lossless_tables->view());
     if constexpr (!is_host_space<ExecutionSpace>)
       space.fence("seqkv::codec::upload_profile: host memory is the profile's");
   }
@@ -52,6 +53,7 @@ class DeviceProfile {
   std::vector<Subblock> subblocks;
   const float* tokens = nullptr;
   SymbolTables tables{};
+  SymbolTables lossless_tables{};  ///< none, unless the profile is made for it
 
  private:
   using Memory = Kokkos::View<std::byte*, typename ExecutionSpace::memory_space>;
@@ -75,6 +77,18 @@ class DeviceProfile {
   template <class T>
   const T* place(const ExecutionSpace& space, std::span<T> from) {
     return place(space, std::span<const T>(from));
+  }
+
+  SymbolTables place(const ExecutionSpace& space, const SymbolTables& host) {
+    const auto count = static_cast<std::size_t>(host.tables);
+    SymbolTables out{};
+    out.slots = place(space, std::span(host.slots, count * rans::total));
+    out.codes = place(space, std::span(host.codes, count * rans::symbols));
+    out.intervals = place(space, std::span(host.intervals, count));
+    out.costs = place(space, std::span(host.costs, count * rans::symbols));
+    out.alphabets = place(space, std::span(host.alphabets, count));
+    out.tables = host.tables;
+    return out;
   }
 
   std::vector<Memory> memory_;

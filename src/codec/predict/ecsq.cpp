@@ -38,7 +38,7 @@ EcsqCoder<ExecutionSpace>::EcsqCoder(const ExecutionSpace& space, const Predicti
 }
 
 template <class ExecutionSpace>
-std::int64_t EcsqCoder<ExecutionSpace>::payload_bytes(std::int64_t block_tokens) const {
+std::int64_t EcsqCoder<ExecutionSpace>::payload_bytes(std::int64_t block_tokens, DType) const {
   SymbolBlock largest{};
   largest.runs = coefficients_ / tile_coefficients * slot_groups({block_tokens, block_tokens, 1});
   largest.run_symbols = rans::group;

@@ -21,7 +21,7 @@ class EcsqCoder {
   EcsqCoder(const ExecutionSpace& space, const Prediction<ExecutionSpace>& prediction, float step);
 
   /// Room for the payload of one sub-block.
-  std::int64_t payload_bytes(std::int64_t block_tokens) const;
+  std::int64_t payload_bytes(std::int64_t block_tokens, DType dtype) const;
   void reserve(const BlockGrid& grid);
 
   /// As PredictiveCoder's, of a sub-block that has been predicted.

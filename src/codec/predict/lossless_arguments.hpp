@@ -28,7 +28,7 @@ inline constexpr std::int64_t lossless_head_bytes = 8;
 
 struct LosslessStep : PredictiveStep {
   const std::int16_t* scales = nullptr;  ///< [width]: log2 of the standard deviation, in 1/16
-  kernels::PackedMatrix within;          ///< [width][width]: of what comes before, zeros elsewhere
+  kernels::PackedMatrix within{};        ///< [width][width]: of what comes before, zeros elsewhere
   float* residuals = nullptr;            ///< [tokens][ld_residuals]
   float* corrections = nullptr;          ///< [tokens][ld_residuals]: what the residuals say of this sub-block
   std::int64_t ld_residuals = 0;

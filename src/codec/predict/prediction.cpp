@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "backends/kokkos/gemm.hpp"
 #include "backends/kokkos/predict.hpp"
 #include "codec/predict/run.hpp"
 #include "core/bytes.hpp"
@@ -15,14 +14,6 @@ namespace seqkv::codec {
 namespace {
 
 std::int64_t padded(std::int64_t columns) { return round_up(columns, kernels::panel_width); }
-
-template <class ExecutionSpace>
-void product(const ExecutionSpace& space, const kernels::Gemm& args) {
-  if constexpr (is_host_space<ExecutionSpace>) {
-    if (const cpu::Kernels* best = cpu::kernels()) return cpu::gemm(*best, space, args);
-  }
-  kokkos::gemm(space, args);
-}
 
 }  // namespace
 

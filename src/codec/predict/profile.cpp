@@ -5,9 +5,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
+#include "codec/predict/lossless_steps.hpp"
 #include "core/bytes.hpp"
 #include "core/float16.hpp"
 #include "core/guard_memory.hpp"
@@ -36,7 +38,8 @@ class Parser {
     SEQKV_TRY(parse_head(out));
     SEQKV_TRY(parse_curve(out));
     SEQKV_TRY(parse_tokens(out));
-    SEQKV_TRY(parse_tables(out));
+    SEQKV_TRY(parse_tables("tables", out.tables));
+    if (file_.find("lossless.tables") != nullptr) SEQKV_TRY(parse_tables("lossless.tables", out.lossless_tables));
     out.subblocks.resize(static_cast<std::size_t>(2 * out.shape.layers));
     for (std::int64_t i = 0; i < 2 * out.shape.layers; ++i) SEQKV_TRY(parse_subblock(out, i));
     return {};
@@ -152,15 +155,15 @@ class Parser {
     return {};
   }
 
-  Result<void> parse_tables(Profile::Data& out) const {
-    SEQKV_ASSIGN(const std::int64_t count, rows_of("tables", 1, limits::max_classes));
-    SEQKV_ASSIGN(const auto numbers, integers<std::uint16_t>("tables", "U16", {count, codec::rans::symbols}));
+  Result<void> parse_tables(const std::string& name, std::optional<codec::TableFamily>& out) const {
+    SEQKV_ASSIGN(const std::int64_t count, rows_of(name, 1, limits::max_classes));
+    SEQKV_ASSIGN(const auto numbers, integers<std::uint16_t>(name, "U16", {count, codec::rans::symbols}));
     std::vector<codec::Frequencies> tables(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < numbers.size(); ++i)
       tables[i / codec::rans::symbols][i % codec::rans::symbols] = numbers[i];
     auto family = codec::TableFamily::create(std::move(tables));
-    if (!family) return bad("tables", family.error().message);
-    out.tables.emplace(std::move(family).value());
+    if (!family) return bad(name, family.error().message);
+    out.emplace(std::move(family).value());
     return {};
   }
 
@@ -188,6 +191,37 @@ class Parser {
     model.slope = slope.front();
     if (std::abs(static_cast<std::int64_t>(model.slope)) > limits::max_slope) return bad(prefix + "slope", "too steep");
     SEQKV_ASSIGN(model.first_row, floats(prefix + "first_row", {width}));
+    return out.lossless_tables ? parse_lossless(out.shape, number, prefix + "lossless.", model) : Result<void>{};
+  }
+
+  Result<void> parse_lossless(const KvShape& shape, std::int64_t number, const std::string& prefix,
+                              Profile::Data::Subblock& model) const {
+    const std::int64_t width = shape.kv_heads * shape.head_dim;
+    if (number > 0) {
+      SEQKV_ASSIGN(const auto below, floats(prefix + "below", {width, width}));
+      model.below = PackedFloats::pack(width, width, below);
+    }
+    SEQKV_ASSIGN(const auto within, floats(prefix + "within", {width, width}));
+    model.within = PackedFloats::pack(width, width, within);
+    SEQKV_ASSIGN(model.lossless_scales, integers<std::int16_t>(prefix + "scales", "I16", {width}));
+    for (const std::int16_t scale : model.lossless_scales) {
+      if (std::abs(scale) > codec::most_lossless_scale) return bad(prefix + "scales", "too large or too small");
+    }
+    // A decoder goes by the order of components, an encoder multiplies by all of the matrix.
+    codec::PredictiveStep order;
+    order.model.width = width;
+    order.heads = shape.kv_heads;
+    order.rope_pairs = number % 2 == 0 ? shape.rope.dim / 2 : 0;
+    bool is_ordered = true;
+    codec::for_each_unit(order, [&](const codec::Unit& unit) {
+      for (int m = 0; m < unit.count; ++m) {
+        const auto row = within.begin() + unit.component[m] * width;
+        std::vector<float> rest(row, row + width);
+        codec::for_each_earlier(order, unit, [&](std::int64_t k) { rest[static_cast<std::size_t>(k)] = 0; });
+        is_ordered = is_ordered && std::all_of(rest.begin(), rest.end(), [](float x) { return x == 0; });
+      }
+    });
+    if (!is_ordered) return bad(prefix + "within", "a component depends on itself or on one that is coded later");
     return {};
   }
 
@@ -227,9 +261,15 @@ Result<void> check_profile(const Codec& codec, const KvShape& shape) {
   }
   KvShape expected = codec.profile()->shape();
   expected.dtype = shape.dtype;
-  if (shape == expected) return {};
-  return Error(ErrorCode::shape_mismatch,
-               fmt::format("the cache is {}, the profile is for {}", shape.describe(), expected.describe()));
+  if (shape != expected) {
+    return Error(ErrorCode::shape_mismatch,
+                 fmt::format("the cache is {}, the profile is for {}", shape.describe(), expected.describe()));
+  }
+  if (std::holds_alternative<LosslessSpec>(codec.quantizer()) && !codec.profile()->data().lossless_tables) {
+    return Error(ErrorCode::missing_field, fmt::format("the profile is from before {}: calibrate again", codec.spec()))
+        .at_field("lossless.tables");
+  }
+  return {};
 }
 
 Result<Codec> codec::find_codec(const std::string& spec, const Digest& fingerprint,

@@ -39,6 +39,10 @@ struct Profile::Data {
     std::vector<std::int16_t> scales;  ///< [coefficients]
     std::int32_t slope = 0;
     std::vector<float> first_row;  ///< [width]
+    // For coding without loss; empty in profiles that are not made for it.
+    PackedFloats below;   ///< [width][width]: by the residuals of the sub-block below; empty for the first
+    PackedFloats within;  ///< [width][width]: by those of the sub-block itself that are known before
+    std::vector<std::int16_t> lossless_scales;  ///< [width]
   };
 
   KvShape shape;
@@ -53,6 +57,7 @@ struct Profile::Data {
   std::vector<float> tokens;  ///< [vocabulary][token_width]
   std::int32_t least_class = 0;
   std::optional<codec::TableFamily> tables;
+  std::optional<codec::TableFamily> lossless_tables;
   std::vector<Subblock> subblocks;  ///< [layers][K|V]
 
   std::int64_t width() const { return shape.kv_heads * shape.head_dim; }
@@ -64,7 +69,7 @@ struct Profile::Data {
 };
 
 /// Whether the codec has a profile that fits the shape.
-/// Errors: invalid_argument (there is none), shape_mismatch.
+/// Errors: invalid_argument (there is none), shape_mismatch, missing_field (it is not made for this codec).
 Result<void> check_profile(const Codec& codec, const KvShape& shape);
 
 /// The codec that a file names, with its profile. `fingerprint` is of the profile that coded; zero: none.

@@ -22,7 +22,7 @@ Subblock TurboQuantResiduals<ExecutionSpace>::largest(std::int64_t block_tokens)
 }
 
 template <class ExecutionSpace>
-std::int64_t TurboQuantResiduals<ExecutionSpace>::payload_bytes(std::int64_t block_tokens) const {
+std::int64_t TurboQuantResiduals<ExecutionSpace>::payload_bytes(std::int64_t block_tokens, DType) const {
   return kernel_.size(largest(block_tokens));
 }
 

@@ -22,7 +22,7 @@ class TurboQuantResiduals {
                       const kokkos::TurboQuant& kernel);
 
   /// Room for the payload of one sub-block.
-  std::int64_t payload_bytes(std::int64_t block_tokens) const;
+  std::int64_t payload_bytes(std::int64_t block_tokens, DType dtype) const;
   void reserve(const BlockGrid& grid);
 
   /// As PredictiveCoder's, of a sub-block that has been predicted.
