@@ -140,13 +140,14 @@ Stored LosslessFit::fit_within(const codec::PredictiveStep& order, const Floats&
   const Dense moments = gram(residual, weights_);
   std::vector<std::int64_t> component;
   std::vector<std::int64_t> known;  // so many before it
-  codec::for_each_unit(order, [&](const codec::Unit& unit) {
+  for (std::int64_t n = 0; n < codec::units_of(order); ++n) {
+    const codec::Unit unit = codec::unit_at(order, n);
     const auto before = static_cast<std::int64_t>(component.size());
     for (int m = 0; m < unit.count; ++m) {
       component.push_back(unit.component[m]);
       known.push_back(before);
     }
-  });
+  }
   Dense sorted(width, width);
   for (std::int64_t i = 0; i < width; ++i) {
     for (std::int64_t j = 0; j < width; ++j) {
@@ -175,7 +176,8 @@ std::vector<std::int16_t> LosslessFit::measure(const codec::PredictiveStep& orde
   double all = 1e-30;
   for (const float w : weights_) all += w;
   std::vector<std::int16_t> scales(static_cast<std::size_t>(plan_.width()));
-  codec::for_each_unit(order, [&](const codec::Unit& unit) {
+  for (std::int64_t n = 0; n < codec::units_of(order); ++n) {
+    const codec::Unit unit = codec::unit_at(order, n);
     double variance = 0;
     for (int m = 0; m < unit.count; ++m) variance += moments(unit.component[m], unit.component[m]) / all / unit.count;
     constexpr double most = codec::most_lossless_scale;
@@ -183,7 +185,7 @@ std::vector<std::int16_t> LosslessFit::measure(const codec::PredictiveStep& orde
     for (int m = 0; m < unit.count; ++m) {
       scales[static_cast<std::size_t>(unit.component[m])] = static_cast<std::int16_t>(std::clamp(scale, -most, most));
     }
-  });
+  }
   return scales;
 }
 
@@ -197,7 +199,8 @@ void LosslessFit::count(const codec::LosslessStep& step, const Floats& values) {
     for (std::int64_t r = first; r < last; ++r) {
       const double weight = plan_.rows[static_cast<std::size_t>(r)].weight;
       const float* row = values.row(r);
-      codec::for_each_unit(step, [&](const codec::Unit& unit) {
+      for (std::int64_t n = 0; n < codec::units_of(step); ++n) {
+        const codec::Unit unit = codec::unit_at(step, n);
         float expected[2];
         float refined[2];
         float exact[2] = {row[unit.component[0]], row[unit.component[1]]};
@@ -214,7 +217,7 @@ void LosslessFit::count(const codec::LosslessStep& step, const Floats& values) {
           const int table = codec::lossless_table(dtype, scale, expected[m], codec::lossless_tables);
           counts[static_cast<std::size_t>(table)][codec::lossless_symbol(difference)] += weight;
         }
-      });
+      }
     }
     const std::lock_guard lock(mutex);
     parts[first] = std::move(counts);

@@ -56,6 +56,9 @@ struct ProfileParts {
 
 inline Digest test_model() { return Sha256().update("model").finish(); }
 
+/// log2 of the scale of a component in 1/16.
+inline std::int16_t lossless_scale(std::int64_t component) { return static_cast<std::int16_t>(component % 48 - 24); }
+
 /// What coding without loss needs: small corrections, scales of about 1.
 template <class Numbers>
 void put_lossless(ProfileParts& parts, const KvShape& shape, std::int64_t number, const std::string& prefix,
@@ -69,17 +72,19 @@ void put_lossless(ProfileParts& parts, const KvShape& shape, std::int64_t number
   order.model.width = width;
   order.heads = shape.kv_heads;
   order.rope_pairs = number % 2 == 0 ? shape.rope.dim / 2 : 0;
-  codec::for_each_unit(order, [&](const codec::Unit& unit) {
+  for (std::int64_t n = 0; n < codec::units_of(order); ++n) {
+    const codec::Unit unit = codec::unit_at(order, n);
+    const codec::Known known = codec::known_before(order, unit);
     for (int m = 0; m < unit.count; ++m) {
-      const std::int64_t row = unit.component[m] * width;
-      codec::for_each_earlier(order, unit, [&](std::int64_t k) {
-        within[static_cast<std::size_t>(row + k)] = weights[static_cast<std::size_t>(row + k)];
-      });
+      for (std::int64_t k = 0; k < width; ++k) {
+        const auto at = static_cast<std::size_t>(unit.component[m] * width + k);
+        if (known.has(k)) within[at] = weights[at];
+      }
     }
-  });
+  }
   parts.put(prefix + "within", "F32", {width, width}, within);
   std::vector<std::int16_t> scales(static_cast<std::size_t>(width));
-  for (std::int64_t i = 0; i < width; ++i) scales[static_cast<std::size_t>(i)] = static_cast<std::int16_t>(i % 48 - 24);
+  for (std::int64_t i = 0; i < width; ++i) scales[static_cast<std::size_t>(i)] = lossless_scale(i);
   parts.put(prefix + "scales", "I16", {width}, scales);
 }
 

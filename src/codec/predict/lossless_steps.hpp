@@ -48,26 +48,39 @@ struct Unit {
   std::int64_t place;  ///< in the head: of the component, or of the pair
 };
 
-/// Calls work(unit) for the units of a row, in the order in which they are coded.
-template <class Work>
-SEQKV_INLINE void for_each_unit(const PredictiveStep& step, const Work& work) {
-  const std::int64_t dim = step.model.width / step.heads;
-  for (std::int64_t head = 0; head < step.heads; ++head) {
-    const std::int64_t first = head * dim;
-    for (std::int64_t i = 0; i < step.rope_pairs; ++i) {
-      work(Unit{head, {first + i, first + i + step.rope_pairs}, 2, i});
-    }
-    for (std::int64_t i = 2 * step.rope_pairs; i < dim; ++i) work(Unit{head, {first + i, first + i}, 1, i});
-  }
+/// Units of a row.
+SEQKV_INLINE std::int64_t units_of(const PredictiveStep& step) {
+  return step.model.width - step.heads * step.rope_pairs;
 }
 
-/// Calls work(component) for all that are known before the unit, in rising order.
-template <class Work>
-SEQKV_INLINE void for_each_earlier(const PredictiveStep& step, const Unit& unit, const Work& work) {
+/// In the order in which they are coded. No callbacks here: what they do must be inlined for the CPU at hand.
+SEQKV_INLINE Unit unit_at(const PredictiveStep& step, std::int64_t number) {
+  const std::int64_t dim = step.model.width / step.heads;
+  const std::int64_t of_head = dim - step.rope_pairs;
+  const std::int64_t head = number / of_head;
+  const std::int64_t place = number % of_head;
+  const std::int64_t first = head * dim + place;
+  if (place < step.rope_pairs) return {head, {first, first + step.rope_pairs}, 2, place};
+  const std::int64_t single = first + step.rope_pairs;
+  return {head, {single, single}, 1, place + step.rope_pairs};
+}
+
+/// What is known before a unit, by rising component: those of heads before and of its own up to its place, and the
+/// second ones of pairs before.
+struct Known {
+  std::int64_t end;     ///< components [0, end)
+  std::int64_t second;  ///< and [second, second_end)
+  std::int64_t second_end;
+
+  SEQKV_INLINE bool has(std::int64_t component) const {
+    return component < end || (component >= second && component < second_end);
+  }
+};
+
+SEQKV_INLINE Known known_before(const PredictiveStep& step, const Unit& unit) {
   const std::int64_t first = unit.head * (step.model.width / step.heads);
   const std::int64_t second = first + step.rope_pairs;
-  for (std::int64_t i = 0; i < first + unit.place; ++i) work(i);
-  for (std::int64_t i = second; unit.count == 2 && i < second + unit.place; ++i) work(i);
+  return {first + unit.place, second, unit.count == 2 ? second + unit.place : second};
 }
 
 SEQKV_INLINE void turn_unit(const PredictiveStep& step, std::int64_t row, const Unit& unit, float direction, float* x) {
@@ -138,7 +151,8 @@ SEQKV_INLINE void place_symbols(const LosslessStep& step, std::int64_t block, st
   const std::int64_t first = block * step.grid.block_tokens;
   const std::int64_t tokens = step.grid.tokens_of(block);
   for (int t = 0; t <= step.tables; ++t) starts[t] = 0;
-  for_each_unit(step, [&](const Unit& unit) {
+  for (std::int64_t n = 0; n < units_of(step); ++n) {
+    const Unit unit = unit_at(step, n);
     for (std::int64_t row = first; row < first + tokens; ++row) {
       float x[2];
       expect_unit(step, row, unit, x);
@@ -146,7 +160,7 @@ SEQKV_INLINE void place_symbols(const LosslessStep& step, std::int64_t block, st
         ++starts[lossless_table(dtype, step.scales[unit.component[m]], x[m], step.tables) + 1];
       }
     }
-  });
+  }
   std::uint8_t* classes = step.classes + block * step.runs();
   std::int64_t run = 0;
   for (int t = 0; t < step.tables; ++t) {
@@ -177,23 +191,36 @@ SEQKV_INLINE void start_symbols(const LosslessStep& step, std::int64_t block, st
 /// Room behind the places, and behind the list.
 SEQKV_INLINE std::int64_t lossless_part_bytes(std::int64_t raw_bytes) { return raw_bytes + 16; }
 
+/// What a block that is coded writes on.
+struct LosslessWriter {
+  std::uint8_t* symbols;
+  BitWriter places;
+  std::byte* list;
+  std::int64_t listed = 0;
+
+  SEQKV_INLINE void put(DType dtype, std::int32_t scale, std::int32_t at, float refined, std::uint32_t u) {
+    const FloatBins bins(layout_of(dtype), log2_bin(scale));
+    const unsigned symbol = lossless_symbol(bins.bin_of(u) - bins.bin_of(rounded_bits(dtype, refined)));
+    symbols[at] = static_cast<std::uint8_t>(symbol);
+    if (symbol < listed_symbol) return bins.put_place(u, places);
+    const auto size = static_cast<std::int64_t>(size_of(dtype));
+    for (std::int64_t i = 0; i < size; ++i) {
+      list[listed * size + i] = static_cast<std::byte>(u >> static_cast<unsigned>(8 * i) & 0xffU);
+    }
+    ++listed;
+  }
+};
+
 /// From values and corrections to symbols, places and the list.
-SEQKV_INLINE void pack_lossless(const LosslessStep& step, std::int64_t block) {
+SEQKV_INLINE void encode_units(const LosslessStep& step, std::int64_t block, LosslessWriter& writer) {
   const Task& task = step.tasks[block];
   const DType dtype = task.subblock.dtype;
-  const auto size = static_cast<std::int64_t>(size_of(dtype));
-  const std::int64_t raw = raw_bytes_of(task);
   const std::int64_t first = block * step.grid.block_tokens;
-  const std::int64_t tokens = step.grid.tokens_of(block);
   std::int32_t at[rans::symbols + 1];
   place_symbols(step, block, at);
-  std::uint8_t* symbols = symbols_of(step, block);
-  for (std::int64_t i = step.model.width * tokens; i < step.runs_of(tokens) * rans::group; ++i) symbols[i] = 0;
-  BitWriter places{task.coded + lossless_head_bytes, raw};
-  std::byte* const list = places.out + lossless_part_bytes(raw);
-  std::int64_t listed = 0;
-  for_each_unit(step, [&](const Unit& unit) {
-    for (std::int64_t row = first; row < first + tokens; ++row) {
+  for (std::int64_t n = 0; n < units_of(step); ++n) {
+    const Unit unit = unit_at(step, n);
+    for (std::int64_t row = first; row < first + step.grid.tokens_of(block); ++row) {
       const std::int64_t head = head_at(step, task, row, unit.head) - unit.head * task.subblock.dim;
       const float* corrections = step.corrections + row * step.ld_residuals;
       const float correction[2] = {corrections[unit.component[0]], corrections[unit.component[1]]};
@@ -203,29 +230,30 @@ SEQKV_INLINE void pack_lossless(const LosslessStep& step, std::int64_t block) {
       refine_unit(step, row, unit, correction, refined);
       for (int m = 0; m < unit.count; ++m) {
         const std::int32_t scale = step.scales[unit.component[m]];
-        const FloatBins bins(layout_of(dtype), log2_bin(scale));
-        const std::uint32_t u = load_bits(task.values, dtype, head + unit.component[m]);
-        const unsigned symbol = lossless_symbol(bins.bin_of(u) - bins.bin_of(rounded_bits(dtype, refined[m])));
-        symbols[at[lossless_table(dtype, scale, expected[m], step.tables)]++] = static_cast<std::uint8_t>(symbol);
-        if (symbol < listed_symbol) {
-          bins.put_place(u, places);
-        } else {
-          for (std::int64_t i = 0; i < size; ++i) {
-            list[listed * size + i] = static_cast<std::byte>(u >> static_cast<unsigned>(8 * i) & 0xffU);
-          }
-          ++listed;
-        }
+        const int table = lossless_table(dtype, scale, expected[m], step.tables);
+        writer.put(dtype, scale, at[table]++, refined[m], load_bits(task.values, dtype, head + unit.component[m]));
       }
     }
-  });
+  }
+}
+
+SEQKV_INLINE void pack_lossless(const LosslessStep& step, std::int64_t block) {
+  const Task& task = step.tasks[block];
+  const std::int64_t raw = raw_bytes_of(task);
+  const std::int64_t tokens = step.grid.tokens_of(block);
+  std::byte* const first = task.coded + lossless_head_bytes;
+  LosslessWriter writer{symbols_of(step, block), {first, raw}, first + lossless_part_bytes(raw)};
+  encode_units(step, block, writer);
+  for (std::int64_t i = step.model.width * tokens; i < step.runs_of(tokens) * rans::group; ++i) writer.symbols[i] = 0;
+  BitWriter& places = writer.places;
   places.finish();
   step.status[block] = places.overflow ? block_status::raw : block_status::good;
   if (places.overflow) places.bytes = 0;
-  store_u32(task.coded, static_cast<std::uint32_t>(listed));
+  store_u32(task.coded, static_cast<std::uint32_t>(writer.listed));
   store_u32(task.coded + 4, static_cast<std::uint32_t>(places.bytes));
-  std::byte* end = places.out + places.bytes;
-  move_bytes_down(end, list, listed * size);
-  start_symbols(step, block, end + listed * size, 0, step.runs_of(tokens));
+  const std::int64_t list = writer.listed * static_cast<std::int64_t>(size_of(task.subblock.dtype));
+  move_bytes_down(first + places.bytes, writer.list, list);
+  start_symbols(step, block, first + places.bytes + list, 0, step.runs_of(tokens));
 }
 
 /// The size of a payload, when its symbols have been coded.
@@ -242,7 +270,8 @@ SEQKV_INLINE void open_lossless(const LosslessStep& step, std::int64_t block) {
   start_symbols(step, block, task.coded, 0, 0);  // nothing is decoded where the payload is none
   if (task.raw) return copy_raw(task);
   const bool has_head = task.bytes >= lossless_head_bytes;
-  const std::int64_t list = has_head ? load_u32(task.coded) * static_cast<std::int64_t>(size_of(task.subblock.dtype)) : 0;
+  const std::int64_t list =
+      has_head ? load_u32(task.coded) * static_cast<std::int64_t>(size_of(task.subblock.dtype)) : 0;
   const std::int64_t places = has_head ? load_u32(task.coded + 4) : 0;
   const std::int64_t before = lossless_head_bytes + places + list;
   if (task.bytes < before) {
@@ -254,20 +283,30 @@ SEQKV_INLINE void open_lossless(const LosslessStep& step, std::int64_t block) {
   start_symbols(step, block, task.coded + before, task.bytes - before, step.runs_of(step.grid.tokens_of(block)));
 }
 
-/// corrections of one component of all rows of a block from what is known before: into its column.
-SEQKV_INLINE void correct_column(const LosslessStep& step, const Unit& unit, std::int64_t component, std::int64_t tokens,
-                                 float* columns) {
+/// What residuals [first, last) of all rows of a block say of a component, added to its column.
+SEQKV_INLINE void add_residuals(const LosslessStep& step, std::int64_t component, std::int64_t first, std::int64_t last,
+                                std::int64_t tokens, float* columns) {
   constexpr std::int64_t panel = kernels::panel_width;
-  const auto* weights = static_cast<const float*>(step.within.data) +
-                        component / panel * panel * step.model.width + component % panel;
+  const auto* weights =
+      static_cast<const float*>(step.within.data) + component / panel * panel * step.model.width + component % panel;
   const std::int64_t ld = step.grid.block_tokens;
   float* out = columns + component * ld;
-  for (std::int64_t t = 0; t < tokens; ++t) out[t] = 0.0F;
-  for_each_earlier(step, unit, [&](std::int64_t k) {
+  for (std::int64_t k = first; k < last; ++k) {
     const float weight = weights[k * panel];
     const float* residual = columns + k * ld;
     for (std::int64_t t = 0; t < tokens; ++t) out[t] = detmath::fma(residual[t], weight, out[t]);
-  });
+  }
+}
+
+/// Corrections of a unit's components in all rows of a block, in their columns.
+SEQKV_INLINE void correct_columns(const LosslessStep& step, const Unit& unit, std::int64_t tokens, float* columns) {
+  const Known known = known_before(step, unit);
+  for (int m = 0; m < unit.count; ++m) {
+    float* out = columns + unit.component[m] * step.grid.block_tokens;
+    for (std::int64_t t = 0; t < tokens; ++t) out[t] = 0.0F;
+    add_residuals(step, unit.component[m], 0, known.end, tokens, columns);
+    add_residuals(step, unit.component[m], known.second, known.second_end, tokens, columns);
+  }
 }
 
 /// What a block that is decoded reads on.
@@ -341,10 +380,11 @@ SEQKV_INLINE void decode_units(const LosslessStep& step, std::int64_t block, Los
   place_symbols(step, block, at);
   const std::int64_t ld = step.grid.block_tokens;
   float* columns = step.columns + block * step.model.width * ld;
-  for_each_unit(step, [&](const Unit& unit) {
+  for (std::int64_t n = 0; n < units_of(step); ++n) {
+    const Unit unit = unit_at(step, n);
     const std::int64_t between = (unit.component[1] - unit.component[0]) * ld;
     float* column = columns + unit.component[0] * ld;
-    for (int m = 0; m < unit.count; ++m) correct_column(step, unit, unit.component[m], tokens, columns);
+    correct_columns(step, unit, tokens, columns);
     for (std::int64_t t = 0; t < tokens; ++t) {
       const std::int64_t row = first + t;
       const float correction[2] = {column[t], column[t + between]};
@@ -359,7 +399,7 @@ SEQKV_INLINE void decode_units(const LosslessStep& step, std::int64_t block, Los
       }
       restore_unit(step, row, unit, u, column + t, between);
     }
-  });
+  }
 }
 
 SEQKV_INLINE void unpack_lossless(const LosslessStep& step, std::int64_t block) {

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -213,14 +212,15 @@ class Parser {
     order.heads = shape.kv_heads;
     order.rope_pairs = number % 2 == 0 ? shape.rope.dim / 2 : 0;
     bool is_ordered = true;
-    codec::for_each_unit(order, [&](const codec::Unit& unit) {
-      for (int m = 0; m < unit.count; ++m) {
-        const auto row = within.begin() + unit.component[m] * width;
-        std::vector<float> rest(row, row + width);
-        codec::for_each_earlier(order, unit, [&](std::int64_t k) { rest[static_cast<std::size_t>(k)] = 0; });
-        is_ordered = is_ordered && std::all_of(rest.begin(), rest.end(), [](float x) { return x == 0; });
+    for (std::int64_t n = 0; n < codec::units_of(order); ++n) {
+      const codec::Unit unit = codec::unit_at(order, n);
+      const codec::Known known = codec::known_before(order, unit);
+      for (std::int64_t k = 0; k < width; ++k) {
+        for (int m = 0; m < unit.count && !known.has(k); ++m) {
+          is_ordered = is_ordered && within[static_cast<std::size_t>(unit.component[m] * width + k)] == 0;
+        }
       }
-    });
+    }
     if (!is_ordered) return bad(prefix + "within", "a component depends on itself or on one that is coded later");
     return {};
   }
