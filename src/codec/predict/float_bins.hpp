@@ -65,8 +65,9 @@ struct BitReader {
   SEQKV_INLINE bool finished() const { return at <= 8 * bytes && at > 8 * (bytes - 1); }
 };
 
-/// Bin m >= 0 has the numbers in [m 2^k, (m + 1) 2^k) while these are no farther apart than 2^k; each number beyond has a
-/// bin of its own. Negative numbers are in ~bin(magnitude). Whatever the bits are: infinity and NaN follow the largest.
+/// Bin m >= 0 has the numbers in [m 2^k, (m + 1) 2^k) while these are no farther apart than 2^k; each number beyond has
+/// a bin of its own. Negative numbers are in ~bin(magnitude). Whatever the bits are: infinity and NaN follow the
+/// largest.
 struct FloatBins {
   FloatLayout layout;
   std::int32_t width;  ///< exponent field of 2^k, at least 1: below it all is one bin
@@ -121,8 +122,7 @@ struct FloatBins {
     const std::int64_t of_magnitude = bin < 0 ? ~bin : bin;
     std::uint64_t magnitude = 0;
     if (of_magnitude >> layout.mantissa_bits != 0) {
-      magnitude =
-          static_cast<std::uint64_t>(of_magnitude - (std::int64_t{1} << layout.mantissa_bits) + first_lone());
+      magnitude = static_cast<std::uint64_t>(of_magnitude - (std::int64_t{1} << layout.mantissa_bits) + first_lone());
     } else if (of_magnitude > 0) {
       unsigned above = 0;
       while (of_magnitude >> (above + 1U) != 0) ++above;
@@ -148,8 +148,7 @@ struct FloatBins {
     from.at += zeros + 1;
     const std::uint32_t mantissa = from.take(layout.mantissa_bits);
     const std::int32_t exponent = width - 1 - zeros;
-    return exponent < 0 ? ~std::uint64_t{0}
-                        : static_cast<std::uint64_t>(exponent) << layout.mantissa_bits | mantissa;
+    return exponent < 0 ? ~std::uint64_t{0} : static_cast<std::uint64_t>(exponent) << layout.mantissa_bits | mantissa;
   }
 };
 

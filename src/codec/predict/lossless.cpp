@@ -14,9 +14,7 @@ namespace seqkv::codec {
 template <class ExecutionSpace>
 LosslessResiduals<ExecutionSpace>::LosslessResiduals(const ExecutionSpace& space,
                                                      const Prediction<ExecutionSpace>& prediction)
-    : space_(space),
-      width_(prediction.profile().width()),
-      ld_residuals_(round_up(width_, kernels::panel_width)) {}
+    : space_(space), width_(prediction.profile().width()), ld_residuals_(round_up(width_, kernels::panel_width)) {}
 
 template <class ExecutionSpace>
 std::int64_t LosslessResiduals<ExecutionSpace>::payload_bytes(std::int64_t block_tokens, DType dtype) const {

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Residuals with the quantizer "lossless": every bit of a cache, by its difference from what is expected. The maths and
-/// the format are in lossless.md.
+/// Residuals with the quantizer "lossless": every bit of a cache, by its difference from what is expected. The maths
+/// and the format are in lossless.md.
 #pragma once
 
 #include <Kokkos_Core.hpp>
