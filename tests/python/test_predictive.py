@@ -170,3 +170,44 @@ def test_batch_says_what_it_needs(manifest, model, profile, tmp_path):
     options = ["batch", manifest, "--store", box / "store", "--model", model]
     refused(USAGE, *options, "--codec", CODEC, names=["--profile"], beside=box)
     refused(USAGE, *options, "--codec", "linear+ecsq:bits=1", "--profile", profile, names=["step"], beside=box)
+
+
+@pytest.mark.parametrize(
+    "heads, kv_heads, dim", [(8, 1, 64), (4, 1, 96), (2, 2, 80), (4, 2, 128)], ids=["8-1", "mqa-96", "mha-80", "gqa-128"]
+)
+def test_models_of_transformers(heads, kv_heads, dim, model, tmp_path):
+    """From a model that transformers saved to its profile, and to a cache and back: whatever the shape, the same bytes for
+    any number of threads, any memory and any kernels."""
+    transformers = pytest.importorskip("transformers")
+    sys.path.insert(0, str(SOURCE / "tests" / "data"))
+    import make_families
+    import torch
+
+    folder, kv, out = tmp_path / "model", tmp_path / "kv.safetensors", tmp_path / "profile.safetensors"
+    config = transformers.LlamaConfig(
+        num_hidden_layers=3, num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=dim, hidden_size=8 * heads,
+        intermediate_size=64, vocab_size=4096, max_position_embeddings=512,
+    )
+    made = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    make_families.randomize(made, torch.bfloat16, 5)
+    made.to(torch.bfloat16).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if (model / name).exists():
+            shutil.copy(model / name, folder)
+
+    texts = sorted((SOURCE / "docs").glob("*.md"))
+    amount = ["--effort", 1, "--context", 64, "--continue", 16]
+    run("calibrate", "--model", folder, "--text", *texts, "--out", out, *amount)
+    run("prefill", "--model", folder, "--text", texts[0], "--max-tokens", 300, "--dtype", "bf16", "--out", kv)
+    for codec in ("linear+ecsq:step=0.5", "linear+turboquant:4"):
+        frame, back, seen = tmp_path / "kv.sqkv", tmp_path / "back.safetensors", set()
+        for threads, memory, kernels in ((1, "1", "portable"), (2, "1G", "avx2"), (3, "1", "avx512")):
+            options = ["--profile", out, "--threads", threads, "--memory", memory]
+            how = {"environment": {"SEQKV_CPU": kernels}}
+            run("compress", kv, frame, "--codec", codec, "--block-tokens", 64, *options, **how)
+            run("decompress", frame, back, *options, **how)
+            seen.add((frame.read_bytes(), back.read_bytes()))
+        assert len(seen) == 1
+        assert frame.stat().st_size < kv.stat().st_size / 2
+        errors = run("compare", kv, back, "--json").json
+        assert errors["key_error"] < 0.9 and errors["value_error"] < 0.9
