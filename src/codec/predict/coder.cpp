@@ -6,8 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backends/cpu/launch.hpp"
-#include "backends/kokkos/gemm.hpp"
+#include "backends/gemm.hpp"
 #include "backends/kokkos/predict.hpp"
 #include "codec/entropy/symbol_coder.hpp"
 #include "codec/transform/run_transform.hpp"
@@ -19,14 +18,6 @@ namespace {
 
 std::int64_t padded(std::int64_t columns) { return round_up(columns, kernels::panel_width); }
 
-template <class ExecutionSpace>
-void product(const ExecutionSpace& space, const kernels::Gemm& args) {
-  if constexpr (is_host_space<ExecutionSpace>) {
-    if (const cpu::Kernels* best = cpu::kernels()) return cpu::gemm(*best, space, args);
-  }
-  kokkos::gemm(space, args);
-}
-
 /// Columns [from, from + count) of a row move to `to`, which is before them.
 struct MoveColumns {
   float* features;
@@ -36,11 +27,6 @@ struct MoveColumns {
     float* x = features + row * ld;
     for (std::int64_t i = 0; i < count; ++i) x[to + i] = x[from + i];
   }
-};
-
-struct Clear {
-  float* x;
-  KOKKOS_FUNCTION void operator()(const std::int64_t i) const { x[i] = 0.0F; }
 };
 
 }  // namespace
@@ -57,7 +43,10 @@ PredictiveCoder<ExecutionSpace>::PredictiveCoder(const ExecutionSpace& space, st
       device_(space, profile_->data()),
       scale_of_step_(codec::scale_of_step(step)),
       angles_(profile_->shape().rope) {
-  for (const auto& subblock : device_.subblocks) coefficients_ = std::max(coefficients_, subblock.model.coefficients);
+  for (const auto& subblock : device_.subblocks) {
+    coefficients_ = std::max(coefficients_, subblock.model.coefficients);
+    rank_ = std::max(rank_, subblock.squeeze.outputs);
+  }
   quantizers_.reserve("seqkv::codec::quantizers", coefficients_);
   for (std::int64_t c = 0; c < coefficients_; ++c) quantizers_[c] = Quantizer::uniform(step);
   quantizers_.to_device(space_, coefficients_);
@@ -89,6 +78,7 @@ void PredictiveCoder<ExecutionSpace>::reserve(std::int64_t block_tokens, std::in
   const std::int64_t slots = blocks * grid.slots();
   const std::int64_t most = std::min(2 * profile.layers_below + 2, 2 * profile.shape.layers);
   make_room(features_, "features", grid.tokens * padded(window_column(most)));
+  make_room(squeezed_, "squeezed", grid.tokens * padded(rank_));
   make_room(predicted_, "predicted", grid.tokens * padded(profile.width() + 1));
   make_room(residuals_, "residuals", slots * padded(profile.width()));
   make_room(grade_, "grade", grid.tokens);
@@ -183,9 +173,15 @@ PredictiveStep PredictiveCoder<ExecutionSpace>::make_step(std::int64_t number, T
 /// What is expected of the sub-block, how much each token matters, and their order.
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::predict(const PredictiveStep& step, std::int64_t number) const {
-  product(space_, kernels::Gemm{grid_.tokens, step.features, step.ld_features,
-                                device_.subblocks[static_cast<std::size_t>(number)].predict, step.predicted,
-                                step.ld_predicted});
+  const auto& matrices = device_.subblocks[static_cast<std::size_t>(number)];
+  const float* inputs = step.features;
+  std::int64_t ld_inputs = step.ld_features;
+  if (matrices.squeeze.outputs > 0) {
+    gemm(space_, {grid_.tokens, inputs, ld_inputs, matrices.squeeze, squeezed_.data(), padded(rank_)});
+    inputs = squeezed_.data();
+    ld_inputs = padded(rank_);
+  }
+  gemm(space_, {grid_.tokens, inputs, ld_inputs, matrices.predict, step.predicted, step.ld_predicted});
   run<kokkos::GradeRow>("seqkv::codec::grade_rows", step, grid_.tokens, 1, &cpu::PredictiveKernels::grade_rows);
   for_each("seqkv::codec::order_rows", grid_.blocks, kokkos::OrderBlock{step});
 }
@@ -219,7 +215,6 @@ void PredictiveCoder<ExecutionSpace>::decode(std::int64_t number, Task* tasks) {
 /// From numbers to values and to the features of the sub-blocks above.
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::restore(const PredictiveStep& step, std::int64_t number) const {
-  for_each("seqkv::codec::clear", step.all_slots() * step.ld_residuals, Clear{step.residuals});
   inverse_transform(space_, InverseTransform{step.all_slots(), step.numbers, step.all_slots(), quantizers_.device(),
                                              device_.subblocks[static_cast<std::size_t>(number)].inverse,
                                              step.residuals, step.ld_residuals});

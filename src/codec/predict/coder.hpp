@@ -70,13 +70,14 @@ class PredictiveCoder {
   DeviceProfile<ExecutionSpace> device_;
   std::int32_t scale_of_step_;
   std::int64_t coefficients_ = 0;  ///< of the sub-block that has the most
+  std::int64_t rank_ = 0;          ///< likewise
   BlockGrid grid_;
   bool has_first_token_ = false;
   std::int64_t bytes_ = 0;
   KeyAngles<ExecutionSpace> angles_;
   Mirrored<ExecutionSpace, Token> tokens_;
   Mirrored<ExecutionSpace, Quantizer> quantizers_;
-  Floats features_, predicted_, residuals_;
+  Floats features_, squeezed_, predicted_, residuals_;
   Array<std::int8_t> grade_;
   Array<std::int32_t> order_, group_grade_;
   Array<std::int16_t> numbers_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "codec/predict/profile.hpp"
+#include "codec/transform/transform.hpp"
 #include "core/mirrored.hpp"
 
 namespace seqkv::codec {
@@ -20,16 +21,21 @@ template <class ExecutionSpace>
 class DeviceProfile {
  public:
   struct Subblock {
-    kernels::PackedMatrix predict, forward, inverse;
+    kernels::PackedMatrix squeeze, predict;
+    DiagonalMatrix forward, inverse;
     PredictiveModel model;
   };
 
   /// The profile must outlive it. Fences on devices.
   DeviceProfile(const ExecutionSpace& space, const Profile::Data& profile) {
     for (const auto& from : profile.subblocks) {
-      Subblock to{place(space, from.predict), place(space, from.forward), place(space, from.inverse), {}};
+      Subblock to{place(space, from.squeeze),
+                  place(space, from.predict),
+                  {place(space, from.forward), from.forward.blocks},
+                  {place(space, from.inverse), from.inverse.blocks},
+                  {}};
       to.model.width = profile.width();
-      to.model.coefficients = from.forward.outputs;
+      to.model.coefficients = to.forward.outputs();
       std::copy(from.knots.begin(), from.knots.end(), to.model.knots);
       to.model.scales = place(space, std::span(from.scales));
       to.model.slope = from.slope;
