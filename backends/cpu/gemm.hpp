@@ -88,24 +88,31 @@ inline void multiply(std::int64_t rows, std::int64_t columns, std::int64_t depth
   }
 }
 
-/// One panel of kernels::Gemm, rows [first, last). The inner index goes in pieces that keep the panel in the
-/// first-level cache; sums wait in c meanwhile, exact, so the chain is not broken.
-inline void gemm_panel(const kernels::Gemm& args, std::int64_t panel, std::int64_t first, std::int64_t last) {
-  constexpr std::int64_t piece = 384;
+/// Inner indices of a piece: that much of a panel stays in the first-level cache while rows pass by.
+inline constexpr std::int64_t gemm_piece = 256;
+
+/// Panels [first_panel, last_panel) of kernels::Gemm, rows [first, last). The inner index goes in pieces, so that what
+/// all panels read of the rows stays in the second-level cache; sums wait in c meanwhile, exact, so the chain is not
+/// broken.
+inline void gemm_panels(const kernels::Gemm& args, std::int64_t first_panel, std::int64_t last_panel,
+                        std::int64_t first, std::int64_t last) {
+  using kernels::panel_width;
   const std::int64_t depth = args.b.inputs;
-  const std::int64_t left = args.b.outputs - panel * kernels::panel_width;
-  const std::int64_t columns = left <= lanes ? lanes : kernels::panel_width;
-  float* c = args.c + first * args.ldc + panel * kernels::panel_width;
-  for (std::int64_t k = 0; k < depth; k += piece) {
-    const std::int64_t some = depth - k < piece ? depth - k : piece;
+  for (std::int64_t k = 0; k < depth; k += gemm_piece) {
+    const std::int64_t some = depth - k < gemm_piece ? depth - k : gemm_piece;
     const float* a = args.a + first * args.lda + k;
-    const std::int64_t at = (panel * depth + k) * kernels::panel_width;
-    if (args.b.is_bf16) {
-      multiply(last - first, columns, some, a, args.lda, static_cast<const std::uint16_t*>(args.b.data) + at,
-               kernels::panel_width, c, args.ldc, k > 0);
-    } else {
-      multiply(last - first, columns, some, a, args.lda, static_cast<const float*>(args.b.data) + at,
-               kernels::panel_width, c, args.ldc, k > 0);
+    for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
+      const std::int64_t left = args.b.outputs - panel * panel_width;
+      const std::int64_t columns = left <= lanes ? lanes : panel_width;
+      float* c = args.c + first * args.ldc + panel * panel_width;
+      const std::int64_t at = (panel * depth + k) * panel_width;
+      if (args.b.is_bf16) {
+        multiply(last - first, columns, some, a, args.lda, static_cast<const std::uint16_t*>(args.b.data) + at,
+                 panel_width, c, args.ldc, k > 0);
+      } else {
+        multiply(last - first, columns, some, a, args.lda, static_cast<const float*>(args.b.data) + at, panel_width, c,
+                 args.ldc, k > 0);
+      }
     }
   }
 }

@@ -41,7 +41,7 @@ class WideModel {
   std::int64_t width() const { return config_.kv_heads * config_.head_dim; }
   std::int64_t dim() const { return width() / sizes_.blocks; }
   /// log2 of the scale of a block's coefficient c: falling like a power, as those of real caches do.
-  double log_scale(std::int64_t c) const { return 1.2 - 1.15 * std::log2(1.0 + static_cast<double>(c)); }
+  double log_scale(std::int64_t c) const { return 2.6 - 0.75 * std::log2(1.0 + static_cast<double>(c)); }
   /// Of the reflection x - 2 v (v x), which is each transform and its inverse.
   std::vector<float> direction(std::int64_t number, std::int64_t block) const;
 
