@@ -86,7 +86,7 @@ SEQKV_INLINE void for_each_escape(const std::uint8_t* symbols, std::int64_t firs
       if (largest_symbol(symbols + i, Stride) < escape) continue;
       for_each_escape<(Stride > 32 ? 32 : 1)>(symbols, i, i + Stride, escape, found);
     }
-    for_each_escape<1>(symbols, i, end, escape, found);
+    for_each_escape<(Stride > 32 ? 32 : 1)>(symbols, i, end, escape, found);
   }
 }
 
@@ -112,6 +112,14 @@ SEQKV_INLINE int cheapest_choice(const SymbolTables& tables, const SymbolBlock& 
   std::uint64_t costs[most_choices];
   for (int c = 0; c < block.choices; ++c) costs[c] = 0;
   for (std::int64_t r = 0; r < block.runs && block.choices > 1; ++r) {
+    if (block.run_symbols <= rans::group) {  // not worth counting
+      const std::uint8_t* symbols = block.run(r);
+      for (int c = 0; c < block.choices; ++c) {
+        const std::uint32_t* of_table = tables.costs + block.table_of(tables, r, c) * rans::symbols;
+        for (std::int64_t i = 0; i < block.run_symbols; ++i) costs[c] += of_table[symbols[i]];
+      }
+      continue;
+    }
     count(block.run(r), counts);
     int present = rans::symbols;
     while (present > 0 && counts[present - 1] == 0) --present;
