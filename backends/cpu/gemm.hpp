@@ -89,7 +89,7 @@ inline void multiply(std::int64_t rows, std::int64_t columns, std::int64_t depth
 }
 
 /// Inner indices of a piece: that much of a panel stays in the first-level cache while rows pass by.
-inline constexpr std::int64_t gemm_piece = 256;
+inline constexpr std::int64_t gemm_piece = 384;
 
 /// Panels [first_panel, last_panel) of kernels::Gemm, rows [first, last). The inner index goes in pieces, so that what
 /// all panels read of the rows stays in the second-level cache; sums wait in c meanwhile, exact, so the chain is not

@@ -128,7 +128,8 @@ void report(benchmark::State& state, const Data& data, const std::vector<CodedBl
 void code(benchmark::State& state, const Data& (*make)(), const char* step, bool decoding) {
   const Data& data = make();
   const Space space;
-  const Codec codec = bench::value_of(Codec::parse(std::string("linear+ecsq:step=") + step)).with_profile(data.profile);
+  const Codec plain = bench::value_of(Codec::parse(std::string("linear+ecsq:step=") + step));
+  const Codec codec = bench::value_of(plain.with_profile(data.profile));
   std::vector<CodedBlock> blocks = bench::value_of(encode(space, codec, data.cache.view(), data.ids, 0, 256));
   const std::vector<CodedBlockView> views(blocks.begin(), blocks.end());
   KvCache restored = bench::value_of(KvCache::create(data.cache.shape(), data.cache.tokens()));
