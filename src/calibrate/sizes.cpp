@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t least_budget = 8 << 20;
 constexpr std::int64_t bytes_of_number = 2;
 /// What a profile may cost, in 1/10,000 of the model, by effort.
-constexpr std::int64_t shares[] = {25, 25, 50, 50, 100, 100, 200, 200, 400};
+constexpr std::int64_t shares[] = {50, 50, 50, 50, 100, 100, 200, 200, 400};
 
 /// More layers below gained nothing.
 constexpr std::int64_t usual_layers_below = 2;
@@ -26,7 +26,8 @@ constexpr std::int64_t token_directions = 256;
 /// Of a budget that whole matrices exceed, transforms take at most a quarter and tokens an eighth.
 constexpr std::int64_t transforms_part = 4;
 constexpr std::int64_t tokens_part = 8;
-/// Ranks are multiples of a vector of the CPU; the least rank is half of one.
+/// Ranks are multiples of a vector of the CPU; the least rank, which is taken even if it is too large a share, is half
+/// of one.
 constexpr std::int64_t rank_step = 16;
 constexpr std::int64_t token_step = 8;
 
@@ -95,7 +96,7 @@ Result<Sizes> choose_sizes(const ModelConfig& config, const CalibrateOptions& op
   }
   sizes.rank = rank_step / 2;
   const Budget least = cost_of(config, sizes);
-  if (fits(least, budget)) return sizes;
+  if (fits(least, budget) || options.profile_bytes == 0) return sizes;
   return Error(ErrorCode::invalid_argument,
                fmt::format("a profile of {} bytes is too small for this model: it takes at least {}", budget.bytes,
                            std::max(least.bytes, bytes_of_number * least.products)));

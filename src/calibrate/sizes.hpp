@@ -29,7 +29,8 @@ Budget budget_of(const ModelConfig& config, const CalibrateOptions& options);
 /// What a profile of these sizes costs, its numbers in f16.
 Budget cost_of(const ModelConfig& config, const Sizes& sizes);
 
-/// The largest sizes within the budget. Errors: invalid_argument (nothing is small enough).
+/// The largest sizes within the budget, or the smallest that there are. Errors: invalid_argument (the profile may take
+/// so many bytes only, and none is that small).
 Result<Sizes> choose_sizes(const ModelConfig& config, const CalibrateOptions& options);
 
 /// As Profile::Data::window.
