@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "seqkv/hash.hpp"
 #include "seqkv/kv.hpp"
 
 namespace seqkv {
@@ -80,6 +81,8 @@ class Codec {
   Result<Codec> with_profile(std::shared_ptr<const Profile> profile) const;
   /// Null where none has been given.
   const std::shared_ptr<const Profile>& profile() const noexcept { return profile_; }
+  /// Of the profile; zero where there is none.
+  Digest profile_fingerprint() const noexcept;
 
   /// Whether it says how to code; a target does not, see settle (transfer.hpp).
   bool is_settled() const noexcept;

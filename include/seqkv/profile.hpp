@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "seqkv/hash.hpp"
@@ -38,8 +39,10 @@ class Profile {
   const Digest& model() const noexcept;
   /// SHA-256 of the file.
   const Digest& fingerprint() const noexcept;
-  /// Of the file.
-  std::int64_t bytes() const noexcept;
+  /// The file, which stays mapped: do not truncate it meanwhile.
+  std::span<const std::byte> contents() const noexcept;
+  /// Its size.
+  std::int64_t bytes() const noexcept { return static_cast<std::int64_t>(contents().size()); }
   /// By falling step.
   const std::vector<RatePoint>& curve() const noexcept;
 

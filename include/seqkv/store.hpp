@@ -37,6 +37,7 @@ struct SessionInfo {
   std::int64_t bytes = 0;      ///< of its coded blocks, shared ones included
   std::int64_t own_bytes = 0;  ///< of those that no other session shares
   std::string codec;
+  Digest profile;            ///< that the codec needs; zero: none
   std::int64_t created = 0;  ///< seconds since 1970
 };
 
@@ -47,6 +48,7 @@ struct StoreTotals {
   std::int64_t stored_tokens = 0;   ///< summed over blocks: each shared one once
   std::int64_t pack_bytes = 0;
   std::int64_t index_bytes = 0;
+  std::int64_t profile_bytes = 0;
 };
 
 /// What verify found. Problems are described one a line; sessions are those that cannot be restored.
@@ -98,13 +100,19 @@ class Store {
   /// Errors: session_not_found, corrupt; those of its blocks as above.
   Result<BlockSource> source(const std::string& name) const;
 
+  /// The profile with which sessions are coded, from the store's own copy. Errors: corrupt (it is missing or damaged).
+  Result<std::shared_ptr<const Profile>> profile(const Digest& fingerprint) const;
+  /// The codec of a session, with its profile. Errors: session_not_found, those above.
+  Result<Codec> codec(const std::string& name) const;
+
   /// How many of the first tokens are stored with this codec as whole blocks (or, at the very end, as a tail).
   /// On a hit the tokens themselves are compared. Errors: corrupt, checksum_mismatch.
   Result<std::vector<CodedBlockView>> match(TokenSpan tokens, const Codec& codec) const;
 
-  /// Starts to save a session; nothing is visible before commit().
-  /// Errors: session_differs (a session of this name exists), empty_input, invalid_argument (the name, or another
-  /// session is being saved: one at a time).
+  /// Starts to save a session; nothing is visible before commit(). The store keeps a copy of the codec's profile.
+  /// Errors: session_differs (a session of this name exists), empty_input, invalid_argument (the name, a codec that is
+  /// not settled or lacks its profile, or another session is being saved: one at a time), wrong_profile (of another
+  /// model), io, disk_full.
   Result<SessionWriter> begin(const std::string& name, TokenSpan tokens, const Codec& codec,
                               Sharing sharing = Sharing::by_tokens);
 

@@ -17,6 +17,7 @@ struct Arguments {
   std::string store;
   std::string model;
   std::string codec;
+  std::string profile;
   std::string dtype = "bf16";
   std::string prefix = "exact";
   std::int64_t block_tokens = 256;
@@ -67,7 +68,7 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
     seconds += row.seconds;
     rows.push_back(to_report(row));
   }
-  const std::int64_t stored = totals.pack_bytes + totals.index_bytes;
+  const std::int64_t stored = totals.pack_bytes + totals.index_bytes + totals.profile_bytes;
   const std::int64_t bf16 = totals.session_tokens * shape.components_per_token() * 2;
   return {{"sessions", report.rows.size()},
           {"tokens", tokens},
@@ -87,16 +88,24 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (auto single = refuse_several_ranks(); !single) return std::move(single).error();
   auto codec = Codec::parse(arguments.codec);
   if (!codec) return std::move(codec).error();
-  if (codec->needs_profile()) {
+  auto profile = load_profile(arguments.profile);
+  if (!profile) return std::move(profile).error();
+  if (auto status = check_profile(*codec, *profile, {}); !status) return std::move(status).error();
+  codec = codec->with_profile(*profile);
+  if (!codec) return std::move(codec).error();
+  if (!codec->is_settled()) {
     return Error(
         ErrorCode::invalid_argument,
-        fmt::format("stores do not hold blocks of {} in this version; compress makes frames of it", codec->spec()));
+        fmt::format("{}: sessions of a store share blocks, which have one step: give it, or a KL", codec->spec()));
   }
   auto manifest = read_manifest(arguments.manifest);
   if (!manifest) return std::move(manifest).error();
   auto model = load_model(options, space, arguments.model);
   if (!model) return std::move(model).error();
 
+  if (auto status = check_profile(*codec, *profile, (*model)->fingerprint().combined()); !status) {
+    return std::move(status).error();
+  }
   BatchOptions batch{*codec};
   batch.dtype = dtype_of(arguments.dtype);
   batch.block_tokens = arguments.block_tokens;
@@ -127,6 +136,7 @@ Action declare_batch(CLI::App& app) {
   app.add_option("--store", arguments->store, "Store folder; made if it does not exist")->required();
   app.add_option("--model", arguments->model, "Model folder")->required();
   app.add_option("--codec", arguments->codec, codec_help)->required();
+  add_profile(app, arguments->profile);
   add_dtype(app, arguments->dtype, "Number type in which sessions are coded (default bf16)");
   app.add_option("--block-tokens", arguments->block_tokens, "Tokens of a block; prefixes are shared in whole blocks")
       ->check(CLI::Range(16, 4096));

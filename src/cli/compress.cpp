@@ -54,9 +54,8 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   how.profile = *profile;
   codec = settle(Space(), *codec, source_of(*file), arguments.block_tokens, how);
   if (!codec) return std::move(codec).error().in_file(arguments.in);
-  const Digest coded_with = codec->needs_profile() ? (*profile)->fingerprint() : Digest{};
-  auto writer = FrameWriter::create(arguments.out,
-                                    {file->shape(), tokens, arguments.block_tokens, codec->spec(), *model, coded_with});
+  auto writer = FrameWriter::create(arguments.out, {file->shape(), tokens, arguments.block_tokens, codec->spec(),
+                                                    *model, codec->profile_fingerprint()});
   if (!writer) return std::move(writer).error();
   auto transfer = compress(Space(), source_of(*file), *writer, how);
   if (!transfer) return std::move(transfer).error().in_file(arguments.in);

@@ -27,18 +27,20 @@ Result<int> run(const std::string& folder, const Options& options) {
   if (!totals) return std::move(totals).error();
   std::vector<Report> rows;
   for (const SessionInfo& session : *sessions) {
-    rows.push_back({{"session", session.name},
-                    {"tokens", session.tokens},
-                    {"bytes", session.bytes},
-                    {"own_bytes", session.own_bytes},
-                    {"blocks", session.blocks},
-                    {"codec", session.codec},
-                    {"created", time_value(session.created)}});
+    Report row = {{"session", session.name},
+                  {"tokens", session.tokens},
+                  {"bytes", session.bytes},
+                  {"own_bytes", session.own_bytes},
+                  {"blocks", session.blocks},
+                  {"codec", session.codec},
+                  {"created", time_value(session.created)}};
+    if (options.json && !session.profile.is_zero()) row.set("profile", session.profile.hex());
+    rows.push_back(std::move(row));
   }
   print(options, {{"sessions", totals->sessions},
                   {"session_tokens", totals->session_tokens},
                   {"stored_tokens", totals->stored_tokens},
-                  {"bytes", totals->pack_bytes + totals->index_bytes},
+                  {"bytes", totals->pack_bytes + totals->index_bytes + totals->profile_bytes},
                   {"rows", rows}});
   return 0;
 }

@@ -23,7 +23,13 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   auto source = store->source(arguments.session);
   if (!source) return std::move(source).error();
   const DType dtype = arguments.dtype.empty() ? source->shape.dtype : dtype_of(arguments.dtype);
-  auto transfer = write_kv_file(options, *source, dtype, arguments.memory, arguments.out);
+  std::shared_ptr<const Profile> profile;
+  if (!source->profile.is_zero()) {
+    auto loaded = store->profile(source->profile);
+    if (!loaded) return std::move(loaded).error().at_field("session '" + arguments.session + "'");
+    profile = std::move(*loaded);
+  }
+  auto transfer = write_kv_file(options, *source, dtype, arguments.memory, arguments.out, profile);
   if (!transfer) {
     return std::move(transfer).error().at_field("session '" + arguments.session + "'").in_file(arguments.store);
   }

@@ -117,6 +117,8 @@ Result<Codec> Codec::with_profile(std::shared_ptr<const Profile> profile) const 
   return out.with_step(step);
 }
 
+Digest Codec::profile_fingerprint() const noexcept { return profile_ == nullptr ? Digest{} : profile_->fingerprint(); }
+
 bool Codec::is_settled() const noexcept {
   const auto* ecsq = std::get_if<EcsqSpec>(&quantizer_);
   return ecsq == nullptr || ecsq->step > 0;

@@ -81,7 +81,7 @@ class Evaluator {
                          options_.block_tokens,
                          codec.spec(),
                          forward_.model().fingerprint().combined(),
-                         codec.profile() == nullptr ? Digest{} : codec.profile()->fingerprint()};
+                         codec.profile_fingerprint()};
     SEQKV_ASSIGN(const std::vector<std::byte> bytes, make_frame(info, blocks));
     tally.bytes += static_cast<double>(bytes.size());
 

@@ -81,10 +81,14 @@ class BatchRunner {
       SEQKV_ASSIGN(const CodedBlockInfo head, inspect_block(store_.parameters().shape, block));
       stored.insert(stored.end(), head.tokens.begin(), head.tokens.end());
     }
-    if (stored == job.tokens && info->codec == options_.codec.spec()) return true;
-    return Error(ErrorCode::session_differs, fmt::format("session '{}' is in the store with {}", job.line->session,
-                                                         stored == job.tokens ? fmt::format("codec {}", info->codec)
-                                                                              : std::string("other tokens")));
+    if (stored == job.tokens && info->codec == options_.codec.spec() &&
+        info->profile == options_.codec.profile_fingerprint()) {
+      return true;
+    }
+    return Error(ErrorCode::session_differs,
+                 fmt::format("session '{}' is in the store with {}", job.line->session,
+                             stored == job.tokens ? fmt::format("codec {} or another profile", info->codec)
+                                                  : std::string("other tokens")));
   }
 
   /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from the store.

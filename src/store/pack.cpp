@@ -82,6 +82,12 @@ Result<std::size_t> record_bytes(std::span<const std::byte> bytes, std::int64_t 
   return size;
 }
 
+Digest get_digest(ByteReader& reader) {
+  Digest out;
+  std::ranges::copy(reader.get_bytes(out.bytes.size()), out.bytes.begin());
+  return out;
+}
+
 void put_string(ByteWriter& out, const std::string& text) {
   out.put(static_cast<std::uint32_t>(text.size()));
   out.put(as_bytes(std::string_view(text)));
@@ -115,6 +121,7 @@ std::vector<std::byte> block_record_head(const BlockHead& head, CodedBlockView b
   ByteWriter payload;
   payload.put(head.identity.bytes);
   payload.put(head.parent.bytes);
+  payload.put(head.profile.bytes);
   put_string(payload, head.codec);
   return make_record(RecordType::block, {payload.data(), payload.size()}, block.size());
 }
@@ -123,6 +130,7 @@ std::vector<std::byte> session_record(const SessionHead& head) {
   ByteWriter payload;
   payload.put(head.last_block.bytes);
   payload.put(static_cast<std::uint64_t>(head.tokens));
+  payload.put(head.profile.bytes);
   put_string(payload, head.codec);
   put_string(payload, head.name);
   return make_record(RecordType::session, {payload.data(), payload.size()}, 0);
@@ -141,8 +149,9 @@ Result<BlockRecord> read_block_record(std::span<const std::byte> pack, std::int6
   if (record.type != RecordType::block) return corrupt("the record is not one of a block", offset);
   ByteReader reader(record.payload);
   BlockRecord out;
-  std::ranges::copy(reader.get_bytes(32), out.head.identity.bytes.begin());
-  std::ranges::copy(reader.get_bytes(32), out.head.parent.bytes.begin());
+  out.head.identity = get_digest(reader);
+  out.head.parent = get_digest(reader);
+  out.head.profile = get_digest(reader);
   out.head.codec = reader.get_string(reader.get<std::uint32_t>());
   if (!reader.ok() || reader.remaining() != 0) return corrupt("the head of the record does not add up", offset);
   out.block = record.following;
@@ -167,8 +176,9 @@ Result<std::vector<SessionHead>> read_session_records(std::span<const std::byte>
     if (record.type != RecordType::session) return corrupt("an unknown type of record", offset);
     ByteReader reader(record.payload);
     SessionHead& head = sessions.emplace_back();
-    std::ranges::copy(reader.get_bytes(32), head.last_block.bytes.begin());
+    head.last_block = get_digest(reader);
     head.tokens = static_cast<std::int64_t>(reader.get<std::uint64_t>());
+    head.profile = get_digest(reader);
     head.codec = reader.get_string(reader.get<std::uint32_t>());
     head.name = reader.get_string(reader.get<std::uint32_t>());
     if (!reader.ok() || reader.remaining() != 0) return corrupt("the head of the record does not add up", offset);

@@ -28,13 +28,15 @@ enum class RecordType : std::uint32_t { block = 1, session = 2 };
 /// What stands before a coded block.
 struct BlockHead {
   Digest identity;
-  Digest parent;  ///< of the block before it, or the root
+  Digest parent;   ///< of the block before it, or the root
+  Digest profile;  ///< that its codec needs; zero: none
   std::string codec;
 };
 
 /// What a session's record says.
 struct SessionHead {
   std::string name;
+  Digest profile;  ///< that its codec needs; zero: none
   std::string codec;
   Digest last_block;
   std::int64_t tokens = 0;

@@ -72,7 +72,7 @@ class SessionReader {
 Result<BlockSource> Store::source(const std::string& name) const {
   SEQKV_ASSIGN(const SessionInfo info, session(name));
   SEQKV_ASSIGN(std::vector<BlockRow> rows, state_->session_rows(name));
-  BlockSource source{parameters().shape, info.codec, parameters().model, {}, {}, {}, {}, {}};
+  BlockSource source{parameters().shape, info.codec, parameters().model, info.profile, {}, {}, {}, {}};
   for (const BlockRow& row : rows) source.blocks.push_back({row.position, row.tokens, row.bytes});
   const auto reader =
       std::make_shared<SessionReader>(*state_, std::move(rows), store::lone_root_identity(state_->root, name));

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <ctime>
 
+#include "codec/predict/profile.hpp"
 #include "core/bytes.hpp"
 #include "core/try.hpp"
 #include "io/text.hpp"
@@ -110,6 +111,15 @@ std::int64_t SessionWriter::new_bytes() const noexcept {
   return bytes;
 }
 
+/// Whether sessions can be coded so.
+static Result<void> check_codec(const Codec& codec, const StoreParameters& parameters) {
+  if (!codec.is_settled()) return Error(ErrorCode::invalid_argument, codec.spec() + " is a target, not a codec");
+  if (!codec.needs_profile()) return {};
+  SEQKV_TRY(check_profile(codec, parameters.shape));
+  if (parameters.model.is_zero() || codec.profile()->model() == parameters.model) return {};
+  return Error(ErrorCode::wrong_profile, "the profile is of another model than the store");
+}
+
 Result<SessionWriter> Store::begin(const std::string& name, TokenSpan tokens, const Codec& codec, Sharing sharing) {
   if (tokens.empty()) return Error(ErrorCode::empty_input, fmt::format("session '{}' has no tokens", name));
   if (name.empty() || static_cast<std::int64_t>(name.size()) > limits::max_session_name ||
@@ -125,6 +135,7 @@ Result<SessionWriter> Store::begin(const std::string& name, TokenSpan tokens, co
     return Error(ErrorCode::session_differs, fmt::format("session '{}' is in the store already", name))
         .in_file(state_->folder.string());
 
+  SEQKV_TRY(check_codec(codec, state_->parameters));
   std::vector<CodedBlockView> known;
   if (sharing == Sharing::by_tokens) {
     SEQKV_ASSIGN(known, match(tokens, codec));
@@ -173,8 +184,9 @@ Result<void> SessionWriter::append(CodedBlockView block) {
                  fmt::format("the block for position {} with {} tokens is not the next one of '{}'",
                              info.first_position, info.tokens.size(), state.name));
   }
-  const auto head =
-      store::block_record_head({state.identities[number], state.parent_of(number), state.codec.spec()}, block);
+  const auto head = store::block_record_head(
+      {state.identities[number], state.parent_of(number), state.codec.profile_fingerprint(), state.codec.spec()},
+      block);
   const std::int64_t offset = round_up(state.end, store::pack_alignment);
   SEQKV_TRY(io::write_all(state.pack.file, state.pack.path, head, offset));
   SEQKV_TRY(io::write_all(state.pack.file, state.pack.path, block, offset + static_cast<std::int64_t>(head.size())));
@@ -194,17 +206,21 @@ Result<void> SessionWriter::append(CodedBlockView block) {
 /// The rows of blocks and session; returns the new end of the pack.
 Result<std::int64_t> SessionWriter::State::insert_rows() {
   store::Database& database = store->database;
-  SEQKV_ASSIGN(Statement codec_row, database.prepare("INSERT OR IGNORE INTO codecs (spec) VALUES (?)"));
-  SEQKV_TRY(codec_row.bind(1, std::string_view(codec.spec())).run());
+  const Digest profile = codec.profile_fingerprint();
+  SEQKV_ASSIGN(Statement codec_row, database.prepare("INSERT OR IGNORE INTO codecs (spec, profile) VALUES (?, ?)"));
+  codec_row.bind(1, std::string_view(codec.spec())).bind(2, std::span<const std::byte>(profile.bytes));
+  SEQKV_TRY(codec_row.run());
+  SEQKV_ASSIGN(const std::optional<std::int64_t> codec_id, store->codec_id(codec));
+  if (!codec_id) return Error(ErrorCode::internal, "the codec's row is gone");
   SEQKV_ASSIGN(Statement pack_row, database.prepare("INSERT INTO packs (id, bytes) VALUES (?1, ?2) "
                                                     "ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes"));
   SEQKV_TRY(pack_row.bind(1, pack.number).bind(2, end).run());
   SEQKV_ASSIGN(Statement block_row,
                database.prepare("INSERT INTO blocks (identity, codec, parent, position, tokens, pack, offset, bytes) "
-                                "VALUES (?, (SELECT id FROM codecs WHERE spec = ?), ?, ?, ?, ?, ?, ?)"));
+                                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
   std::optional<std::int64_t> parent = known_id;
   for (const BlockRow& row : appended) {
-    block_row.bind(1, std::span<const std::byte>(row.identity.bytes)).bind(2, std::string_view(codec.spec()));
+    block_row.bind(1, std::span<const std::byte>(row.identity.bytes)).bind(2, *codec_id);
     if (parent) {
       block_row.bind(3, *parent);
     } else {
@@ -215,10 +231,9 @@ Result<std::int64_t> SessionWriter::State::insert_rows() {
     parent = database.last_row_id();
   }
   SEQKV_ASSIGN(Statement session_row, database.prepare("INSERT INTO sessions (name, block, tokens, codec, created) "
-                                                       "VALUES (?, ?, ?, (SELECT id FROM codecs WHERE spec = ?), ?)"));
+                                                       "VALUES (?, ?, ?, ?, ?)"));
   session_row.bind(1, std::string_view(name)).bind(2, *parent).bind(3, static_cast<std::int64_t>(tokens.size()));
-  SEQKV_TRY(
-      session_row.bind(4, std::string_view(codec.spec())).bind(5, static_cast<std::int64_t>(std::time(nullptr))).run());
+  SEQKV_TRY(session_row.bind(4, *codec_id).bind(5, static_cast<std::int64_t>(std::time(nullptr))).run());
   return end;
 }
 
@@ -229,9 +244,10 @@ Result<void> SessionWriter::commit() {
     return Error(ErrorCode::invalid_argument,
                  fmt::format("session '{}' has {} blocks, {} were given", state.name, state.identities.size(), blocks));
   }
-  // Data first: the index never names bytes that are not on disk.
-  const auto record = store::session_record(
-      {state.name, state.codec.spec(), state.identities.back(), static_cast<std::int64_t>(state.tokens.size())});
+  // Data first: the index never names bytes that are not on disk, nor a profile.
+  if (state.codec.needs_profile()) SEQKV_TRY(state.store->keep(*state.codec.profile()));
+  const auto record = store::session_record({state.name, state.codec.profile_fingerprint(), state.codec.spec(),
+                                             state.identities.back(), static_cast<std::int64_t>(state.tokens.size())});
   const std::int64_t offset = round_up(state.end, store::pack_alignment);
   SEQKV_TRY(io::write_all(state.pack.file, state.pack.path, record, offset));
   state.end = offset + static_cast<std::int64_t>(record.size());

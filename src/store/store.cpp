@@ -29,7 +29,8 @@ constexpr auto lock_patience = std::chrono::seconds(30);
 
 constexpr const char* schema = R"(
   CREATE TABLE parameters (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE codecs (id INTEGER PRIMARY KEY, spec TEXT NOT NULL UNIQUE);
+  CREATE TABLE codecs (id INTEGER PRIMARY KEY, spec TEXT NOT NULL, profile BLOB NOT NULL,
+    UNIQUE (spec, profile));
   CREATE TABLE packs (id INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);
   CREATE TABLE blocks (
     id INTEGER PRIMARY KEY, identity BLOB NOT NULL, codec INTEGER NOT NULL REFERENCES codecs(id),
@@ -145,7 +146,7 @@ const StoreParameters& Store::parameters() const noexcept { return state_->param
 namespace {
 
 constexpr const char* session_query =
-    "SELECT sessions.id, sessions.name, sessions.tokens, codecs.spec, sessions.created, sessions.block "
+    "SELECT sessions.id, sessions.name, sessions.tokens, codecs.spec, sessions.created, sessions.block, codecs.profile "
     "FROM sessions JOIN codecs ON codecs.id = sessions.codec";
 
 /// How many sessions and blocks refer to a block.
@@ -170,7 +171,14 @@ Result<StoreTotals> Store::totals() const {
   totals.pack_bytes = query.integer(4);
   std::error_code problem;
   totals.index_bytes = static_cast<std::int64_t>(std::filesystem::file_size(state_->index_path(), problem));
-  return totals;
+  SEQKV_ASSIGN(Statement profiles, state_->database.prepare("SELECT DISTINCT profile FROM codecs"));
+  for (;;) {
+    SEQKV_ASSIGN(const bool more, profiles.step());
+    if (!more) return totals;
+    SEQKV_ASSIGN(const Digest profile, digest_from(profiles, 0));
+    const auto size = profile.is_zero() ? 0 : std::filesystem::file_size(state_->profile_path(profile), problem);
+    if (!problem) totals.profile_bytes += static_cast<std::int64_t>(size);
+  }
 }
 
 /// Fills in what the chain of blocks tells.
@@ -180,6 +188,7 @@ static Result<SessionInfo> describe_session(const Store::State& state, const Sta
   info.tokens = row.integer(2);
   info.codec = row.text(3);
   info.created = row.integer(4);
+  SEQKV_ASSIGN(info.profile, digest_from(row, 6));
   auto chain = state.chain(row.integer(5));
   if (!chain) return std::move(chain).error().at_field(fmt::format("session '{}'", info.name));
   info.blocks = static_cast<std::int64_t>(chain->size());

@@ -15,14 +15,19 @@ namespace seqkv {
 
 using store::Statement;
 
+Result<Digest> digest_from(const Statement& statement, int column) {
+  Digest out;
+  const auto bytes = statement.blob(column);
+  if (bytes.size() != out.bytes.size()) return Error(ErrorCode::corrupt, "a digest in the index that is not 32 bytes");
+  std::ranges::copy(bytes, out.bytes.begin());
+  return out;
+}
+
 Result<BlockRow> row_from(const Statement& statement) {
   BlockRow row;
   row.id = statement.integer(0);
   if (!statement.is_null(1)) row.parent = statement.integer(1);
-  const auto identity = statement.blob(2);
-  if (identity.size() != row.identity.bytes.size())
-    return Error(ErrorCode::corrupt, "a block whose identity is not 32 bytes");
-  std::ranges::copy(identity, row.identity.bytes.begin());
+  SEQKV_ASSIGN(row.identity, digest_from(statement, 2));
   row.position = statement.integer(3);
   row.tokens = statement.integer(4);
   row.pack = statement.integer(5);
@@ -73,12 +78,21 @@ Result<store::BlockRecord> Store::State::read(const BlockRow& row) const {
   return record;
 }
 
+Result<std::optional<std::int64_t>> Store::State::codec_id(const Codec& codec) const {
+  SEQKV_ASSIGN(Statement query, database.prepare("SELECT id FROM codecs WHERE spec = ? AND profile = ?"));
+  const Digest profile = codec.profile_fingerprint();
+  query.bind(1, std::string_view(codec.spec())).bind(2, std::span<const std::byte>(profile.bytes));
+  SEQKV_ASSIGN(const bool there, query.step());
+  if (!there) return std::optional<std::int64_t>();
+  return std::optional<std::int64_t>(query.integer(0));
+}
+
 Result<std::optional<BlockRow>> Store::State::find(const Digest& identity, const Codec& codec) const {
+  SEQKV_ASSIGN(const std::optional<std::int64_t> codec_row, codec_id(codec));
+  if (!codec_row) return std::optional<BlockRow>();
   SEQKV_ASSIGN(Statement query,
-               database.prepare(fmt::format(
-                   "SELECT {} FROM blocks WHERE identity = ? AND codec = (SELECT id FROM codecs WHERE spec = ?)",
-                   block_columns)));
-  query.bind(1, std::span<const std::byte>(identity.bytes)).bind(2, std::string_view(codec.spec()));
+               database.prepare(fmt::format("SELECT {} FROM blocks WHERE identity = ? AND codec = ?", block_columns)));
+  query.bind(1, std::span<const std::byte>(identity.bytes)).bind(2, *codec_row);
   SEQKV_ASSIGN(const bool there, query.step());
   if (!there) return std::optional<BlockRow>();
   SEQKV_ASSIGN(const BlockRow row, row_from(query));

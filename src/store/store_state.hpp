@@ -36,6 +36,7 @@ struct Store::State {
   io::Descriptor lock;  ///< held by writers
   bool saving = false;  ///< a SessionWriter is at work behind the committed end of a pack
   mutable std::map<std::int64_t, io::MappedFile> packs;
+  mutable std::map<Digest, std::shared_ptr<const Profile>> profiles;
 
   std::filesystem::path index_path() const { return folder / "store.db"; }
 
@@ -45,6 +46,12 @@ struct Store::State {
   Result<store::BlockRecord> find_record(const BlockRow& row) const;
   /// The mapped pack, mapped again if it has grown beyond `end` since.
   Result<std::span<const std::byte>> pack(std::int64_t number, std::int64_t end) const;
+
+  /// The id of a codec with its profile, or nothing.
+  Result<std::optional<std::int64_t>> codec_id(const Codec& codec) const;
+  std::filesystem::path profile_path(const Digest& fingerprint) const;
+  /// Puts a copy of the profile into the store, if it is not there. Errors: io, disk_full.
+  Result<void> keep(const Profile& profile) const;
 
   /// The row of a block, or nothing.
   Result<std::optional<BlockRow>> find(const Digest& identity, const Codec& codec) const;
@@ -57,5 +64,7 @@ struct Store::State {
 /// Columns in the order that row_from reads them.
 inline constexpr std::string_view block_columns = "id, parent, identity, position, tokens, pack, offset, bytes";
 Result<BlockRow> row_from(const store::Statement& statement);
+/// A column of 32 bytes. Errors: corrupt.
+Result<Digest> digest_from(const store::Statement& statement, int column);
 
 }  // namespace seqkv

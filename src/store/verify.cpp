@@ -67,6 +67,7 @@ struct SessionRow {
   std::int64_t block = 0;
   std::int64_t tokens = 0;
   std::string codec;
+  Digest profile;
 };
 
 struct IndexRows {
@@ -99,13 +100,17 @@ Result<IndexRows> read_index(Store::State& state) {
                                               [](const Statement& row) -> Result<PackRow> {
                                                 return PackRow{row.integer(0), row.integer(1)};
                                               }));
-  SEQKV_ASSIGN(
-      rows.sessions,
-      read_rows<SessionRow>(
-          state, "SELECT name, block, tokens, (SELECT spec FROM codecs WHERE id = codec) FROM sessions ORDER BY name",
-          [](const Statement& row) -> Result<SessionRow> {
-            return SessionRow{row.text(0), row.integer(1), row.integer(2), row.text(3)};
-          }));
+  SEQKV_ASSIGN(rows.sessions,
+               read_rows<SessionRow>(state,
+                                     "SELECT name, block, tokens, (SELECT spec FROM codecs WHERE id = codec), "
+                                     "(SELECT profile FROM codecs WHERE id = codec) FROM sessions ORDER BY name",
+                                     [](const Statement& row) -> Result<SessionRow> {
+                                       SessionRow session{row.text(0), row.integer(1), row.integer(2), row.text(3), {}};
+                                       if (!row.is_null(4)) {
+                                         SEQKV_ASSIGN(session.profile, digest_from(row, 4));
+                                       }
+                                       return session;
+                                     }));
   return rows;
 }
 
@@ -145,7 +150,7 @@ Result<void> check_session(const SessionRow& row, const std::map<std::int64_t, C
   }
   const store::SessionHead& head = record->second;
   if (head.last_block == last->second.identity && head.tokens == last->second.end && head.tokens == row.tokens &&
-      head.codec == row.codec) {
+      head.codec == row.codec && head.profile == row.profile) {
     return {};
   }
   report.broken_sessions.push_back(row.name);
@@ -171,11 +176,19 @@ Result<VerifyReport> Store::verify(const std::function<void(std::int64_t, std::i
     if (progress) progress(report.blocks, static_cast<std::int64_t>(index.blocks.size()));
   }
   std::map<std::string, store::SessionHead> records;
+  std::map<Digest, bool> profiles;  // whether they are there as they were
   const bool all_records = read_sessions(*state_, index.packs, records, report);
   for (const SessionRow& row : index.sessions) {
     ++report.sessions;
     const auto status = check_session(row, checked, records, all_records, report);
     if (!status) report.problems.push_back(status.error().message);
+    if (row.profile.is_zero()) continue;
+    if (!profiles.contains(row.profile)) {
+      const auto loaded = profile(row.profile);
+      profiles[row.profile] = loaded.ok();
+      if (!loaded) report.problems.push_back(loaded.error().describe());
+    }
+    if (status && !profiles[row.profile]) report.broken_sessions.push_back(row.name);
   }
   // What a restore begins with: a table without a column that it needs shows here.
   if (auto listed = this->sessions(); !listed && report.problems.empty()) {

@@ -11,6 +11,7 @@
 #include "codec/block.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/frame.hpp"
+#include "seqkv/transfer.hpp"
 #include "support/caches.hpp"
 #include "support/files.hpp"
 #include "support/profiles.hpp"
@@ -57,6 +58,7 @@ std::vector<KvShape> shapes() {
   std::vector<KvShape> out = {test::shape_of(4, 2, 16, DType::bf16), test::shape_of(3, 1, 64, DType::f16),
                               test::shape_of(5, 3, 10, DType::f32), test::shape_of(1, 1, 6, DType::bf16)};
   out.back().rope.dim = 0;
+  for (const std::int64_t dim : {80, 96, 128}) out.push_back(test::shape_of(2, 1, dim, DType::bf16));
   return out;
 }
 
@@ -268,6 +270,39 @@ TYPED_TEST(Predict, TurboQuantOfResidualsErrsByTheirSize) {
   const KvCache random = test::random_cache(shape, 64, 21);
   EXPECT_GT(error_of(codec, random), 1e-2);
   EXPECT_LT(error_of(codec, random), 2);
+}
+
+/// A long session: any block alone gives the bits that it gives among all, and memory does not grow with the length.
+TYPED_TEST(Predict, LongSessionsAreCodedInPieces) {
+  const KvShape shape = test::shape_of(2, 1, 16, DType::bf16);
+  constexpr std::int64_t tokens = 32768;
+  constexpr std::int64_t block_tokens = 256;
+  const KvCache cache = test::random_cache(shape, tokens, 23);
+  const auto ids = test::random_tokens(tokens, 24, 50);
+  const Codec codec = this->codec_for(shape, "0.25");
+  const auto code_first = [&](std::int64_t count) {
+    const FrameInfo info{shape, count, block_tokens, codec.spec(), test::test_model(), codec.profile_fingerprint()};
+    auto writer = value_of(FrameWriter::create(this->scratch.path() / "long.sqkv", info));
+    TransferOptions options;
+    options.profile = codec.profile();
+    const KvCache& all = cache;
+    const KvSource source = source_of(all.view().slice(0, count), TokenSpan(ids).first(count));
+    const TransferReport report = value_of(compress(this->space, source, writer, options));
+    value_of(writer.commit());
+    return report.peak_bytes;
+  };
+  const std::int64_t peak_of_an_eighth = code_first(tokens / 8);
+  EXPECT_LE(code_first(tokens), peak_of_an_eighth + peak_of_an_eighth / 8);
+
+  const FrameReader frame = value_of(FrameReader::open(this->scratch.path() / "long.sqkv"));
+  const KvCache whole = value_of(decode(this->space, frame, codec.profile()));
+  for (const std::int64_t block : {0, 63, 127}) {
+    KvCache alone = value_of(KvCache::create(shape, block_tokens));
+    ASSERT_OK(decode(this->space, codec, frame.blocks(block, 1), alone.view()));
+    KvCache expected = value_of(KvCache::create(shape, block_tokens));
+    ASSERT_OK(copy(whole.view().slice(block * block_tokens, block_tokens), expected.view()));
+    EXPECT_TRUE(test::same_bytes(alone, expected)) << block;
+  }
 }
 
 TYPED_TEST(Predict, ProfilesThatDoNotFitAreRefused) {

@@ -43,7 +43,7 @@ TEST(RateControl, KlGoesByTheCurve) {
     EXPECT_NEAR(step_of(codec) / (10 * std::sqrt(kl)), 1, 1e-3) << kl;
     EXPECT_EQ(value_of(Codec::parse_stored(codec.spec())), codec);  // the string says it all
   }
-  for (const char* spec : {"linear+ecsq:kl=0.002", "linear+ecsq:kl=0.2"}) {
+  for (const char* spec : {"linear+ecsq:kl=0.0012", "linear+ecsq:kl=0.3"}) {
     EXPECT_CODE(value_of(Codec::parse(spec)).with_profile(profile), ErrorCode::invalid_argument);
   }
 }

@@ -246,12 +246,11 @@ PackedFloats PackedFloats::pack(std::int64_t outputs, std::int64_t inputs, const
 
 Result<std::shared_ptr<const Profile>> Profile::load(const std::filesystem::path& path) {
   return guard_memory("for the profile", [&]() -> Result<std::shared_ptr<const Profile>> {
-    SEQKV_ASSIGN(const io::MappedFile mapped, io::MappedFile::open(path));
-    SEQKV_ASSIGN(const SafetensorsFile file, SafetensorsFile::parse(mapped.bytes(), path.string()));
     auto data = std::make_unique<Data>();
+    SEQKV_ASSIGN(data->file, io::MappedFile::open(path));
+    SEQKV_ASSIGN(const SafetensorsFile file, SafetensorsFile::parse(data->file.bytes(), path.string()));
     if (auto status = Parser(file).run(*data); !status) return std::move(status).error().in_file(path.string());
-    data->bytes = static_cast<std::int64_t>(mapped.bytes().size());
-    data->fingerprint = Sha256().update(mapped.bytes()).finish();
+    data->fingerprint = Sha256().update(data->file.bytes()).finish();
     return std::shared_ptr<const Profile>(new Profile(std::move(data)));
   });
 }
@@ -288,7 +287,7 @@ Profile::~Profile() = default;
 const KvShape& Profile::shape() const noexcept { return data_->shape; }
 const Digest& Profile::model() const noexcept { return data_->model; }
 const Digest& Profile::fingerprint() const noexcept { return data_->fingerprint; }
-std::int64_t Profile::bytes() const noexcept { return data_->bytes; }
+std::span<const std::byte> Profile::contents() const noexcept { return data_->file.bytes(); }
 const std::vector<RatePoint>& Profile::curve() const noexcept { return data_->curve; }
 
 }  // namespace seqkv

@@ -13,6 +13,7 @@
 #include "codec/entropy/tables.hpp"
 #include "codec/predict/ecsq_arguments.hpp"
 #include "core/gemm.hpp"
+#include "io/file.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/profile.hpp"
 
@@ -44,10 +45,10 @@ struct Profile::Data {
     std::vector<float> first_row;  ///< [width]
   };
 
+  io::MappedFile file;
   KvShape shape;
   Digest model;
   Digest fingerprint;
-  std::int64_t bytes = 0;
   std::vector<RatePoint> curve;
   std::int64_t layers_below = 0;     ///< layers whose decoded values predict one above
   std::optional<Token> first_token;  ///< with which sequences usually begin

@@ -85,8 +85,9 @@ Result<float> step_of_kl(const Profile& profile, double kl) {
     return Error(ErrorCode::invalid_argument, "the profile has no curve of KL: name a step instead");
   }
   const auto fitted = LogParabola::fit(curve, [](const RatePoint& point) { return point.kl; });
-  const double low = std::log(curve.back().step);
-  const double high = std::log(curve.front().step);
+  constexpr double beyond = 1.25;  // a parabola holds a little farther than it was measured
+  const double low = std::log(curve.back().step / beyond);
+  const double high = std::log(curve.front().step * beyond);
   const double least = std::exp(fitted(low));
   const double most = std::exp(fitted(high));
   if (!(kl >= least && kl <= most)) {
