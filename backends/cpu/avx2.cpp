@@ -22,7 +22,7 @@ namespace seqkv::cpu::SEQKV_ISA {
 extern const Kernels table;
 const Kernels table = {
     .name = "avx2",
-    .gemm_panel = gemm_panel,
+    .gemm_panels = gemm_panels,
     .norm_rows = norm_rows,
     .gated_rows = gated_rows,
     .rope_rows = rope_rows,

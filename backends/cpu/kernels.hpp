@@ -59,7 +59,8 @@ struct PredictiveKernels {
 
 struct Kernels {
   const char* name;
-  void (*gemm_panel)(const kernels::Gemm&, std::int64_t panel, std::int64_t first_row, std::int64_t last_row);
+  void (*gemm_panels)(const kernels::Gemm&, std::int64_t first_panel, std::int64_t last_panel, std::int64_t first_row,
+                      std::int64_t last_row);
   void (*norm_rows)(const kernels::Norm&, std::int64_t first, std::int64_t last);
   void (*gated_rows)(const kernels::GatedActivation&, std::int64_t first, std::int64_t last);
   void (*rope_rows)(const kernels::Rope&, std::int64_t first, std::int64_t last);

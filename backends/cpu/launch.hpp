@@ -35,14 +35,21 @@ void for_each_row_range(const char* label, const ExecutionSpace& space, std::int
                  [=](std::int64_t piece) { work(piece * size, std::min(rows, (piece + 1) * size)); });
 }
 
+/// Few panels: rows are cut too. Many: some go together, as many as the second-level cache holds, and share the rows
+/// that are there.
 template <class ExecutionSpace>
 void gemm(const Kernels& kernels, const ExecutionSpace& space, const kernels::Gemm& args) {
+  constexpr std::int64_t most_together = 8;
+  const std::int64_t pieces = space.concurrency() == 1 ? 1 : wanted_pieces(space);
   const std::int64_t panels = (args.b.outputs + kernels::panel_width - 1) / kernels::panel_width;
-  const std::int64_t splits = std::clamp<std::int64_t>(wanted_pieces(space) / panels, 1, (args.rows + 23) / 24);
+  const std::int64_t splits = std::clamp<std::int64_t>(pieces / panels, 1, (args.rows + 23) / 24);
   const std::int64_t size = (args.rows + splits - 1) / splits;
-  for_each_piece("seqkv::model::gemm", space, panels * splits, [=, &kernels](std::int64_t piece) {
+  const std::int64_t together = std::clamp<std::int64_t>(panels * splits / pieces, 1, most_together);
+  const std::int64_t groups = (panels + together - 1) / together;
+  for_each_piece("seqkv::model::gemm", space, groups * splits, [=, &kernels](std::int64_t piece) {
     const std::int64_t first = piece % splits * size;
-    kernels.gemm_panel(args, piece / splits, first, std::min(args.rows, first + size));
+    const std::int64_t panel = piece / splits * together;
+    kernels.gemm_panels(args, panel, std::min(panels, panel + together), first, std::min(args.rows, first + size));
   });
 }
 

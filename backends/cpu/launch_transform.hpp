@@ -12,7 +12,7 @@ namespace seqkv::cpu {
 template <class ExecutionSpace>
 void forward_transform(const Kernels& kernels, const ExecutionSpace& space, const codec::ForwardTransform& args) {
   if (args.rows == 0) return;
-  const std::int64_t panels = (args.matrix.outputs + kernels::panel_width - 1) / kernels::panel_width;
+  const std::int64_t panels = args.matrix.blocks * args.matrix.panels();
   const std::int64_t splits = std::clamp<std::int64_t>(wanted_pieces(space) / panels, 1, (args.rows + 47) / 48);
   const std::int64_t size = (args.rows + splits - 1) / splits;
   for_each_piece("seqkv::codec::forward_transform", space, panels * splits, [=, &kernels](std::int64_t piece) {

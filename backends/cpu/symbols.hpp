@@ -30,9 +30,22 @@ inline int cheapest_choice(const codec::SymbolTables& tables, const codec::Symbo
   });
 }
 
+/// Runs of a single group, as predictive codecs have them: between two changes of tables there is nothing that several
+/// streams could share, and the scalar coder is faster.
+inline bool have_short_runs(const codec::SymbolBlock* blocks, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (blocks[i].run_symbols > rans::group) return false;
+  }
+  return true;
+}
+
 template <class Gather>
 inline void encode_symbols(const codec::SymbolTables& tables, codec::SymbolBlock* blocks, std::int64_t count,
                            std::byte* memory) {
+  if (have_short_runs(blocks, count)) {
+    for (std::int64_t i = 0; i < count; ++i) codec::encode_block(tables, blocks[i]);
+    return;
+  }
   Arena arena{memory};
   auto* streams = arena.take<rans::Stream>(count);
   auto* choices = arena.take<int>(count);
@@ -53,6 +66,10 @@ inline void encode_symbols(const codec::SymbolTables& tables, codec::SymbolBlock
 template <class Gather>
 inline void decode_symbols(const codec::SymbolTables& tables, codec::SymbolBlock* blocks, std::int64_t count,
                            std::byte* memory) {
+  if (have_short_runs(blocks, count)) {
+    for (std::int64_t i = 0; i < count; ++i) codec::decode_block(tables, blocks[i]);
+    return;
+  }
   Arena arena{memory};
   auto* streams = arena.take<rans::Stream>(count);
   auto* parts = arena.take<codec::SymbolParts>(count);

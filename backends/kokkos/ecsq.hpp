@@ -45,9 +45,5 @@ struct RestoreSlot {
     codec::restore_slot(step, i / step.heads, i % step.heads);
   }
 };
-struct ClearNumber {
-  float* x;
-  KOKKOS_FUNCTION void operator()(const std::int64_t i) const { x[i] = 0.0F; }
-};
 
 }  // namespace seqkv::kokkos

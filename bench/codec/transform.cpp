@@ -53,7 +53,7 @@ void report(benchmark::State& state, std::int64_t width) {
 void forward(benchmark::State& state, const cpu::Kernels* kernels, std::int64_t width) {
   Data data(width);
   const codec::ForwardTransform args{
-      rows, data.in.data(), width, data.packed(width), data.quantizers.data(), data.numbers.data(), rows};
+      rows, data.in.data(), width, {data.packed(width)}, data.quantizers.data(), data.numbers.data(), rows};
   for (auto _ : state) {
     kernels != nullptr ? cpu::forward_transform(*kernels, space(), args) : kokkos::forward_transform(space(), args);
     benchmark::ClobberMemory();
@@ -64,7 +64,7 @@ void forward(benchmark::State& state, const cpu::Kernels* kernels, std::int64_t 
 void inverse(benchmark::State& state, const cpu::Kernels* kernels, std::int64_t width) {
   Data data(width);
   const codec::InverseTransform args{
-      rows, data.numbers.data(), rows, data.quantizers.data(), data.packed(width), data.out.data(), width};
+      rows, data.numbers.data(), rows, data.quantizers.data(), {data.packed(width)}, data.out.data(), width};
   for (auto _ : state) {
     kernels != nullptr ? cpu::inverse_transform(*kernels, space(), args) : kokkos::inverse_transform(space(), args);
     benchmark::ClobberMemory();

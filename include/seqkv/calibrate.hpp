@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -19,11 +20,14 @@
 namespace seqkv {
 
 struct CalibrateOptions {
-  int effort = 5;                           ///< 1 to 9: how much of the text is used; time grows with it
-  std::int64_t context = 768;               ///< tokens whose cache a chunk of text gives
-  std::int64_t continuation = 128;          ///< tokens behind them that say how much each number of the cache matters
-  DType dtype = DType::bf16;                ///< in which engines hold the cache
-  std::int64_t block_tokens = 256;          ///< of the stores and frames that the profile is made for; others work too
+  int effort = 5;                            ///< 1 to 9: how much of the text is used; time grows with it
+  std::int64_t context = 768;                ///< tokens whose cache a chunk of text gives
+  std::int64_t continuation = 128;           ///< tokens behind them that say how much each number of the cache matters
+  DType dtype = DType::bf16;                 ///< in which engines hold the cache
+  std::int64_t block_tokens = 256;           ///< of the stores and frames that the profile is made for; others work too
+  std::optional<std::int64_t> layers_below;  ///< whose decoded values predict one above (2)
+  std::optional<std::int64_t> token_width;  ///< numbers that are known of a token (as many as the profile has room for)
+  std::int64_t profile_bytes = 0;           ///< the largest profile; 0: by effort, a share of the model
   std::filesystem::path work;               ///< folder for samples; empty: beside the profile, removed when it is done
   const std::atomic<bool>* stop = nullptr;  ///< when it becomes true calibrate ends: interrupted
   /// What is done, and how much of it: collect (chunks), fit (sub-blocks), measure (documents times steps).

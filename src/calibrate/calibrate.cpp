@@ -31,16 +31,16 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 constexpr int first_half_octave = 3;
 constexpr int last_half_octave = -4;
 
-/// [vocabulary][hidden] on the host.
+/// [vocabulary][hidden], from host memory.
 template <class ExecutionSpace>
-std::vector<float> embedding_of(const Model<ExecutionSpace>& model) {
+Rows embedding_of(const Model<ExecutionSpace>& model) {
   const auto& panel = model.weights().embedding;
   const auto bytes = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), panel.memory);
-  std::vector<float> out(static_cast<std::size_t>(model.config().vocabulary * model.config().hidden));
   const DType dtype = panel.matrix.is_bf16 ? DType::bf16 : DType::f32;
-  for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = load_as_float(bytes.data(), dtype, static_cast<std::int64_t>(i));
-  return out;
+  const std::int64_t hidden = model.config().hidden;
+  return {model.config().vocabulary, hidden, [=](std::int64_t row, float* out) {
+            for (std::int64_t i = 0; i < hidden; ++i) out[i] = load_as_float(bytes.data(), dtype, row * hidden + i);
+          }};
 }
 
 template <class ExecutionSpace>
@@ -94,8 +94,8 @@ class Calibration {
   }
 
   Result<void> fit() {
-    Floats tokens =
-        token_features(plan_, embedding_of(*model_), model_->config().hidden, model_->config().norm_epsilon);
+    SEQKV_ASSIGN(Floats tokens,
+                 token_features(plan_, folder_, normalized(embedding_of(*model_), model_->config().norm_epsilon)));
     std::vector<float> values;
     for (std::int64_t t = 0; t < tokens.rows; ++t)
       values.insert(values.end(), tokens.row(t), tokens.row(t) + tokens.columns);

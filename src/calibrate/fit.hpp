@@ -8,29 +8,23 @@
 
 #include <array>
 
+#include "calibrate/code_samples.hpp"
+#include "calibrate/fit_transform.hpp"
 #include "calibrate/importance.hpp"
 #include "calibrate/lossless.hpp"
-#include "calibrate/stored.hpp"
-#include "codec/entropy/tables.hpp"
 
 namespace seqkv::calibration {
 
-/// Of one (layer, kind); names as in Profile::Data::Subblock.
+/// Of one (layer, kind); names as in docs/profile.md.
 struct Fitted {
-  Stored predict;  ///< [width + 1][1 + token_width + window * width]
-  Stored forward;  ///< [coefficients][width], coefficients by falling scale, rows of zeros fill up the last tile
-  Stored inverse;  ///< [width][coefficients]
-  std::int64_t coefficients = 0;
+  std::int64_t rank = 0;  ///< 0: there is no `squeeze`
+  Stored squeeze;         ///< [rank][inputs]: the constant, what the weight is made of, what numbers are made of
+  Stored predict;         ///< [width + 1][inputs], or `expand` [width + 1][rank]
+  FittedTransform transform;
   std::array<float, codec::distance_knots> knots{};
-  std::vector<std::int16_t> scales;
-  std::int32_t slope = 0;
   std::vector<float> first_row;
   FittedLossless lossless;
 };
-
-/// Tables for scales of 2^-5 to 2^7 steps, by quarter octaves.
-inline constexpr std::int32_t least_class = -20;
-inline constexpr int tables = 49;
 
 class Fit {
  public:
@@ -41,21 +35,21 @@ class Fit {
   Result<Fitted> next();
 
   /// For the symbols that the fit has seen.
-  std::vector<codec::Frequencies> make_tables() const;
+  std::vector<codec::Frequencies> make_tables() const { return coder_.make_tables(); }
   std::vector<codec::Frequencies> make_lossless_tables() const { return lossless_.make_tables(); }
 
  private:
   struct Work;
-  using Counts = std::vector<std::array<double, codec::rans::symbols>>;  ///< [tables], from 0
-  void fill_features(Work& work, const std::vector<Floats>& below) const;
+  Rows inputs_of(const Work& work, const std::vector<Floats>& below) const;
+  float* write_token(std::int64_t row, float* out) const;
+  float* write_below(std::int64_t number, std::int64_t row, const std::vector<Floats>& below, float* out) const;
   void weigh(Work& work);
   void predict(Work& work) const;
-  void transform(Work& work) const;
-  void scale(Work& work) const;
-  void sort(Work& work, const std::vector<double>& variance) const;
+  Floats predict_from(const Work& work, const Rows& inputs) const;
+  void solve(Work& work) const;
+  std::vector<float> weighted_sizes(const Work& work) const;
   void code(Work& work);
   void fit_lossless(Work& work);
-  void code_row(const Work& work, std::int64_t row, float* restored, Counts& counts) const;
 
   const Plan& plan_;
   std::filesystem::path folder_;
@@ -63,9 +57,9 @@ class Fit {
   Hats hats_;
   std::vector<float> weights_;   ///< of rows
   std::vector<Floats> decoded_;  ///< [sub-blocks so far], those that nothing needs any more are empty
-  std::vector<Floats> exact_;    ///< the same as they were
+  std::vector<Floats> exact_;    ///< the same as they were, for coding without loss
+  SampleCoder coder_;
   LosslessFit lossless_;
-  Counts counts_;
 };
 
 }  // namespace seqkv::calibration

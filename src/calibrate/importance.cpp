@@ -28,7 +28,7 @@ constexpr int scoring_steps = 5;
 constexpr double least_level = -8;
 
 /// x * coefficients for each row.
-std::vector<float> times(const Floats& features, const std::vector<double>& coefficients) {
+std::vector<float> times(const Rows& features, const std::vector<double>& coefficients) {
   Dense row(1, features.columns);
   row.values = coefficients;
   const Floats product = multiply(features, row);
@@ -68,6 +68,15 @@ std::vector<float> mean_energy(const Samples& samples, const Dense* transform) {
     for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += one[i] / static_cast<float>(samples.gradients.size());
   }
   return sum;
+}
+
+/// The hats of the rows' distances to the end.
+Floats distances(const Plan& plan, const Hats& hats) {
+  Floats out(plan.rows_in_all(), hats.count());
+  for_row_ranges(out.rows, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t r = from; r < to; ++r) hats.write(plan.rows[static_cast<std::size_t>(r)].behind, out.row(r));
+  });
+  return out;
 }
 
 /// The mean of g g^T, each row divided by what its distance alone makes of it.
@@ -121,7 +130,7 @@ std::array<float, codec::distance_knots> Hats::knots(std::span<const double> coe
   return out;
 }
 
-LogMean fit_log_mean(const Floats& features, std::span<const float> values, std::span<const float> weights,
+LogMean fit_log_mean(const Rows& features, std::span<const float> values, std::span<const float> weights,
                      std::int64_t free, double ridge) {
   const auto rows = static_cast<std::size_t>(features.rows);
   const std::int64_t columns = features.columns;
@@ -165,54 +174,53 @@ LogMean fit_log_mean(const Floats& features, std::span<const float> values, std:
   return out;
 }
 
-Importance fit_importance(const Plan& plan, const Samples& samples, const Floats& features, std::int64_t first,
-                          std::int64_t columns) {
-  const std::int64_t rows = features.rows;
+std::vector<float> weights_of(const Plan& plan) {
+  std::vector<float> out;
+  for (const Row& row : plan.rows) out.push_back(row.weight);
+  return out;
+}
+
+SquareRoot metric_root(const Plan& plan, const Samples& samples) {
   const Hats hats(plan.context - 1);
-  std::vector<float> weights;
-  for (const Row& row : plan.rows) weights.push_back(row.weight);
-  Floats distance(rows, hats.count());
-  for_row_ranges(rows, [&](std::int64_t from, std::int64_t to) {
-    for (std::int64_t r = from; r < to; ++r) hats.write(plan.rows[static_cast<std::size_t>(r)].behind, distance.row(r));
-  });
-  SquareRoot metric = symmetric_root(mean_metric(plan, samples, distance, weights), 1e-6);
+  const std::vector<float> weights = weights_of(plan);
+  return symmetric_root(mean_metric(plan, samples, distances(plan, hats), weights), plan.sizes.blocks, 1e-6);
+}
+
+Importance fit_importance(const Plan& plan, const Samples& samples, const Rows& features) {
+  const std::int64_t columns = features.columns;
+  const Hats hats(plan.context - 1);
+  const std::vector<float> weights = weights_of(plan);
+  const Floats distance = distances(plan, hats);
+  SquareRoot metric = metric_root(plan, samples);
   std::vector<float> energy = mean_energy(samples, &metric.inverse);
   const double mean = std::max(weighted_mean(energy, weights), 1e-36);
   for (float& e : energy) e = static_cast<float>(e / mean);
 
   // Features of mean 0 and of one scale; those that hardly vary say nothing.
   std::vector<double> middle = weighted_sum(features, weights);
-  middle = {middle.begin() + first, middle.begin() + first + columns};
   double all = 0;
   for (const float w : weights) all += w;
   for (double& x : middle) x /= all;
-  Floats inputs(rows, hats.count() + columns);
-  const auto center = [&](std::int64_t from, std::int64_t to) {
-    for (std::int64_t r = from; r < to; ++r) {
-      float* out = inputs.row(r);
-      std::copy(distance.row(r), distance.row(r) + hats.count(), out);
-      for (std::int64_t i = 0; i < columns; ++i) {
-        out[hats.count() + i] = features.row(r)[first + i] - static_cast<float>(middle[static_cast<std::size_t>(i)]);
-      }
-    }
+  const auto center = [&](std::int64_t row, float* out) {
+    features.write(row, out);
+    for (std::int64_t i = 0; i < columns; ++i) out[i] -= static_cast<float>(middle[static_cast<std::size_t>(i)]);
   };
-  for_row_ranges(rows, center);
   std::vector<double> spread(static_cast<std::size_t>(columns));
-  for (std::int64_t r = 0; r < rows; ++r) {
+  std::vector<float> centered(static_cast<std::size_t>(columns));
+  for (std::int64_t r = 0; r < features.rows; ++r) {
+    center(r, centered.data());
     for (std::int64_t i = 0; i < columns; ++i) {
-      const double x = inputs.row(r)[hats.count() + i];
+      const double x = centered[static_cast<std::size_t>(i)];
       spread[static_cast<std::size_t>(i)] += weights[static_cast<std::size_t>(r)] * x * x / all;
     }
   }
   double largest = 0;
   for (double& s : spread) largest = std::max(largest, s = std::sqrt(s));
   for (double& s : spread) s = 4 * (s + 1e-4 * largest + 1e-30);
-  for_row_ranges(rows, [&](std::int64_t from, std::int64_t to) {
-    for (std::int64_t r = from; r < to; ++r) {
-      for (std::int64_t i = 0; i < columns; ++i) {
-        inputs.row(r)[hats.count() + i] /= static_cast<float>(spread[static_cast<std::size_t>(i)]);
-      }
-    }
+  const Rows inputs(features.rows, hats.count() + columns, [&](std::int64_t row, float* out) {
+    std::copy(distance.row(row), distance.row(row) + hats.count(), out);
+    center(row, out += hats.count());
+    for (std::int64_t i = 0; i < columns; ++i) out[i] /= static_cast<float>(spread[static_cast<std::size_t>(i)]);
   });
   const LogMean fit = fit_log_mean(inputs, energy, weights, hats.count(), feature_ridge);
 
@@ -227,10 +235,9 @@ Importance fit_importance(const Plan& plan, const Samples& samples, const Floats
     out.inputs.push_back(fit.coefficients[static_cast<std::size_t>(hats.count() + i)] / spread[at]);
     out.constant -= out.inputs[at] * middle[at];
   }
-  out.root = std::move(metric.root);
-  out.inverse = std::move(metric.inverse);
-  for (double& x : out.root.values) x *= scale;
-  for (double& x : out.inverse.values) x /= scale;
+  out.metric = std::move(metric);
+  for (double& x : out.metric.root.values) x *= scale;
+  for (double& x : out.metric.inverse.values) x /= scale;
   return out;
 }
 

@@ -36,20 +36,23 @@ struct LogMean {
   std::vector<double> coefficients;
   std::vector<float> h;  ///< by row
 };
-LogMean fit_log_mean(const Floats& features, std::span<const float> values, std::span<const float> weights,
+LogMean fit_log_mean(const Rows& features, std::span<const float> values, std::span<const float> weights,
                      std::int64_t free, double ridge);
 
 /// E[g g^T] / continuation of a token with features x is about exp(h(x)) root * root.
 struct Importance {
-  Dense root;                  ///< symmetric
-  Dense inverse;               ///< of root
+  SquareRoot metric;           ///< plan.sizes.blocks blocks along the diagonal
   std::vector<double> hats;    ///< coefficients of the distance
   std::vector<double> inputs;  ///< of the features, as they are
   double constant = 0;         ///< part of h, which is about 0 in the mean
 };
 
-/// From `columns` features that begin with `first`.
-Importance fit_importance(const Plan& plan, const Samples& samples, const Floats& features, std::int64_t first,
-                          std::int64_t columns);
+/// How much each row counts.
+std::vector<float> weights_of(const Plan& plan);
+
+/// The root of a sub-block's metric, the mean of g g^T, each row divided by what its distance alone makes of it.
+SquareRoot metric_root(const Plan& plan, const Samples& samples);
+
+Importance fit_importance(const Plan& plan, const Samples& samples, const Rows& features);
 
 }  // namespace seqkv::calibration

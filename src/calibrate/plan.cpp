@@ -131,7 +131,7 @@ void cut_chunks(Plan& plan, const std::vector<std::vector<Token>>& documents, co
 Result<void> check_amount(const Plan& plan) {
   std::int64_t columns = 0;
   for (std::int64_t b = 0; b < plan.subblocks(); ++b) {
-    columns = std::max(columns, 1 + plan.token_width + plan.window(b) * plan.width());
+    columns = std::max(columns, plan.inputs(b));
   }
   const std::int64_t needed = (rows_per_column * columns + plan.rows_of_chunk - 1) / plan.rows_of_chunk;
   const auto found = static_cast<std::int64_t>(plan.chunks.size());
@@ -190,6 +190,9 @@ Result<void> check_options(const ModelConfig& config, const CalibrateOptions& op
         fmt::format("a context of {} and a continuation of {} tokens are more than the {} positions of the model",
                     options.context, options.continuation, config.max_positions));
   }
+  if (options.layers_below.value_or(0) < 0 || options.token_width.value_or(0) < 0 || options.profile_bytes < 0) {
+    return Error(ErrorCode::invalid_argument, "a number of layers, a width or a size below 0");
+  }
   if (config.kv_heads * config.head_dim > limits::max_predicted_width) {
     return Error(ErrorCode::limit_exceeded,
                  fmt::format("{} numbers a token and kind, at most {} can be predicted",
@@ -208,7 +211,7 @@ Result<Plan> make_plan(const ModelConfig& config, const Digest& model, const std
   plan.shape = config.kv_shape(options.dtype);
   plan.context = options.context;
   plan.continuation = options.continuation;
-  plan.token_width = config.hidden <= widest_embedding ? config.hidden : token_directions;
+  SEQKV_ASSIGN(plan.sizes, choose_sizes(config, options));
   plan.draws = amount.draws;
   plan.rows_of_chunk = std::min(amount.rows_of_chunk, options.context / 2);
   std::vector<bool> is_held_out(documents.size(), false);

@@ -9,16 +9,10 @@
 #include <optional>
 #include <vector>
 
+#include "calibrate/sizes.hpp"
 #include "seqkv/calibrate.hpp"
 
 namespace seqkv::calibration {
-
-/// Layers whose decoded values predict one above. More of them gained nothing.
-inline constexpr std::int64_t layers_below = 2;
-/// Embeddings wider than that are projected ...
-inline constexpr std::int64_t widest_embedding = 512;
-/// ... on so many directions.
-inline constexpr std::int64_t token_directions = 256;
 
 /// One sampled token.
 struct Row {
@@ -35,7 +29,7 @@ struct Plan {
   KvShape shape;
   std::int64_t context = 0;
   std::int64_t continuation = 0;
-  std::int64_t token_width = 0;
+  Sizes sizes;
   int draws = 0;  ///< gradient samples of a chunk
   std::int64_t rows_of_chunk = 0;
   std::vector<Chunk> chunks;
@@ -48,11 +42,11 @@ struct Plan {
   std::int64_t width() const { return shape.kv_heads * shape.head_dim; }
   std::int64_t subblocks() const { return 2 * shape.layers; }
   std::int64_t rows_in_all() const { return static_cast<std::int64_t>(rows.size()); }
-  /// As Profile::Data::window.
-  std::int64_t window(std::int64_t number) const {
-    const std::int64_t layer = number / 2;
-    return number - 2 * (layer > layers_below ? layer - layers_below : 0);
-  }
+  std::int64_t window(std::int64_t number) const { return window_of(number, sizes.layers_below); }
+  /// What a sub-block is predicted from: the constant, the token, the values below.
+  std::int64_t inputs(std::int64_t number) const { return 1 + sizes.token_width + window(number) * width(); }
+  /// Of its predictor; 0: a whole matrix.
+  std::int64_t rank(std::int64_t number) const { return useful_rank(sizes.rank, inputs(number), width() + 1); }
 };
 
 /// Errors: invalid_argument, empty_input (with the amount that is needed).

@@ -5,7 +5,6 @@
 
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 
@@ -18,6 +17,23 @@ using ConstMap = Eigen::Map<const RowMajor>;
 
 Map map(Dense& a) { return {a.values.data(), a.rows, a.columns}; }
 ConstMap map(const Dense& a) { return {a.values.data(), a.rows, a.columns}; }
+
+SquareRoot root_of(const Dense& matrix, double floor) {
+  const Eigenpairs eigen = symmetric_eigen(matrix);
+  double mean = 0;
+  for (const double v : eigen.values) mean += v / static_cast<double>(eigen.values.size());
+  Dense scaled = eigen.vectors;
+  Dense inverse = eigen.vectors;
+  for (std::int64_t c = 0; c < matrix.columns; ++c) {
+    const double root = std::sqrt(std::max(eigen.values[static_cast<std::size_t>(c)], std::max(floor * mean, 1e-300)));
+    for (std::int64_t r = 0; r < matrix.rows; ++r) {
+      scaled(r, c) *= root;
+      inverse(r, c) /= root;
+    }
+  }
+  const Dense vectors = transpose(eigen.vectors);
+  return {multiply(scaled, vectors), multiply(inverse, vectors)};
+}
 
 }  // namespace
 
@@ -39,12 +55,21 @@ Cholesky::Cholesky(const Dense& matrix) : factor_(matrix) {
   const Eigen::LLT<Eigen::Ref<RowMajor>> llt(view);
 }
 
-Dense Cholesky::solve(const Dense& right) const {
+Dense Cholesky::solve(const Dense& right) const { return solve_upper(solve_lower(right)); }
+
+Dense Cholesky::solve_lower(const Dense& right) const {
   Dense out = right;
-  const auto lower = map(factor_).triangularView<Eigen::Lower>();
+  const ConstMap lower = map(factor_);
   Map x = map(out);
-  lower.solveInPlace(x);
-  lower.transpose().solveInPlace(x);
+  lower.triangularView<Eigen::Lower>().solveInPlace(x);
+  return out;
+}
+
+Dense Cholesky::solve_upper(const Dense& right) const {
+  Dense out = right;
+  const ConstMap lower = map(factor_);
+  Map x = map(out);
+  lower.transpose().triangularView<Eigen::Upper>().solveInPlace(x);
   return out;
 }
 
@@ -63,28 +88,23 @@ Eigenpairs symmetric_eigen(const Dense& matrix) {
   return out;
 }
 
-SquareRoot symmetric_root(const Dense& matrix, double floor) {
-  const Eigenpairs eigen = symmetric_eigen(matrix);
-  double mean = 0;
-  for (const double v : eigen.values) mean += v / static_cast<double>(eigen.values.size());
-  Dense scaled = eigen.vectors;
-  Dense inverse = eigen.vectors;
-  for (std::int64_t c = 0; c < matrix.columns; ++c) {
-    const double root = std::sqrt(std::max(eigen.values[static_cast<std::size_t>(c)], std::max(floor * mean, 1e-300)));
-    for (std::int64_t r = 0; r < matrix.rows; ++r) {
-      scaled(r, c) *= root;
-      inverse(r, c) /= root;
-    }
-  }
-  const Dense vectors = transpose(eigen.vectors);
-  return {multiply(scaled, vectors), multiply(inverse, vectors)};
+Dense diagonal_block(const Dense& matrix, std::int64_t blocks, std::int64_t block) {
+  Dense out(matrix.rows / blocks, matrix.columns / blocks);
+  map(out) = map(matrix).block(block * out.rows, block * out.columns, out.rows, out.columns);
+  return out;
 }
 
-Dense orthonormal(const Dense& columns) {
-  const Eigen::HouseholderQR<Eigen::MatrixXd> qr(map(columns));
-  const Eigen::MatrixXd q = qr.householderQ() * Eigen::MatrixXd::Identity(columns.rows, columns.columns);
-  Dense out(columns.rows, columns.columns);
-  map(out) = q;
+void set_diagonal_block(Dense& matrix, std::int64_t block, const Dense& values) {
+  map(matrix).block(block * values.rows, block * values.columns, values.rows, values.columns) = map(values);
+}
+
+SquareRoot symmetric_root(const Dense& matrix, std::int64_t blocks, double floor) {
+  SquareRoot out{Dense(matrix.rows, matrix.columns), Dense(matrix.rows, matrix.columns)};
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    const SquareRoot root = root_of(diagonal_block(matrix, blocks, b), floor);
+    set_diagonal_block(out.root, b, root.root);
+    set_diagonal_block(out.inverse, b, root.inverse);
+  }
   return out;
 }
 

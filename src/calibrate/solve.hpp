@@ -31,6 +31,9 @@ class Cholesky {
   explicit Cholesky(const Dense& matrix);
   /// The solution for each column of `right`.
   Dense solve(const Dense& right) const;
+  /// The same for the lower factor alone, and for its transpose.
+  Dense solve_lower(const Dense& right) const;
+  Dense solve_upper(const Dense& right) const;
 
  private:
   Dense factor_;
@@ -44,15 +47,16 @@ struct Eigenpairs {
 };
 Eigenpairs symmetric_eigen(const Dense& matrix);
 
-/// The symmetric square root of a positive semidefinite matrix and its inverse; eigenvalues below `floor` times their
-/// mean are raised to that.
+/// One of several equal blocks along the diagonal.
+Dense diagonal_block(const Dense& matrix, std::int64_t blocks, std::int64_t block);
+void set_diagonal_block(Dense& matrix, std::int64_t block, const Dense& values);
+
+/// The symmetric square roots of the blocks along the diagonal of a positive semidefinite matrix and their inverses,
+/// zero elsewhere; eigenvalues below `floor` times their mean are raised to that.
 struct SquareRoot {
   Dense root;
   Dense inverse;
 };
-SquareRoot symmetric_root(const Dense& matrix, double floor);
-
-/// Columns made orthonormal, in order.
-Dense orthonormal(const Dense& columns);
+SquareRoot symmetric_root(const Dense& matrix, std::int64_t blocks, double floor);
 
 }  // namespace seqkv::calibration

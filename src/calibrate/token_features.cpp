@@ -3,83 +3,92 @@
 
 #include "calibrate/token_features.hpp"
 
-#include <algorithm>
 #include <cmath>
+#include <numeric>
+
+#include "calibrate/importance.hpp"
+#include "core/try.hpp"
 
 namespace seqkv::calibration {
 namespace {
 
-Floats normalized(const std::vector<float>& embedding, std::int64_t hidden, double epsilon) {
-  Floats out(static_cast<std::int64_t>(embedding.size()) / hidden, hidden);
-  for_row_ranges(out.rows, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t r = first; r < last; ++r) {
-      const float* from = embedding.data() + r * hidden;
-      double sum = 0;
-      for (std::int64_t i = 0; i < hidden; ++i) sum += double{from[i]} * from[i];
-      const auto scale = static_cast<float>(1 / std::sqrt(sum / static_cast<double>(hidden) + epsilon));
-      for (std::int64_t i = 0; i < hidden; ++i) out.row(r)[i] = from[i] * scale;
-    }
-  });
-  return out;
-}
+/// Of moments, relative to the diagonal.
+constexpr double ridge = 3e-4;
 
-/// x^T y, rows in chains of 512.
-Dense cross_product(const Floats& x, const Floats& y) {
-  constexpr std::int64_t chain = 512;
-  Dense sum(x.columns, y.columns);
-  for (std::int64_t first = 0; first < x.rows; first += chain) {
-    const std::int64_t rows = std::min(chain, x.rows - first);
-    Floats turned(x.columns, rows);
-    std::vector<float> right(static_cast<std::size_t>(y.columns * rows));
-    for (std::int64_t r = 0; r < rows; ++r) {
-      for (std::int64_t i = 0; i < x.columns; ++i) turned.row(i)[r] = x.row(first + r)[i];
-      for (std::int64_t i = 0; i < y.columns; ++i) right[static_cast<std::size_t>(i * rows + r)] = y.row(first + r)[i];
-    }
-    const Floats part = multiply(turned, PackedFloats::pack(y.columns, rows, right));
-    for (std::int64_t i = 0; i < x.columns; ++i) {
-      for (std::int64_t j = 0; j < y.columns; ++j) sum(i, j) += part.row(i)[j];
+/// x -= a b^T / all: moments about means from moments and sums.
+void center(Dense& x, std::span<const double> a, std::span<const double> b, double all) {
+  for (std::int64_t i = 0; i < x.rows; ++i) {
+    for (std::int64_t j = 0; j < x.columns; ++j) {
+      x(i, j) -= a[static_cast<std::size_t>(i)] * b[static_cast<std::size_t>(j)] / all;
     }
   }
-  return sum;
+}
+
+/// [hidden][plan.sizes.token_width]
+Result<Dense> best_directions(const Plan& plan, const std::filesystem::path& folder, const Rows& embedding) {
+  const std::int64_t hidden = embedding.columns;
+  const std::int64_t width = plan.width();
+  const std::vector<float> weights = weights_of(plan);
+  const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
+  const Rows inputs(plan.rows_in_all(), hidden, [&](std::int64_t row, float* out) {
+    embedding.write(plan.rows[static_cast<std::size_t>(row)].token, out);
+  });
+  const std::vector<double> sums = weighted_sum(inputs, weights);
+  Dense normal = gram(inputs, weights);
+  center(normal, sums, sums, all);
+  double largest = 0;
+  for (std::int64_t i = 0; i < hidden; ++i) largest = std::max(largest, normal(i, i));
+  for (std::int64_t i = 0; i < hidden; ++i) normal(i, i) += ridge * normal(i, i) + 1e-9 * largest;
+  const Cholesky factor(normal);
+  Dense explained(hidden, hidden);
+  for (std::int64_t b = 0; b < plan.subblocks(); ++b) {
+    SEQKV_ASSIGN(const Samples samples, read_samples(plan, folder, b));
+    const Rows both(plan.rows_in_all(), hidden + width, [&](std::int64_t row, float* out) {
+      inputs.write(row, out);
+      std::copy(samples.values.row(row), samples.values.row(row) + width, out + hidden);
+    });
+    const Dense moments = gram(both, weights, hidden);
+    Dense right(hidden, width);
+    for (std::int64_t i = 0; i < hidden; ++i) {
+      for (std::int64_t j = 0; j < width; ++j) right(i, j) = moments(i, hidden + j);
+    }
+    center(right, sums, weighted_sum(samples.values, weights), all);
+    const Dense part = factor.solve_lower(multiply(right, metric_root(plan, samples).root));
+    const Dense square = multiply(part, transpose(part));
+    for (std::size_t i = 0; i < square.values.size(); ++i) explained.values[i] += square.values[i];
+  }
+  const Eigenpairs eigen = symmetric_eigen(explained);
+  Dense best(hidden, plan.sizes.token_width);
+  for (std::int64_t i = 0; i < hidden; ++i) {
+    for (std::int64_t k = 0; k < best.columns; ++k) best(i, k) = eigen.vectors(i, k) * std::sqrt(all);
+  }
+  return factor.solve_upper(best);
 }
 
 }  // namespace
 
-Floats token_features(const Plan& plan, const std::vector<float>& embedding, std::int64_t hidden, double epsilon) {
-  Floats all = normalized(embedding, hidden, epsilon);
-  if (plan.token_width == hidden) return all;
-  // The tokens that occur, each by the root of how often: the principal directions are those of their second moments.
-  std::vector<double> counts(static_cast<std::size_t>(all.rows));
-  for (const Chunk& chunk : plan.chunks) {
-    for (const Token token : chunk) counts[token] += 1;
+Rows normalized(const Rows& embedding, double epsilon) {
+  return {embedding.rows, embedding.columns, [embedding, epsilon](std::int64_t row, float* out) {
+            embedding.write(row, out);
+            double sum = 0;
+            for (std::int64_t i = 0; i < embedding.columns; ++i) sum += double{out[i]} * out[i];
+            const auto scale =
+                static_cast<float>(1 / std::sqrt(sum / static_cast<double>(embedding.columns) + epsilon));
+            for (std::int64_t i = 0; i < embedding.columns; ++i) out[i] *= scale;
+          }};
+}
+
+Result<Floats> token_features(const Plan& plan, const std::filesystem::path& folder, const Rows& embedding) {
+  Floats out(embedding.rows, plan.sizes.token_width);
+  if (plan.sizes.token_width == 0) return out;
+  if (plan.sizes.token_width < embedding.columns) {
+    SEQKV_ASSIGN(const Dense directions, best_directions(plan, folder, embedding));
+    return multiply(embedding, transpose(directions));
   }
-  std::vector<std::int64_t> used;
-  for (std::int64_t t = 0; t < all.rows; ++t) {
-    if (counts[static_cast<std::size_t>(t)] > 0) used.push_back(t);
-  }
-  Floats weighted(static_cast<std::int64_t>(used.size()), hidden);
-  for (std::int64_t r = 0; r < weighted.rows; ++r) {
-    const std::int64_t token = used[static_cast<std::size_t>(r)];
-    const auto weight = static_cast<float>(std::sqrt(counts[static_cast<std::size_t>(token)]));
-    for (std::int64_t i = 0; i < hidden; ++i) weighted.row(r)[i] = weight * all.row(token)[i];
-  }
-  // Subspace iteration from a random start, with some directions to spare.
-  constexpr int iterations = 4;
-  const std::int64_t directions = std::min(hidden, plan.token_width + plan.token_width / 4);
-  Random random(1);
-  Dense basis(hidden, directions);
-  for (double& x : basis.values) x = random.uniform() - 0.5;
-  basis = orthonormal(basis);
-  for (int i = 0; i < iterations; ++i)
-    basis = orthonormal(cross_product(weighted, multiply(weighted, transpose(basis))));
-  // Rotated so that the best come first.
-  const Floats projected = multiply(weighted, transpose(basis));
-  const Eigenpairs eigen = symmetric_eigen(gram(projected, std::vector<float>(used.size(), 1.0F)));
-  Dense rotation(directions, plan.token_width);
-  for (std::int64_t r = 0; r < directions; ++r) {
-    for (std::int64_t c = 0; c < plan.token_width; ++c) rotation(r, c) = eigen.vectors(r, c);
-  }
-  return multiply(all, transpose(multiply(basis, rotation)));
+  for_row_ranges(out.rows, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t r = first; r < last; ++r) embedding.write(r, out.row(r));
+  });
+  return out;
 }
 
 }  // namespace seqkv::calibration

@@ -67,7 +67,7 @@ std::map<std::string, std::string> metadata_of(const Plan& plan, const Digest& m
       {"seqkv.kv_heads", std::to_string(plan.shape.kv_heads)},
       {"seqkv.head_dim", std::to_string(plan.shape.head_dim)},
       {"seqkv.rope", io::rope_to_json(plan.shape.rope)},
-      {"seqkv.layers_below", std::to_string(layers_below)},
+      {"seqkv.layers_below", std::to_string(plan.sizes.layers_below)},
       {"seqkv.least_class", std::to_string(least_class)},
       {"seqkv.curve", rows.dump()},
   };
@@ -77,21 +77,33 @@ std::map<std::string, std::string> metadata_of(const Plan& plan, const Digest& m
 
 std::vector<Tensor> tensors_of(const Plan& plan, const Contents& contents) {
   std::vector<Tensor> out;
-  out.push_back(tensor_of("tokens", {contents.vocabulary, plan.token_width}, contents.tokens));
+  out.push_back(tensor_of("tokens", {contents.vocabulary, plan.sizes.token_width}, contents.tokens));
   out.push_back(tensor_of("tables", contents.tables));
-  out.push_back(tensor_of("lossless.tables", contents.lossless_tables));
+  if (plan.sizes.lossless) out.push_back(tensor_of("lossless.tables", contents.lossless_tables));
   const std::int64_t width = plan.width();
   for (std::size_t b = 0; b < contents.subblocks.size(); ++b) {
     const Fitted& fitted = contents.subblocks[b];
     const std::string prefix = fmt::format("layers.{}.{}.", b / 2, b % 2 == 0 ? "key" : "value");
-    const std::int64_t inputs = 1 + plan.token_width + plan.window(static_cast<std::int64_t>(b)) * width;
-    out.push_back(tensor_of(prefix + "predict", {width + 1, inputs}, fitted.predict));
-    out.push_back(tensor_of(prefix + "forward", {fitted.coefficients, width}, fitted.forward));
-    out.push_back(tensor_of(prefix + "inverse", {width, fitted.coefficients}, fitted.inverse));
+    const std::int64_t inputs = plan.inputs(static_cast<std::int64_t>(b));
+    if (fitted.rank == 0) {
+      out.push_back(tensor_of(prefix + "predict", {width + 1, inputs}, fitted.predict));
+    } else {
+      out.push_back(tensor_of(prefix + "squeeze", {fitted.rank, inputs}, fitted.squeeze));
+      out.push_back(tensor_of(prefix + "expand", {width + 1, fitted.rank}, fitted.predict));
+    }
+    const FittedTransform& transform = fitted.transform;
+    const auto blocks_of = [&](std::int64_t rows, std::int64_t columns) -> std::vector<std::int64_t> {
+      if (transform.blocks == 1) return {rows, columns};
+      return {transform.blocks, rows / transform.blocks, columns / transform.blocks};
+    };
+    out.push_back(tensor_of(prefix + "forward", blocks_of(transform.coefficients, width), transform.forward));
+    out.push_back(tensor_of(prefix + "inverse", blocks_of(width, transform.coefficients), transform.inverse));
     out.push_back({{prefix + "knots", "F32", {codec::distance_knots}}, f32_bytes(fitted.knots)});
-    out.push_back({{prefix + "scales", "I16", {fitted.coefficients}}, little_endian<std::int16_t>(fitted.scales)});
-    out.push_back({{prefix + "slope", "I32", {1}}, little_endian<std::int32_t>(std::array{fitted.slope})});
+    out.push_back(
+        {{prefix + "scales", "I16", {transform.coefficients}}, little_endian<std::int16_t>(transform.scales)});
+    out.push_back({{prefix + "slope", "I32", {1}}, little_endian<std::int32_t>(std::array{transform.slope})});
     out.push_back({{prefix + "first_row", "F32", {width}}, f32_bytes(fitted.first_row)});
+    if (!plan.sizes.lossless) continue;
     if (b > 0) out.push_back(tensor_of(prefix + "lossless.below", {width, width}, fitted.lossless.below));
     out.push_back(tensor_of(prefix + "lossless.within", {width, width}, fitted.lossless.within));
     out.push_back({{prefix + "lossless.scales", "I16", {width}}, little_endian<std::int16_t>(fitted.lossless.scales)});

@@ -113,6 +113,15 @@ Action declare_calibrate(CLI::App& app) {
   app.add_option("--continue", arguments->options.continuation,
                  "Tokens behind them that say what matters in the cache (default 128)")
       ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--profile-size", arguments->options.profile_bytes,
+                 "Largest profile, as 500M (default: by effort, a share of the model's weights)")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--layers-below", arguments->options.layers_below,
+                 "Layers from whose restored values one above is predicted (default 2)")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--token-width", arguments->options.token_width,
+                 "Numbers that the profile knows of a token (default: up to 512, as it has room)")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--work", arguments->work,
                  "Folder for samples (default OUT.work); a run that was stopped goes on there. Removed when done");
   add_dtype(app, arguments->dtype, "Number type in which engines hold the cache (default bf16)");

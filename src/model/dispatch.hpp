@@ -9,9 +9,9 @@
 #include <Kokkos_Core.hpp>
 
 #include "backends/cpu/launch.hpp"
+#include "backends/gemm.hpp"
 #include "backends/kokkos/activation.hpp"
 #include "backends/kokkos/attention.hpp"
-#include "backends/kokkos/gemm.hpp"
 #include "backends/kokkos/norm.hpp"
 #include "backends/kokkos/rope.hpp"
 #include "core/mirrored.hpp"
@@ -28,6 +28,8 @@ const cpu::Kernels* cpu_kernels() {
   }
 }
 
+using seqkv::gemm;
+
 #define SEQKV_DISPATCH(function, Args)                                \
   template <class ExecutionSpace>                                     \
   void function(const ExecutionSpace& space, const Args& args) {      \
@@ -41,7 +43,6 @@ const cpu::Kernels* cpu_kernels() {
     kokkos::function(space, args);                                    \
   }
 
-SEQKV_DISPATCH(gemm, kernels::Gemm)
 SEQKV_DISPATCH(norm, kernels::Norm)
 SEQKV_DISPATCH(gated_activation, kernels::GatedActivation)
 SEQKV_DISPATCH(rope, kernels::Rope)

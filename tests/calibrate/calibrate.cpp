@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "calibrate/importance.hpp"
+#include "calibrate/regression.hpp"
+#include "calibrate/sizes.hpp"
 #include "calibrate/solve.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/frame.hpp"
@@ -87,6 +89,29 @@ TYPED_TEST(Calibrate, ProfileCodesAndDecodesACache) {
   ASSERT_OK(decode(this->space, codec, std::span(views), restored.view()));
 }
 
+/// A size that whole matrices exceed: factors and blocks, or no tokens; and profiles of next to nothing.
+TYPED_TEST(Calibrate, SmallProfilesCodeToo) {
+  std::vector<CalibrateOptions> cases(4, options_for(this->folder.path() / "work"));
+  cases[0].profile_bytes = 60'000;
+  cases[1].token_width = 0;
+  cases[2].layers_below = 0;
+  cases[3].layers_below = 0;
+  cases[3].token_width = 0;
+  std::vector<double> bits;
+  for (const CalibrateOptions& options : cases) {
+    const auto profile = value_of(calibrate(this->space, this->model, documents_of(40), options, this->out)).profile;
+    if (options.profile_bytes > 0) {
+      EXPECT_LE(profile->bytes(), options.profile_bytes);
+      EXPECT_NE(read_all(this->out).find("layers.1.key.squeeze"), std::string::npos);
+    }
+    ASSERT_GE(profile->curve().size(), 6U);
+    EXPECT_LT(profile->curve().back().kl, 0.01);
+    bits.push_back(profile->curve().back().bits);
+  }
+  EXPECT_GT(bits[3], bits[1]) << "nothing to predict from costs more than layers below";
+  EXPECT_GT(bits[3], bits[2]);
+}
+
 TYPED_TEST(Calibrate, SameBytesOnEverySpaceAndAfterAStop) {
   const auto documents = documents_of(30);
   const CalibrateOptions options = options_for(this->folder.path() / "work");
@@ -144,7 +169,7 @@ TEST(CalibrateFamilies, EveryModelHasAProfile) {
 TEST(Solve, RootsAndSolutions) {
   calibration::Dense a(3, 3);
   a.values = {4, 1, 0, 1, 3, -1, 0, -1, 2};
-  const calibration::SquareRoot root = calibration::symmetric_root(a, 1e-6);
+  const calibration::SquareRoot root = calibration::symmetric_root(a, 1, 1e-6);
   const calibration::Dense square = calibration::multiply(root.root, root.root);
   const calibration::Dense one = calibration::multiply(root.root, root.inverse);
   calibration::Dense right(3, 1);
@@ -157,6 +182,98 @@ TEST(Solve, RootsAndSolutions) {
       EXPECT_NEAR(one(r, c), r == c ? 1 : 0, 1e-12);
     }
   }
+}
+
+TEST(Solve, RootsOfBlocks) {
+  calibration::Dense a(4, 4);
+  a.values = {4, 1, 9, 9, 1, 3, 9, 9, 9, 9, 5, 2, 9, 9, 2, 2};
+  const calibration::SquareRoot root = calibration::symmetric_root(a, 2, 1e-6);
+  const calibration::Dense square = calibration::multiply(root.root, root.root);
+  const calibration::Dense one = calibration::multiply(root.root, root.inverse);
+  for (std::int64_t r = 0; r < 4; ++r) {
+    for (std::int64_t c = 0; c < 4; ++c) {
+      EXPECT_NEAR(square(r, c), r / 2 == c / 2 ? a(r, c) : 0, 1e-12);
+      EXPECT_NEAR(one(r, c), r == c ? 1 : 0, 1e-12);
+    }
+  }
+}
+
+/// Targets that depend on two directions of the features, and by far more in the metric on one of them.
+TEST(Regression, RankKeepsWhatMattersInTheMetric) {
+  constexpr std::int64_t rows = 4000;
+  constexpr std::int64_t inputs = 6;
+  constexpr std::int64_t targets = 4;
+  calibration::Floats all(rows, inputs + targets);
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* x = all.row(r);
+    x[0] = 1;
+    for (std::int64_t i = 1; i < inputs; ++i) x[i] = normal(random) + 2;
+    const float one = x[1] - x[2];
+    const float two = x[3] + x[4];
+    for (std::int64_t j = 0; j < targets; ++j) x[inputs + j] = (j < 2 ? one : two) + static_cast<float>(j);
+  }
+  const calibration::Dense moments = calibration::gram(all, std::vector<float>(rows, 1.0F));
+  const calibration::Dense full = calibration::least_squares(moments, inputs);
+  calibration::SquareRoot metric{calibration::Dense(targets, targets), calibration::Dense(targets, targets)};
+  for (std::int64_t j = 0; j < targets; ++j) {
+    metric.root(j, j) = j < 2 ? 10 : 1;
+    metric.inverse(j, j) = 1 / metric.root(j, j);
+  }
+  const auto error_of = [&](std::int64_t rank, std::int64_t target) {
+    const calibration::Factors factors = calibration::reduce_rank(moments, inputs, full, metric, rank);
+    const calibration::Dense product = calibration::multiply(factors.expand, factors.squeeze);
+    double sum = 0;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      double predicted = 0;
+      for (std::int64_t i = 0; i < inputs; ++i) predicted += product(target, i) * all.row(r)[i];
+      const double error = predicted - all.row(r)[inputs + target];
+      sum += error * error / rows;
+    }
+    return sum;
+  };
+  EXPECT_NEAR(error_of(1, 0), 2, 0.15) << "the constant alone: the mean";
+  EXPECT_LT(error_of(2, 0), 0.01) << "one direction is the heavy one";
+  EXPECT_NEAR(error_of(2, 3), 2, 0.15);
+  EXPECT_LT(error_of(3, 3), 0.01);
+}
+
+TEST(Sizes, FollowOneRule) {
+  using calibration::budget_of;
+  using calibration::choose_sizes;
+  using calibration::cost_of;
+  ModelConfig config;  // Llama 3 8B
+  config.hidden = 4096;
+  config.intermediate = 14336;
+  config.layers = 32;
+  config.query_heads = 32;
+  config.kv_heads = 8;
+  config.head_dim = 128;
+  config.vocabulary = 128'256;
+  CalibrateOptions options;
+  const calibration::Sizes sizes = value_of(choose_sizes(config, options));
+  EXPECT_EQ(sizes.blocks, 8);
+  EXPECT_EQ(sizes.token_width, 72);
+  EXPECT_EQ(sizes.rank, 144);
+  const calibration::Budget cost = cost_of(config, sizes);
+  EXPECT_LE(cost.bytes, 16'060'522'496 / 100);
+  EXPECT_LE(cost.products, 6'979'321'856 / 100);
+  calibration::Sizes more = sizes;
+  more.rank += 16;
+  EXPECT_GT(cost_of(config, more).products, budget_of(config, options).products) << "the largest that fits";
+
+  std::int64_t before = 0;
+  for (options.effort = 1; options.effort <= 9; ++options.effort) {
+    const calibration::Budget some = cost_of(config, value_of(choose_sizes(config, options)));
+    EXPECT_LE(some.bytes, budget_of(config, options).bytes) << options.effort;
+    EXPECT_LE(some.products, budget_of(config, options).products) << options.effort;
+    EXPECT_GE(some.bytes, before) << options.effort;
+    before = some.bytes;
+  }
+  options.effort = 5;
+  options.profile_bytes = 1 << 20;
+  EXPECT_CODE(choose_sizes(config, options), ErrorCode::invalid_argument);
 }
 
 TEST(Products, GramIsTheSumOfProducts) {

@@ -111,7 +111,7 @@ class LosslessResiduals : public testing::Test {
   test::ScratchFolder scratch;
 
   Codec codec_for(const KvShape& shape, std::int64_t layers_below = 2) {
-    const auto path = test::made_up_profile(shape, layers_below).write(scratch.path() / "profile");
+    const auto path = test::made_up_profile(shape, {.layers_below = layers_below}).write(scratch.path() / "profile");
     return value_of(value_of(Codec::parse("linear+lossless")).with_profile(value_of(Profile::load(path))));
   }
   std::vector<CodedBlock> code(const Codec& codec, const ConstKvView& kv, TokenSpan ids, std::int64_t first,

@@ -30,11 +30,11 @@ class Predict : public testing::Test {
   Space space;
   test::ScratchFolder scratch;
 
-  Codec codec_for(const KvShape& shape, const std::string& step, std::int64_t layers_below = 2) {
-    return codec_of(shape, "linear+ecsq:step=" + step, layers_below);
+  Codec codec_for(const KvShape& shape, const std::string& step, const test::MadeUp& how = {}) {
+    return codec_of(shape, "linear+ecsq:step=" + step, how);
   }
-  Codec codec_of(const KvShape& shape, const std::string& spec, std::int64_t layers_below = 2) {
-    const auto path = test::made_up_profile(shape, layers_below).write(scratch.path() / "profile");
+  Codec codec_of(const KvShape& shape, const std::string& spec, const test::MadeUp& how = {}) {
+    const auto path = test::made_up_profile(shape, how).write(scratch.path() / "profile");
     return value_of(value_of(Codec::parse(spec)).with_profile(value_of(Profile::load(path))));
   }
   std::vector<CodedBlock> code(const Codec& codec, const ConstKvView& kv, TokenSpan ids, std::int64_t first,
@@ -123,9 +123,40 @@ TYPED_TEST(Predict, LayersBelowMayBeNoneOrAll) {
   const KvCache cache = test::random_cache(shape, 64, 7);
   const auto ids = test::random_tokens(64, 8, 50);
   for (std::int64_t below : {0, 1, 3, 9}) {
-    const Codec codec = this->codec_for(shape, "0.01", below);
+    const Codec codec = this->codec_for(shape, "0.01", {.layers_below = below});
     const auto blocks = this->code(codec, cache.view(), ids, 0, 64);
     EXPECT_LT(largest_error(this->restore(codec, shape, blocks, 64), cache), 1.0) << below;
+  }
+}
+
+/// Predictors as factors and transforms by blocks, for the shapes of caches of large models; tokens that say nothing.
+TYPED_TEST(Predict, FactorsAndBlocksCodeAsWell) {
+  const std::pair<KvShape, test::MadeUp> cases[] = {
+      {test::shape_of(4, 8, 16, DType::bf16), {.rank = 12, .blocks = 8}},
+      {test::shape_of(3, 1, 128, DType::bf16), {.rank = 40}},
+      {test::shape_of(3, 2, 80, DType::f16), {.rank = 33, .blocks = 2}},
+      {test::shape_of(3, 4, 96, DType::bf16), {.token_width = 0, .rank = 16, .blocks = 2}},
+      {test::shape_of(3, 3, 10, DType::f32), {.layers_below = 1, .rank = 1, .blocks = 3}},
+      {test::shape_of(2, 2, 16, DType::bf16), {.layers_below = 0, .token_width = 0}},
+  };
+  for (const auto& [shape, how] : cases) {
+    const KvCache cache = test::random_cache(shape, 90, 21);
+    const auto ids = test::random_tokens(90, 22, 60);
+    double before = std::numeric_limits<double>::infinity();
+    for (const char* step : {"1", "0.03125", "0.0009765625"}) {
+      const Codec codec = this->codec_for(shape, step, how);
+      const auto blocks = this->code(codec, cache.view(), ids, 0, 40);
+      if (before == std::numeric_limits<double>::infinity()) {
+        EXPECT_EQ(value_of(inspect_block(shape, blocks.front())).raw_subblocks, 0) << shape.describe();
+      }
+      EXPECT_EQ(value_of(encode(Kokkos::Serial(), codec, cache.view(), ids, 0, 40)), blocks) << shape.describe();
+      const auto last = this->code(codec, ConstKvView(cache.view()).slice(80, 10), TokenSpan(ids).subspan(80), 80, 40);
+      EXPECT_EQ(last.front(), blocks.back()) << shape.describe();
+      const double error = largest_error(this->restore(codec, shape, blocks, 90), cache);
+      EXPECT_LT(error, before / 4) << shape.describe() << " step " << step;
+      before = error;
+    }
+    EXPECT_LT(before, 0.05) << shape.describe();
   }
 }
 
@@ -254,6 +285,7 @@ TYPED_TEST(Predict, LongSessionsAreCodedInPieces) {
     auto writer = value_of(FrameWriter::create(this->scratch.path() / "long.sqkv", info));
     TransferOptions options;
     options.profile = codec.profile();
+    options.cores = 1;  // with more, it depends on who is first
     const KvCache& all = cache;
     const KvSource source = source_of(all.view().slice(0, count), TokenSpan(ids).first(count));
     const TransferReport report = value_of(compress(this->space, source, writer, options));
@@ -261,7 +293,7 @@ TYPED_TEST(Predict, LongSessionsAreCodedInPieces) {
     return report.peak_bytes;
   };
   const std::int64_t peak_of_an_eighth = code_first(tokens / 8);
-  EXPECT_LE(code_first(tokens), peak_of_an_eighth + peak_of_an_eighth / 8);
+  EXPECT_LE(code_first(tokens), peak_of_an_eighth);
 
   const FrameReader frame = value_of(FrameReader::open(this->scratch.path() / "long.sqkv"));
   const KvCache whole = value_of(decode(this->space, frame, codec.profile()));

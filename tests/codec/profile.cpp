@@ -27,8 +27,9 @@ class ProfileFile : public testing::Test {
     return Profile::load(parts.write(scratch.path() / "profile"));
   }
   /// Loading fails with this code and a message that names the field.
-  void expect_refused(const std::function<void(ProfileParts&)>& spoil, ErrorCode code, const std::string& field) {
-    ProfileParts parts = test::made_up_profile(shape);
+  void expect_refused(const std::function<void(ProfileParts&)>& spoil, ErrorCode code, const std::string& field,
+                      const test::MadeUp& how = {}) {
+    ProfileParts parts = test::made_up_profile(shape, how);
     spoil(parts);
     const auto profile = load(parts);
     ASSERT_FALSE(profile.ok()) << field;
@@ -105,6 +106,37 @@ TEST_F(ProfileFile, TensorsThatAreWrongAreNamed) {
         store_le(parts.tensors["layers.1.value.lossless.scales"].bytes.data(), std::int16_t{2001});
       },
       ErrorCode::bad_format, "layers.1.value.lossless.scales");
+}
+
+TEST_F(ProfileFile, FactorsAndBlocksThatDoNotFitAreNamed) {
+  const test::MadeUp how{.rank = 5, .blocks = 2};
+  EXPECT_OK(load(test::made_up_profile(shape, how)));
+  const auto refused = [&](const std::function<void(ProfileParts&)>& spoil, ErrorCode code, const std::string& field) {
+    expect_refused(spoil, code, field, how);
+  };
+  const auto floats = [](ProfileParts& parts, const std::string& name, std::vector<std::int64_t> extents) {
+    std::int64_t count = 1;
+    for (std::int64_t n : extents) count *= n;
+    parts.put(name, "F32", std::move(extents), std::vector<float>(static_cast<std::size_t>(count)));
+  };
+  const std::string key = "layers.1.key.";
+  const std::int64_t inputs = 1 + 7 + 2 * 20;
+  refused([&](auto& parts) { parts.tensors.erase(key + "expand"); }, ErrorCode::missing_field, key + "expand");
+  refused([&](auto& parts) { parts.tensors.erase(key + "squeeze"); }, ErrorCode::missing_field, key + "predict");
+  refused([&](auto& parts) { floats(parts, key + "predict", {21, inputs}); }, ErrorCode::bad_format, key + "predict");
+  refused([&](auto& parts) { floats(parts, key + "squeeze", {6, inputs}); }, ErrorCode::bad_format, key + "expand");
+  refused([&](auto& parts) { floats(parts, key + "squeeze", {5, inputs + 1}); }, ErrorCode::bad_format, "squeeze");
+  refused([&](auto& parts) { floats(parts, key + "squeeze", {0, inputs}); }, ErrorCode::bad_format, "squeeze");
+  refused([&](auto& parts) { floats(parts, key + "squeeze", {5000, inputs}); }, ErrorCode::bad_format, "squeeze");
+  refused([&](auto& parts) { floats(parts, key + "squeeze", {5}); }, ErrorCode::bad_format, "squeeze");
+  refused([&](auto& parts) { floats(parts, key + "forward", {4, 4, 5}); }, ErrorCode::bad_format, "forward");
+  refused([&](auto& parts) { floats(parts, key + "forward", {0, 12, 10}); }, ErrorCode::bad_format, "forward");
+  refused([&](auto& parts) { floats(parts, key + "forward", {2, 13, 10}); }, ErrorCode::bad_format, "forward");
+  refused([&](auto& parts) { floats(parts, key + "forward", {2, 16, 10}); }, ErrorCode::bad_format, "forward");
+  refused([&](auto& parts) { floats(parts, key + "forward", {1, 2, 12, 10}); }, ErrorCode::bad_format, "forward");
+  refused([&](auto& parts) { floats(parts, key + "forward", {24}); }, ErrorCode::bad_format, "forward");
+  refused([&](auto& parts) { floats(parts, key + "forward", {20, 20}); }, ErrorCode::bad_format, "inverse");
+  refused([&](auto& parts) { floats(parts, key + "inverse", {2, 12, 10}); }, ErrorCode::bad_format, "inverse");
 }
 
 TEST_F(ProfileFile, FilesThatAreCutAreRefused) {

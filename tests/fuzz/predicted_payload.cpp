@@ -43,7 +43,7 @@ const Codec& codec_for(const char* spec, const KvShape& shape) {
   const auto found = known.find(key);
   if (found != known.end()) return found->second;
   const auto path = std::filesystem::temp_directory_path() / ("seqkv-fuzz-" + std::to_string(::getpid()));
-  const auto profile = test::value_of(Profile::load(test::made_up_profile(shape, 1).write(path)));
+  const auto profile = test::value_of(Profile::load(test::made_up_profile(shape, {.layers_below = 1}).write(path)));
   std::filesystem::remove(path);
   return known.emplace(key, test::value_of(test::value_of(Codec::parse(spec)).with_profile(profile))).first->second;
 }

@@ -21,6 +21,23 @@ def profile():
 
 
 @pytest.fixture(scope="module")
+def small_profile(tmp_path_factory):
+    """Of a size that asks for factors and blocks, from little text."""
+    folder = tmp_path_factory.mktemp("small")
+    text = folder / "text.jsonl"
+    pages = sorted((SOURCE / "docs").glob("*.md"))
+    text.write_text("".join(json.dumps({"text": page.read_text()}) + "\n" for page in pages))
+    path = folder / "profile.safetensors"
+    done = run("calibrate", "--model", SOURCE / "models" / "docs-7m", "--text", text, "--out", path, "--effort", 1,
+               "--context", 64, "--continue", 16, "--layers-below", 1, "--token-width", 16, "--profile-size", "1M",
+               "--json").json
+    assert 500_000 < done["profile_bytes"] <= 1 << 20
+    tensors = read_safetensors(path)[0]
+    assert {"layers.3.key.squeeze", "layers.3.key.expand"} < set(tensors)
+    return path
+
+
+@pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     path = tmp_path_factory.mktemp("cache") / "kv.safetensors"
     model = SOURCE / "models" / "docs-7m"
@@ -40,7 +57,9 @@ def test_few_bits_and_small_errors(cache, profile, tmp_path):
     assert read_safetensors(back)[0]["input_ids"] == read_safetensors(cache)[0]["input_ids"]
 
 
-def test_cores_memory_and_kernels_change_no_byte(cache, profile, tmp_path):
+@pytest.mark.parametrize("which", ["profile", "small_profile"])
+def test_cores_memory_and_kernels_change_no_byte(cache, which, request, tmp_path):
+    profile = request.getfixturevalue(which)
     frame, back = tmp_path / "kv.sqkv", tmp_path / "back.safetensors"
     seen = set()
     for kernels in ("portable", "avx2", "avx512"):

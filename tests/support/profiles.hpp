@@ -90,12 +90,24 @@ void put_lossless(ProfileParts& parts, const KvShape& shape, std::int64_t number
 
 /// Random weights of a size that lets errors show: transforms are an orthogonal matrix with weights from 1/2 to 2 on
 /// its rows, predictions are small, importances vary over some octaves. Token 0 is the usual first one.
-inline ProfileParts made_up_profile(const KvShape& shape, std::int64_t layers_below = 2, std::int64_t vocabulary = 50,
-                                    std::int64_t token_width = 7) {
+/// `rank` above 0: predictors are two factors; `blocks`: of transforms, which part the heads.
+struct MadeUp {
+  std::int64_t layers_below = 2;
+  std::int64_t vocabulary = 50;
+  std::int64_t token_width = 7;
+  std::int64_t rank = 0;
+  std::int64_t blocks = 1;
+};
+
+inline ProfileParts made_up_profile(const KvShape& shape, const MadeUp& how = {}) {
+  const std::int64_t rank = how.rank;
+  const std::int64_t blocks = how.blocks;
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
   const std::int64_t width = shape.kv_heads * shape.head_dim;
-  const std::int64_t coefficients = round_up(width, codec::tile_coefficients);
+  const std::int64_t dim = width / blocks;
+  const std::int64_t some = round_up(dim, codec::tile_coefficients);  // coefficients of a block
+  const std::int64_t coefficients = blocks * some;
   const auto numbers = [&](std::int64_t count, float scale) {
     std::vector<float> out(static_cast<std::size_t>(count));
     for (float& x : out) x = scale * normal(random);
@@ -107,14 +119,14 @@ inline ProfileParts made_up_profile(const KvShape& shape, std::int64_t layers_be
                     {"seqkv.layers", std::to_string(shape.layers)},
                     {"seqkv.kv_heads", std::to_string(shape.kv_heads)},
                     {"seqkv.head_dim", std::to_string(shape.head_dim)},
-                    {"seqkv.layers_below", std::to_string(layers_below)},
+                    {"seqkv.layers_below", std::to_string(how.layers_below)},
                     {"seqkv.least_class", "-20"},
                     {"seqkv.first_token", "0"},
                     {"seqkv.curve", "[[2.0, 0.3, 0.05], [1.0, 0.6, 0.01]]"},
                     {"seqkv.rope", fmt::format(R"({{"dim": {}, "theta": 10000.0, "scaling": "none", "factor": 1.0,
                         "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_positions": 8192}})",
                                                shape.rope.dim)}};
-  parts.put("tokens", "F32", {vocabulary, token_width}, numbers(vocabulary * token_width, 1.0F));
+  parts.put("tokens", "F32", {how.vocabulary, how.token_width}, numbers(how.vocabulary * how.token_width, 1.0F));
   constexpr int tables = 48;
   const auto family = codec::TableFamily::of_scales(tables, std::exp2(-5.0), std::exp2(6.75));
   std::vector<std::uint16_t> frequencies;
@@ -131,30 +143,39 @@ inline ProfileParts made_up_profile(const KvShape& shape, std::int64_t layers_be
   parts.put("lossless.tables", "U16", {lossless_tables, codec::rans::symbols}, frequencies);
   for (std::int64_t number = 0; number < 2 * shape.layers; ++number) {
     const std::string prefix = fmt::format("layers.{}.{}.", number / 2, number % 2 == 0 ? "key" : "value");
-    const std::int64_t window = number - 2 * std::max<std::int64_t>(0, number / 2 - layers_below);
-    const std::int64_t inputs = 1 + token_width + window * width;
-    auto predict = numbers((width + 1) * inputs, 0.3F / std::sqrt(static_cast<float>(inputs)));
-    for (auto w = predict.end() - inputs; w != predict.end(); ++w) *w *= 0.2F;  // a weight is an exponent
-    parts.put(prefix + "predict", "F32", {width + 1, inputs}, predict);
-    // A reflection, x - 2 v (v x), is its own inverse.
-    std::vector<float> v = numbers(width, 1.0F);
-    float square = 0;
-    for (float x : v) square += x * x;
-    std::vector<float> forward(static_cast<std::size_t>(coefficients * width));
+    const std::int64_t window = number - 2 * std::max<std::int64_t>(0, number / 2 - how.layers_below);
+    const std::int64_t inputs = 1 + how.token_width + window * width;
+    const std::int64_t first = rank > 0 ? rank : inputs;
+    auto predict = numbers((width + 1) * first, 0.3F / std::sqrt(static_cast<float>(first)));
+    for (auto w = predict.end() - first; w != predict.end(); ++w) *w *= 0.2F;  // a weight is an exponent
+    if (rank > 0) {
+      parts.put(prefix + "squeeze", "F32", {rank, inputs},
+                numbers(rank * inputs, 1.0F / std::sqrt(static_cast<float>(inputs))));
+    }
+    parts.put(prefix + (rank > 0 ? "expand" : "predict"), "F32", {width + 1, first}, predict);
+    std::vector<float> forward(static_cast<std::size_t>(coefficients * dim));
     std::vector<float> inverse(forward.size());
     std::vector<std::int16_t> scales(static_cast<std::size_t>(coefficients), -16);  // of the last one
-    for (std::int64_t c = 0; c < width; ++c) {
-      const float weight = std::exp2(1.0F - 2.0F * static_cast<float>(c) / static_cast<float>(width));
-      for (std::int64_t i = 0; i < width; ++i) {
-        const float entry =
-            (c == i ? 1.0F : 0.0F) - 2.0F * v[static_cast<std::size_t>(c)] * v[static_cast<std::size_t>(i)] / square;
-        forward[static_cast<std::size_t>(c * width + i)] = weight * entry;
-        inverse[static_cast<std::size_t>(i * coefficients + c)] = entry / weight;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      // A reflection, x - 2 v (v x), is its own inverse.
+      std::vector<float> v = numbers(dim, 1.0F);
+      float square = 0;
+      for (float x : v) square += x * x;
+      for (std::int64_t c = 0; c < dim; ++c) {
+        const float weight = std::exp2(1.0F - 2.0F * static_cast<float>(c) / static_cast<float>(dim));
+        for (std::int64_t i = 0; i < dim; ++i) {
+          const float entry =
+              (c == i ? 1.0F : 0.0F) - 2.0F * v[static_cast<std::size_t>(c)] * v[static_cast<std::size_t>(i)] / square;
+          forward[static_cast<std::size_t>((block * some + c) * dim + i)] = weight * entry;
+          inverse[static_cast<std::size_t>((block * dim + i) * some + c)] = entry / weight;
+        }
+        scales[static_cast<std::size_t>(block * some + c)] =
+            static_cast<std::int16_t>(std::lround(16 * std::log2(weight)));
       }
-      scales[static_cast<std::size_t>(c)] = static_cast<std::int16_t>(std::lround(16 * std::log2(weight)));
     }
-    parts.put(prefix + "forward", "F32", {coefficients, width}, forward);
-    parts.put(prefix + "inverse", "F32", {width, coefficients}, inverse);
+    using Shape = std::vector<std::int64_t>;
+    parts.put(prefix + "forward", "F32", blocks > 1 ? Shape{blocks, some, dim} : Shape{some, dim}, forward);
+    parts.put(prefix + "inverse", "F32", blocks > 1 ? Shape{blocks, dim, some} : Shape{dim, some}, inverse);
     std::vector<float> knots(codec::distance_knots);
     for (int k = 0; k < codec::distance_knots; ++k)
       knots[static_cast<std::size_t>(k)] = 1.0F - 0.3F * static_cast<float>(k);

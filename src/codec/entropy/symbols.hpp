@@ -86,7 +86,7 @@ SEQKV_INLINE void for_each_escape(const std::uint8_t* symbols, std::int64_t firs
       if (largest_symbol(symbols + i, Stride) < escape) continue;
       for_each_escape<(Stride > 32 ? 32 : 1)>(symbols, i, i + Stride, escape, found);
     }
-    for_each_escape<1>(symbols, i, end, escape, found);
+    for_each_escape<(Stride > 32 ? 32 : 1)>(symbols, i, end, escape, found);
   }
 }
 
@@ -112,6 +112,22 @@ SEQKV_INLINE int cheapest_choice(const SymbolTables& tables, const SymbolBlock& 
   std::uint64_t costs[most_choices];
   for (int c = 0; c < block.choices; ++c) costs[c] = 0;
   for (std::int64_t r = 0; r < block.runs && block.choices > 1; ++r) {
+    if (block.run_symbols <= rans::group) {  // not worth counting; most are 0
+      const std::uint8_t* symbols = block.run(r);
+      std::uint8_t others[rans::group];
+      std::int64_t found = 0;
+      for (std::int64_t i = 0; i < block.run_symbols; ++i) {
+        others[found] = symbols[i];
+        found += symbols[i] != 0 ? 1 : 0;
+      }
+      for (int c = 0; c < block.choices; ++c) {
+        const std::uint32_t* of_table = tables.costs + block.table_of(tables, r, c) * rans::symbols;
+        std::uint64_t cost = static_cast<std::uint64_t>(block.run_symbols - found) * of_table[0];
+        for (std::int64_t i = 0; i < found; ++i) cost += of_table[others[i]];
+        costs[c] += cost;
+      }
+      continue;
+    }
     count(block.run(r), counts);
     int present = rans::symbols;
     while (present > 0 && counts[present - 1] == 0) --present;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "codec/predict/profile.hpp"
+#include "codec/transform/transform.hpp"
 #include "core/mirrored.hpp"
 
 namespace seqkv::codec {
@@ -20,7 +21,9 @@ template <class ExecutionSpace>
 class DeviceProfile {
  public:
   struct Subblock {
-    kernels::PackedMatrix predict, forward, inverse, below, within;
+    kernels::PackedMatrix squeeze, predict;
+    DiagonalMatrix forward, inverse;
+    kernels::PackedMatrix below, within;  ///< of lossless coding
     const std::int16_t* lossless_scales = nullptr;
     PredictiveModel model;
   };
@@ -29,14 +32,15 @@ class DeviceProfile {
   DeviceProfile(const ExecutionSpace& space, const Profile::Data& profile) {
     for (const auto& from : profile.subblocks) {
       Subblock to;
+      to.squeeze = place(space, from.squeeze);
       to.predict = place(space, from.predict);
-      to.forward = place(space, from.forward);
-      to.inverse = place(space, from.inverse);
+      to.forward = {place(space, from.forward), from.forward.blocks};
+      to.inverse = {place(space, from.inverse), from.inverse.blocks};
       to.below = place(space, from.below);
       to.within = place(space, from.within);
       to.lossless_scales = place(space, std::span(from.lossless_scales));
       to.model.width = profile.width();
-      to.model.coefficients = from.forward.outputs;
+      to.model.coefficients = to.forward.outputs();
       std::copy(from.knots.begin(), from.knots.end(), to.model.knots);
       to.model.scales = place(space, std::span(from.scales));
       to.model.slope = from.slope;

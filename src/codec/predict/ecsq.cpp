@@ -114,9 +114,8 @@ void EcsqCoder<ExecutionSpace>::decode(const Prediction<ExecutionSpace>& predict
 
 /// From numbers to values and to the features of the sub-blocks above.
 template <class ExecutionSpace>
-void EcsqCoder<ExecutionSpace>::restore(const EcsqStep& step, const kernels::PackedMatrix& inverse) const {
+void EcsqCoder<ExecutionSpace>::restore(const EcsqStep& step, const DiagonalMatrix& inverse) const {
   const std::int64_t slots = step.all_slots();
-  for_each("seqkv::codec::clear", space_, slots * step.ld_residuals, kokkos::ClearNumber{step.residuals});
   inverse_transform(space_, InverseTransform{slots, step.numbers, slots, quantizers_.device(), inverse, step.residuals,
                                              step.ld_residuals});
   run_step<kokkos::RestoreSlot>("seqkv::codec::restore", space_, step, slots, step.heads,

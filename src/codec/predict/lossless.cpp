@@ -3,6 +3,7 @@
 
 #include "codec/predict/lossless.hpp"
 
+#include "backends/gemm.hpp"
 #include "backends/kokkos/lossless_residuals.hpp"
 #include "codec/entropy/symbol_coder.hpp"
 #include "codec/predict/run.hpp"
@@ -62,8 +63,8 @@ LosslessStep LosslessResiduals<ExecutionSpace>::make_step(const Prediction<Execu
 
 template <class ExecutionSpace>
 void LosslessResiduals<ExecutionSpace>::correct(const LosslessStep& step, const kernels::PackedMatrix& matrix) const {
-  product(space_, kernels::Gemm{step.grid.tokens, step.residuals, step.ld_residuals, matrix, step.corrections,
-                                step.ld_residuals});
+  gemm(space_,
+       kernels::Gemm{step.grid.tokens, step.residuals, step.ld_residuals, matrix, step.corrections, step.ld_residuals});
 }
 
 /// What the residuals of the sub-block below say.

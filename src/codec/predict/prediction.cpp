@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "backends/gemm.hpp"
 #include "backends/kokkos/predict.hpp"
 #include "codec/predict/run.hpp"
 #include "core/bytes.hpp"
@@ -24,12 +25,17 @@ Prediction<ExecutionSpace>::Prediction(const ExecutionSpace& space, std::shared_
       device_(space, profile_->data()),
       ld_features_(padded(column(std::min(2 * this->profile().layers_below + 2, 2 * this->profile().shape.layers)))),
       ld_predicted_(padded(this->profile().width() + 1)),
-      angles_(profile_->shape().rope) {}
+      angles_(profile_->shape().rope) {
+  for (const Subblock& subblock : device_.subblocks) {
+    ld_squeezed_ = std::max(ld_squeezed_, padded(subblock.squeeze.outputs));
+  }
+}
 
 template <class ExecutionSpace>
 void Prediction<ExecutionSpace>::reserve(const BlockGrid& grid) {
   const std::int64_t rows = grid.blocks * grid.block_tokens;  // whatever the last block has: it does not grow later
   features_.reserve(space_, "seqkv::codec::features", rows * ld_features_);
+  squeezed_.reserve(space_, "seqkv::codec::squeezed", rows * ld_squeezed_);
   predicted_.reserve(space_, "seqkv::codec::predicted", rows * ld_predicted_);
   grade_.reserve(space_, "seqkv::codec::grade", rows);
   status_.reserve(space_, "seqkv::codec::status", grid.blocks);
@@ -75,8 +81,15 @@ PredictiveStep Prediction<ExecutionSpace>::make_step(std::int64_t number, Task* 
 template <class ExecutionSpace>
 PredictiveStep Prediction<ExecutionSpace>::predict(std::int64_t number, Task* tasks) const {
   const PredictiveStep step = make_step(number, tasks);
-  product(space_, kernels::Gemm{grid_.tokens, step.features, step.ld_features, subblock(number).predict, step.predicted,
-                                step.ld_predicted});
+  const Subblock& matrices = subblock(number);
+  kernels::Gemm product{grid_.tokens,     step.features,  step.ld_features,
+                        matrices.predict, step.predicted, step.ld_predicted};
+  if (matrices.squeeze.outputs > 0) {
+    gemm(space_, {grid_.tokens, step.features, step.ld_features, matrices.squeeze, squeezed_.data(), ld_squeezed_});
+    product.a = squeezed_.data();
+    product.lda = ld_squeezed_;
+  }
+  gemm(space_, product);
   run_step<kokkos::GradeRow>("seqkv::codec::grade_rows", space_, step, grid_.tokens, 1,
                              &cpu::PredictiveKernels::grade_rows);
   return step;

@@ -41,7 +41,9 @@ class Prediction {
   const Profile::Data& profile() const { return profile_->data(); }
   const DeviceProfile<ExecutionSpace>& device() const { return device_; }
   const Subblock& subblock(std::int64_t number) const { return device_.subblocks[static_cast<std::size_t>(number)]; }
-  std::int64_t bytes() const { return features_.bytes() + predicted_.bytes() + grade_.bytes() + status_.bytes(); }
+  std::int64_t bytes() const {
+    return features_.bytes() + squeezed_.bytes() + predicted_.bytes() + grade_.bytes() + status_.bytes();
+  }
 
  private:
   PredictiveStep make_step(std::int64_t number, Task* tasks) const;
@@ -54,11 +56,12 @@ class Prediction {
   DeviceProfile<ExecutionSpace> device_;
   std::int64_t ld_features_;
   std::int64_t ld_predicted_;
+  std::int64_t ld_squeezed_ = 0;
   BlockGrid grid_;
   bool has_first_token_ = false;
   KeyAngles<ExecutionSpace> angles_;
   Mirrored<ExecutionSpace, Token> tokens_;
-  GrowingArray<ExecutionSpace, float> features_, predicted_;
+  GrowingArray<ExecutionSpace, float> features_, squeezed_, predicted_;
   GrowingArray<ExecutionSpace, std::int8_t> grade_;
   GrowingArray<ExecutionSpace, std::uint8_t> status_;
 };

@@ -166,23 +166,56 @@ class Parser {
     return {};
   }
 
+  /// A whole matrix, or two whose product it is.
+  Result<void> parse_predictor(const std::string& prefix, std::int64_t outputs, std::int64_t inputs,
+                               Profile::Data::Subblock& model) const {
+    std::string name = prefix + "predict";
+    if (file_.find(prefix + "squeeze") != nullptr) {
+      if (file_.find(name) != nullptr) return bad(name, "stands beside factors, squeeze and expand, of itself");
+      SEQKV_ASSIGN(const std::int64_t rank, rows_of(prefix + "squeeze", 1, std::max(outputs, inputs)));
+      SEQKV_ASSIGN(const auto squeeze, floats(prefix + "squeeze", {rank, inputs}));
+      model.squeeze = PackedFloats::pack(rank, inputs, squeeze);
+      name = prefix + "expand";
+      inputs = rank;
+    }
+    SEQKV_ASSIGN(const auto predict, floats(name, {outputs, inputs}));
+    model.predict = PackedFloats::pack(outputs, inputs, predict);
+    return {};
+  }
+
+  /// Blocks [blocks][C][d] and back, or one without the first extent.
+  Result<void> parse_transforms(const std::string& prefix, const KvShape& shape, Profile::Data::Subblock& model) const {
+    const std::string name = prefix + "forward";
+    SEQKV_ASSIGN(const TensorView tensor, file_.tensor(name));
+    const bool has_blocks = tensor.shape.size() == 3;
+    const std::int64_t blocks = has_blocks ? tensor.shape[0] : 1;
+    if (blocks < 1 || shape.kv_heads % blocks != 0) {
+      return bad(name, fmt::format("{} blocks, which do not part {} heads", blocks, shape.kv_heads));
+    }
+    const std::int64_t dim = shape.kv_heads / blocks * shape.head_dim;
+    const std::int64_t count = tensor.shape.size() < 2 ? 0 : tensor.shape[tensor.shape.size() - 2];
+    if (count < codec::tile_coefficients || count > round_up(dim, codec::tile_coefficients) ||
+        count % codec::tile_coefficients != 0) {
+      return bad(name, fmt::format("has the shape {}, expected a multiple of {} up to {} rows", list(tensor.shape),
+                                   codec::tile_coefficients, round_up(dim, codec::tile_coefficients)));
+    }
+    const auto extents = [&](std::int64_t rows, std::int64_t columns) {
+      return has_blocks ? Shape{blocks, rows, columns} : Shape{rows, columns};
+    };
+    SEQKV_ASSIGN(const auto forward, floats(name, extents(count, dim)));
+    model.forward = PackedFloats::pack(count, dim, forward, blocks);
+    SEQKV_ASSIGN(const auto inverse, floats(prefix + "inverse", extents(dim, count)));
+    model.inverse = PackedFloats::pack(dim, count, inverse, blocks);
+    return {};
+  }
+
   Result<void> parse_subblock(Profile::Data& out, std::int64_t number) const {
     Profile::Data::Subblock& model = out.subblocks[static_cast<std::size_t>(number)];
     const std::string prefix = fmt::format("layers.{}.{}.", number / 2, number % 2 == 0 ? "key" : "value");
     const std::int64_t width = out.width();
-    const std::int64_t inputs = 1 + out.token_width + out.window(number) * width;
-    SEQKV_ASSIGN(const auto predict, floats(prefix + "predict", {width + 1, inputs}));
-    model.predict = PackedFloats::pack(width + 1, inputs, predict);
-    const std::int64_t most = round_up(width, codec::tile_coefficients);
-    SEQKV_ASSIGN(const std::int64_t count, rows_of(prefix + "forward", codec::tile_coefficients, most));
-    if (count % codec::tile_coefficients != 0) {
-      return bad(prefix + "forward",
-                 fmt::format("{} rows, expected a multiple of {}", count, codec::tile_coefficients));
-    }
-    SEQKV_ASSIGN(const auto forward, floats(prefix + "forward", {count, width}));
-    model.forward = PackedFloats::pack(count, width, forward);
-    SEQKV_ASSIGN(const auto inverse, floats(prefix + "inverse", {width, count}));
-    model.inverse = PackedFloats::pack(width, count, inverse);
+    SEQKV_TRY(parse_predictor(prefix, width + 1, out.inputs(number), model));
+    SEQKV_TRY(parse_transforms(prefix, out.shape, model));
+    const std::int64_t count = model.forward.blocks * model.forward.outputs;
     SEQKV_ASSIGN(const auto knots, floats(prefix + "knots", {codec::distance_knots}));
     std::copy(knots.begin(), knots.end(), model.knots.begin());
     SEQKV_ASSIGN(model.scales, integers<std::int16_t>(prefix + "scales", "I16", {count}));
@@ -230,14 +263,16 @@ class Parser {
 
 }  // namespace
 
-PackedFloats PackedFloats::pack(std::int64_t outputs, std::int64_t inputs, const std::vector<float>& values) {
+PackedFloats PackedFloats::pack(std::int64_t outputs, std::int64_t inputs, const std::vector<float>& values,
+                                std::int64_t blocks) {
   using kernels::panel_width;
-  PackedFloats out{outputs, inputs,
-                   std::vector<float>(static_cast<std::size_t>(kernels::packed_size(outputs, inputs)))};
-  for (std::int64_t n = 0; n < outputs; ++n) {
+  const std::int64_t size = kernels::packed_size(outputs, inputs);
+  PackedFloats out{outputs, inputs, blocks, std::vector<float>(static_cast<std::size_t>(blocks * size))};
+  for (std::int64_t n = 0; n < blocks * outputs; ++n) {
+    const std::int64_t row = n % outputs;
+    const std::int64_t to = n / outputs * size + row / panel_width * inputs * panel_width + row % panel_width;
     for (std::int64_t k = 0; k < inputs; ++k) {
-      out.panels[static_cast<std::size_t>((n / panel_width * inputs + k) * panel_width + n % panel_width)] =
-          values[static_cast<std::size_t>(n * inputs + k)];
+      out.panels[static_cast<std::size_t>(to + k * panel_width)] = values[static_cast<std::size_t>(n * inputs + k)];
     }
   }
   return out;
@@ -265,7 +300,8 @@ Result<void> check_profile(const Codec& codec, const KvShape& shape) {
                  fmt::format("the cache is {}, the profile is for {}", shape.describe(), expected.describe()));
   }
   if (std::holds_alternative<LosslessSpec>(codec.quantizer()) && !codec.profile()->data().lossless_tables) {
-    return Error(ErrorCode::missing_field, fmt::format("the profile is from before {}: calibrate again", codec.spec()))
+    return Error(ErrorCode::missing_field,
+                 fmt::format("the profile has nothing for {} (docs/calibrate.md, Size)", codec.spec()))
         .at_field("lossless.tables");
   }
   return {};

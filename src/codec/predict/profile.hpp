@@ -19,23 +19,26 @@
 
 namespace seqkv {
 
-/// A matrix of floats in panels (kernels::PackedMatrix).
+/// Matrices of floats of one size in panels (kernels::PackedMatrix), one behind the other: usually a single one.
 struct PackedFloats {
-  std::int64_t outputs = 0;
+  std::int64_t outputs = 0;  ///< of each
   std::int64_t inputs = 0;
+  std::int64_t blocks = 1;
   std::vector<float> panels;
 
-  /// `values` is [outputs][inputs], row by row.
-  static PackedFloats pack(std::int64_t outputs, std::int64_t inputs, const std::vector<float>& values);
+  /// `values` is [blocks][outputs][inputs].
+  static PackedFloats pack(std::int64_t outputs, std::int64_t inputs, const std::vector<float>& values,
+                           std::int64_t blocks = 1);
   kernels::PackedMatrix view(const float* memory) const { return {memory, false, outputs, inputs}; }
 };
 
 struct Profile::Data {
   /// Of one (layer, kind).
   struct Subblock {
-    PackedFloats predict;  ///< [width + 1][1 + token_width + inputs]: values and the weight
-    PackedFloats forward;  ///< [coefficients][width], rows of zeros fill up the last tile
-    PackedFloats inverse;  ///< [width][coefficients]
+    PackedFloats squeeze;  ///< [rank][inputs]; no outputs: `predict` takes the features themselves
+    PackedFloats predict;  ///< [width + 1][inputs or rank]: values and the weight
+    PackedFloats forward;  ///< [coefficients][width] by blocks along the diagonal, rows of zeros fill up tiles
+    PackedFloats inverse;  ///< [width][coefficients] by the same blocks
     std::array<float, codec::distance_knots> knots{};
     std::vector<std::int16_t> scales;  ///< [coefficients]
     std::int32_t slope = 0;
@@ -67,6 +70,8 @@ struct Profile::Data {
     const std::int64_t layer = number / 2;
     return number - 2 * std::max<std::int64_t>(0, layer - layers_below);
   }
+  /// Features before `number`: the constant, the token, the values below.
+  std::int64_t inputs(std::int64_t number) const { return 1 + token_width + window(number) * width(); }
 };
 
 /// Whether the codec has a profile that fits the shape.

@@ -9,7 +9,6 @@
 #include <Kokkos_Core.hpp>
 
 #include "backends/cpu/launch.hpp"
-#include "backends/kokkos/gemm.hpp"
 #include "core/mirrored.hpp"
 
 namespace seqkv::codec {
@@ -34,14 +33,6 @@ void run_step(const char* label, const ExecutionSpace& space, const Step& step, 
     }
   }
   for_each(label, space, count * things, Functor{step});
-}
-
-template <class ExecutionSpace>
-void product(const ExecutionSpace& space, const kernels::Gemm& args) {
-  if constexpr (is_host_space<ExecutionSpace>) {
-    if (const cpu::Kernels* best = cpu::kernels()) return cpu::gemm(*best, space, args);
-  }
-  kokkos::gemm(space, args);
 }
 
 }  // namespace seqkv::codec
