@@ -9,7 +9,7 @@
 
 #include "codec/entropy/rans.hpp"
 #include "codec/entropy/symbols.hpp"
-#include "codec/predict/arguments.hpp"
+#include "codec/predict/ecsq_arguments.hpp"
 #include "codec/subblock.hpp"
 #include "codec/transform/transform.hpp"
 #include "codec/turboquant/arguments.hpp"
@@ -41,14 +41,15 @@ struct Lookups {
   Function* best() const { return gather_is_fast() ? with_gather : without_gather; }
 };
 
-/// Steps of predictive coding (codec/predict/steps.hpp), for a range of rows, slots or blocks.
+/// Steps of predictive coding (codec/predict/steps.hpp, ecsq_steps.hpp), for a range of rows, slots or blocks.
 struct PredictiveKernels {
-  using Step = void(const codec::PredictiveStep&, std::int64_t first, std::int64_t last);
-  Step* grade_rows;
-  Step* residual_slots;
-  Step* pack_blocks;
-  Step* unpack_blocks;
-  Step* restore_slots;
+  using Rows = void(const codec::PredictiveStep&, std::int64_t first, std::int64_t last);
+  using Ecsq = void(const codec::EcsqStep&, std::int64_t first, std::int64_t last);
+  Rows* grade_rows;
+  Ecsq* residual_slots;
+  Ecsq* pack_blocks;
+  Ecsq* unpack_blocks;
+  Ecsq* restore_slots;
 };
 
 /// Steps of a forward pass that rounds as an engine does, for a range of rows.

@@ -36,7 +36,9 @@ struct LosslessSpec {
 
 /// Uniform quantization of transform coefficients, entropy-coded with the tables of a profile (docs/codec.md).
 struct EcsqSpec {
-  float step = 1;  ///< of every coefficient, in units that the profile has scaled for equal effect
+  float step = 0;   ///< of every coefficient, in units that the profile has scaled for equal effect; 0: by a target
+  double kl = 0;    ///< target: nats a token, by the profile's curve
+  double bits = 0;  ///< target: a component of the cache at hand, all bytes of its blocks counted
   friend bool operator==(const EcsqSpec&, const EcsqSpec&) = default;
 };
 
@@ -53,8 +55,9 @@ class Profile;
 /// A codec string, taken apart. Grammar (docs/codec.md):
 ///   codec      = [ predictor "+" ] quantizer
 ///   predictor  = "none" | "linear"
-///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ] | "ecsq:step=" step
-/// ecsq goes with linear, the others with none.
+///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ]
+///              | "ecsq:step=" step | "ecsq:kl=" nats | "ecsq:bits=" bits
+/// linear goes with ecsq and turboquant (of residuals, whose keys are unrotated), none with the others.
 class Codec {
  public:
   /// Errors: invalid_codec_spec, with what is known.
@@ -72,10 +75,16 @@ class Codec {
   }
 
   bool needs_profile() const noexcept { return predictor_ != Predictor::none; }
-  /// The same codec with the profile that it needs; one that needs none ignores it.
-  Codec with_profile(std::shared_ptr<const Profile> profile) const;
+  /// The same codec with the profile that it needs; one that needs none ignores it. A target of KL becomes a step.
+  /// Errors: invalid_argument (a target that the profile has not measured).
+  Result<Codec> with_profile(std::shared_ptr<const Profile> profile) const;
   /// Null where none has been given.
   const std::shared_ptr<const Profile>& profile() const noexcept { return profile_; }
+
+  /// Whether it says how to code; a target does not, see settle (transfer.hpp).
+  bool is_settled() const noexcept;
+  /// The same with a step. Precondition: the quantizer is ecsq.
+  Codec with_step(float step) const;
 
   /// No coded block has fewer bits for a component; 0 where there is no such bound.
   int least_bits(DType dtype) const noexcept;

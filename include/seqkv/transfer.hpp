@@ -90,7 +90,16 @@ struct BlockSource {
 /// The frame must outlive the source.
 BlockSource source_of(const FrameReader& frame);
 
-/// Codes a cache into a new frame, which says codec and size of blocks. The caller commits it.
+/// The codec with its profile (options.profile, or its own) and a step: a target of KL by the profile's curve, a target
+/// of bits by coding the cache, a few times, until it takes what is wanted within 1 %, or as near as its blocks let it.
+/// A codec without a target comes back at once. The result is the same for any number of cores.
+/// Errors: invalid_argument (there is no such step, or no profile), shape_mismatch, those of encode and the source,
+/// interrupted.
+template <class ExecutionSpace>
+Result<Codec> settle(const ExecutionSpace& space, const Codec& codec, const KvSource& source, std::int64_t block_tokens,
+                     const TransferOptions& options = {});
+
+/// Codes a cache into a new frame, which says codec (settled) and size of blocks. The caller commits it.
 /// Errors: shape_mismatch (frame and source differ), those of encode and FrameWriter, interrupted; the first in the
 /// order of blocks.
 template <class ExecutionSpace>

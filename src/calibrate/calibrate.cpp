@@ -125,7 +125,8 @@ class Calibration {
     for (int k = first_half_octave; k >= last_half_octave; --k) {
       SEQKV_ASSIGN(const Codec codec,
                    Codec::parse(fmt::format("linear+ecsq:step={}", static_cast<float>(detmath::exp2(k / 2.0)))));
-      codecs.push_back(codec.with_profile(profile));
+      SEQKV_ASSIGN(const Codec with_profile, codec.with_profile(profile));
+      codecs.push_back(with_profile);
     }
     EvaluateOptions evaluation;
     evaluation.context = options_.context;

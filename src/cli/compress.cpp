@@ -48,14 +48,16 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (!profile) return std::move(profile).error();
   if (auto status = check_profile(*codec, *profile, *model); !status) return std::move(status).error();
 
-  const Digest coded_with = codec->needs_profile() ? (*profile)->fingerprint() : Digest{};
-  auto writer = FrameWriter::create(arguments.out,
-                                    {file->shape(), tokens, arguments.block_tokens, codec->spec(), *model, coded_with});
-  if (!writer) return std::move(writer).error();
   const double start = now();
   Progress progress(options, "compress");
   TransferOptions how = transfer_options(options, arguments.memory, progress);
   how.profile = *profile;
+  codec = settle(Space(), *codec, source_of(*file), arguments.block_tokens, how);
+  if (!codec) return std::move(codec).error().in_file(arguments.in);
+  const Digest coded_with = codec->needs_profile() ? (*profile)->fingerprint() : Digest{};
+  auto writer = FrameWriter::create(arguments.out,
+                                    {file->shape(), tokens, arguments.block_tokens, codec->spec(), *model, coded_with});
+  if (!writer) return std::move(writer).error();
   auto transfer = compress(Space(), source_of(*file), *writer, how);
   if (!transfer) return std::move(transfer).error().in_file(arguments.in);
   if (auto status = writer->commit(); !status) return std::move(status).error();

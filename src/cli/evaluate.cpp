@@ -38,8 +38,9 @@ Result<std::vector<Codec>> parse_codecs(const Arguments& arguments) {
   for (const std::string& spec : specs) {
     auto codec = Codec::parse(spec);
     if (!codec) return std::move(codec).error();
-    if (std::find(codecs.begin(), codecs.end(), *codec) == codecs.end())
-      codecs.push_back(codec->with_profile(*profile));
+    auto ready = codec->with_profile(*profile);
+    if (!ready) return std::move(ready).error();
+    if (std::find(codecs.begin(), codecs.end(), *ready) == codecs.end()) codecs.push_back(std::move(*ready));
   }
   return codecs;
 }

@@ -7,6 +7,7 @@
 
 #include <charconv>
 
+#include "codec/predict/rate_control.hpp"
 #include "core/try.hpp"
 #include "seqkv/limits.hpp"
 
@@ -14,7 +15,8 @@ namespace seqkv {
 namespace {
 
 constexpr std::string_view known =
-    "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+ecsq:step=STEP";
+    "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+turboquant:BITS, "
+    "linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS";
 
 Error invalid(std::string_view spec, const std::string& what) {
   return Error(ErrorCode::invalid_codec_spec,
@@ -45,35 +47,84 @@ Result<QuantizerSpec> parse_turboquant(std::string_view spec, std::string_view a
   return QuantizerSpec(out);
 }
 
-Result<QuantizerSpec> parse_ecsq(std::string_view spec, std::string_view arguments) {
-  constexpr std::string_view key = "step=";
-  EcsqSpec out;
-  if (!arguments.starts_with(key)) return invalid(spec, "ecsq takes step=STEP");
-  const std::string_view number = arguments.substr(key.size());
-  const auto [end, problem] = std::from_chars(number.data(), number.data() + number.size(), out.step);
-  if (problem != std::errc() || end != number.data() + number.size() ||
-      !(out.step >= 0x1p-20F && out.step <= 0x1p20F)) {
-    return invalid(spec, fmt::format("'{}' is no step from 2^-20 to 2^20", number));
-  }
-  return QuantizerSpec(out);
+/// A number in [least, most], nothing behind it.
+template <class Number>
+bool parse_number(std::string_view text, double least, double most, Number& out) {
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return problem == std::errc() && end == text.data() + text.size() && out >= least && out <= most;
 }
 
-std::string print(const QuantizerSpec& quantizer) {
-  if (const auto* ecsq = std::get_if<EcsqSpec>(&quantizer)) return fmt::format("linear+ecsq:step={}", ecsq->step);
+Result<QuantizerSpec> parse_ecsq(std::string_view spec, std::string_view arguments) {
+  EcsqSpec out;
+  std::string_view number = arguments;
+  const auto key = take_until(number, '=');
+  if (key == "step") {
+    if (parse_number(number, codec::least_step, codec::most_step, out.step)) return QuantizerSpec(out);
+    return invalid(spec, fmt::format("'{}' is no step from 2^-20 to 2^20", number));
+  }
+  if (key == "kl") {
+    if (parse_number(number, 1e-9, 100, out.kl)) return QuantizerSpec(out);
+    return invalid(spec, fmt::format("'{}' is no KL from 1e-9 to 100 nats", number));
+  }
+  if (key == "bits") {
+    if (parse_number(number, 1e-3, 32, out.bits)) return QuantizerSpec(out);
+    return invalid(spec, fmt::format("'{}' is no number of bits from 0.001 to 32", number));
+  }
+  return invalid(spec, "ecsq takes step=STEP, kl=NATS or bits=BITS");
+}
+
+std::string print(const EcsqSpec& ecsq) {
+  if (ecsq.kl > 0) return fmt::format("ecsq:kl={}", ecsq.kl);
+  if (ecsq.bits > 0) return fmt::format("ecsq:bits={}", ecsq.bits);
+  return fmt::format("ecsq:step={}", ecsq.step);
+}
+
+std::string print(Predictor predictor, const QuantizerSpec& quantizer) {
   if (std::holds_alternative<RawSpec>(quantizer)) return "raw";
-  if (std::holds_alternative<LosslessSpec>(quantizer)) return "none+lossless";
+  const std::string prefix = predictor == Predictor::linear ? "linear+" : "none+";
+  if (const auto* ecsq = std::get_if<EcsqSpec>(&quantizer)) return prefix + print(*ecsq);
+  if (std::holds_alternative<LosslessSpec>(quantizer)) return prefix + "lossless";
   const auto& turboquant = std::get<TurboQuantSpec>(quantizer);
-  return fmt::format("none+turboquant:{}{}", turboquant.bits, turboquant.unrotated_keys ? ",keys=unrotated" : "");
+  return fmt::format("{}turboquant:{}{}", prefix, turboquant.bits, turboquant.unrotated_keys ? ",keys=unrotated" : "");
+}
+
+/// What goes with what. Errors: invalid_codec_spec.
+Result<void> check_pair(std::string_view spec, Predictor predictor, const QuantizerSpec& quantizer) {
+  const auto* turboquant = std::get_if<TurboQuantSpec>(&quantizer);
+  if (predictor == Predictor::none) {
+    if (std::holds_alternative<EcsqSpec>(quantizer)) return invalid(spec, "ecsq goes with the predictor linear");
+    return {};
+  }
+  if (turboquant != nullptr && turboquant->unrotated_keys) {
+    return invalid(spec, "residuals of keys are unrotated without keys=unrotated");
+  }
+  if (turboquant != nullptr || std::holds_alternative<EcsqSpec>(quantizer)) return {};
+  return invalid(spec, "the predictor linear goes with ecsq and turboquant");
 }
 
 }  // namespace
 
 Codec::Codec(Predictor predictor, const QuantizerSpec& quantizer)
-    : predictor_(predictor), quantizer_(quantizer), spec_(print(quantizer)) {}
+    : predictor_(predictor), quantizer_(quantizer), spec_(print(predictor, quantizer)) {}
 
-Codec Codec::with_profile(std::shared_ptr<const Profile> profile) const {
+Result<Codec> Codec::with_profile(std::shared_ptr<const Profile> profile) const {
+  if (!needs_profile()) return *this;
   Codec out = *this;
-  if (needs_profile()) out.profile_ = std::move(profile);
+  out.profile_ = std::move(profile);
+  const auto* ecsq = std::get_if<EcsqSpec>(&quantizer_);
+  if (out.profile_ == nullptr || ecsq == nullptr || ecsq->kl == 0) return out;
+  SEQKV_ASSIGN(const float step, codec::step_of_kl(*out.profile_, ecsq->kl));
+  return out.with_step(step);
+}
+
+bool Codec::is_settled() const noexcept {
+  const auto* ecsq = std::get_if<EcsqSpec>(&quantizer_);
+  return ecsq == nullptr || ecsq->step > 0;
+}
+
+Codec Codec::with_step(float step) const {
+  Codec out(predictor_, EcsqSpec{step, 0, 0});
+  out.profile_ = profile_;
   return out;
 }
 
@@ -88,25 +139,26 @@ Result<Codec> Codec::parse(std::string_view spec) {
   }
   const bool has_arguments = rest.find(':') != std::string_view::npos;
   const auto name = take_until(rest, ':');
-  if ((name == "ecsq") != (predictor == Predictor::linear)) {
-    return invalid(spec, "the predictor linear goes with the quantizer ecsq, and ecsq with it");
-  }
+  QuantizerSpec quantizer;
   if (name == "ecsq") {
-    SEQKV_ASSIGN(const QuantizerSpec quantizer, parse_ecsq(spec, rest));
-    return Codec(predictor, quantizer);
+    SEQKV_ASSIGN(quantizer, parse_ecsq(spec, rest));
+  } else if (name == "turboquant") {
+    SEQKV_ASSIGN(quantizer, parse_turboquant(spec, rest));
+  } else if (name != "raw" && name != "lossless") {
+    return invalid(spec, fmt::format("unknown quantizer '{}'", name));
+  } else if (has_arguments) {
+    return invalid(spec, fmt::format("{} takes no arguments", name));
+  } else if (name == "lossless") {
+    quantizer = LosslessSpec{};
   }
-  if (name == "turboquant") {
-    SEQKV_ASSIGN(const QuantizerSpec quantizer, parse_turboquant(spec, rest));
-    return Codec(predictor, quantizer);
-  }
-  if (name != "raw" && name != "lossless") return invalid(spec, fmt::format("unknown quantizer '{}'", name));
-  if (has_arguments) return invalid(spec, fmt::format("{} takes no arguments", name));
-  return name == "raw" ? Codec(predictor, RawSpec{}) : Codec(predictor, LosslessSpec{});
+  SEQKV_TRY(check_pair(spec, predictor, quantizer));
+  return Codec(predictor, quantizer);
 }
 
 Result<Codec> Codec::parse_stored(std::string_view spec) {
   auto codec = parse(spec);
   if (!codec) return Error(ErrorCode::unsupported, "this version does not know codec " + codec.error().message);
+  if (!codec->is_settled()) return Error(ErrorCode::corrupt, "a target where a step must be: " + codec->spec());
   return codec;
 }
 

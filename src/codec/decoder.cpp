@@ -55,7 +55,7 @@ Result<Decoder<ExecutionSpace>> Decoder<ExecutionSpace>::create(const ExecutionS
   Decoder decoder(space, shape, std::move(owner).value());
   if (codec.needs_profile()) {
     SEQKV_TRY(check_profile(codec, shape));
-    decoder.predictive_.emplace(space, codec.profile(), std::get<EcsqSpec>(codec.quantizer()).step);
+    decoder.predictive_.emplace(space, codec, decoder.owner_.kernel());
   }
   return decoder;
 }

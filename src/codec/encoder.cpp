@@ -39,11 +39,14 @@ void for_each_allocating(const char* label, const Range& range, const Work& work
 template <class ExecutionSpace>
 Result<Encoder<ExecutionSpace>> Encoder<ExecutionSpace>::create(const ExecutionSpace& space, const Codec& codec,
                                                                 const KvShape& shape) {
+  if (!codec.is_settled()) {
+    return Error(ErrorCode::invalid_argument, codec.spec() + " is a target: settle it first (seqkv/transfer.hpp)");
+  }
   SEQKV_ASSIGN(auto owner, KernelOwner<ExecutionSpace>::create(space, codec, shape));
   Encoder encoder(space, codec, shape, std::move(owner));
   if (codec.needs_profile()) {
     SEQKV_TRY(check_profile(codec, shape));
-    encoder.predictive_.emplace(space, codec.profile(), std::get<EcsqSpec>(codec.quantizer()).step);
+    encoder.predictive_.emplace(space, codec, encoder.owner_.kernel());
   }
   return encoder;
 }

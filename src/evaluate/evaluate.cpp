@@ -13,6 +13,7 @@
 #include "seqkv/forward.hpp"
 #include "seqkv/frame.hpp"
 #include "seqkv/profile.hpp"
+#include "seqkv/transfer.hpp"
 
 namespace seqkv {
 namespace {
@@ -68,8 +69,9 @@ class Evaluator {
   }
 
   /// Codes and decodes the cache, goes on from it and compares.
-  Result<void> measure(const Codec& codec, Tally& tally) {
+  Result<void> measure(const Codec& named, Tally& tally) {
     const TokenSpan context = document_.first(options_.context);
+    SEQKV_ASSIGN(const Codec codec, settle(space_, named, source_of(cache_.view(), context), options_.block_tokens));
     auto start = Clock::now();
     SEQKV_ASSIGN(const std::vector<CodedBlock> blocks,
                  encode(space_, codec, cache_.view(), context, 0, options_.block_tokens));

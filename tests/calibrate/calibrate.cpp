@@ -77,7 +77,7 @@ TYPED_TEST(Calibrate, ProfileCodesAndDecodesACache) {
   ASSERT_OK(forward.run(this->space, {&item, 1}));
   KvCache cache = value_of(KvCache::create(profile->shape(), sequence.tokens()));
   ASSERT_OK(sequence.read(this->space, 0, cache.view()));
-  const Codec codec = value_of(Codec::parse("linear+ecsq:step=1")).with_profile(profile);
+  const Codec codec = value_of(value_of(Codec::parse("linear+ecsq:step=1")).with_profile(profile));
   const auto blocks = value_of(encode(this->space, codec, cache.view(), tokens, 0, 32));
   std::size_t bytes = 0;
   for (const CodedBlock& block : blocks) bytes += block.size();

@@ -13,7 +13,8 @@ namespace {
 
 TEST(Codec, CanonicalStringsParseToThemselves) {
   for (const char* spec :
-       {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5", "none+turboquant:3,keys=unrotated"}) {
+       {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5", "none+turboquant:3,keys=unrotated",
+        "linear+turboquant:3", "linear+ecsq:step=0.5", "linear+ecsq:kl=0.01", "linear+ecsq:bits=0.25"}) {
     const auto codec = Codec::parse(spec);
     ASSERT_OK(codec);
     EXPECT_EQ(codec->spec(), spec);
@@ -45,6 +46,16 @@ TEST(Codec, WhatTheGrammarDoesNotKnowIsRefused) {
                            "raw:1",
                            "lossless:",
                            "none+none+raw",
+                           "linear+raw",
+                           "linear+turboquant:3,keys=unrotated",
+                           "none+ecsq:step=1",
+                           "linear+ecsq",
+                           "linear+ecsq:1",
+                           "linear+ecsq:step=0",
+                           "linear+ecsq:step=nan",
+                           "linear+ecsq:kl=-1",
+                           "linear+ecsq:bits=33",
+                           "linear+ecsq:rate=1",
                            " raw",
                            "raw ",
                            "RAW"}) {
@@ -52,6 +63,12 @@ TEST(Codec, WhatTheGrammarDoesNotKnowIsRefused) {
     EXPECT_CODE(Codec::parse(spec), ErrorCode::invalid_codec_spec);
   }
   EXPECT_CODE(Codec::parse(std::string(300, 'r')), ErrorCode::invalid_codec_spec);
+}
+
+TEST(Codec, FilesHoldNoTargets) {
+  EXPECT_OK(Codec::parse_stored("linear+ecsq:step=0.5"));
+  EXPECT_CODE(Codec::parse_stored("linear+ecsq:kl=0.01"), ErrorCode::corrupt);
+  EXPECT_CODE(Codec::parse_stored("linear+ecsq:bits=0.25"), ErrorCode::corrupt);
 }
 
 TEST(Codec, TheErrorSaysWhatIsKnown) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-// linear+ecsq: errors are bounded by the step, bits do not depend on how the work is cut, what cannot be coded is kept
+// linear+...: errors are bounded by the step, bits do not depend on how the work is cut, what cannot be coded is kept
 // as it is, and damage is noticed.
 #include <gtest/gtest.h>
 
@@ -29,9 +29,12 @@ class Predict : public testing::Test {
   Space space;
   test::ScratchFolder scratch;
 
-  Codec codec_for(const KvShape& shape, const char* step, std::int64_t layers_below = 2) {
+  Codec codec_for(const KvShape& shape, const std::string& step, std::int64_t layers_below = 2) {
+    return codec_of(shape, "linear+ecsq:step=" + step, layers_below);
+  }
+  Codec codec_of(const KvShape& shape, const std::string& spec, std::int64_t layers_below = 2) {
     const auto path = test::made_up_profile(shape, layers_below).write(scratch.path() / "profile");
-    return value_of(Codec::parse(std::string("linear+ecsq:step=") + step)).with_profile(value_of(Profile::load(path)));
+    return value_of(value_of(Codec::parse(spec)).with_profile(value_of(Profile::load(path))));
   }
   std::vector<CodedBlock> code(const Codec& codec, const ConstKvView& kv, TokenSpan ids, std::int64_t first,
                                std::int64_t block_tokens) {
@@ -46,6 +49,9 @@ class Predict : public testing::Test {
   }
 };
 TYPED_TEST_SUITE(Predict, test::Spaces);
+
+/// A quantizer of each kind.
+constexpr const char* lossy[] = {"linear+ecsq:step=0.25", "linear+turboquant:3"};
 
 std::vector<KvShape> shapes() {
   std::vector<KvShape> out = {test::shape_of(4, 2, 16, DType::bf16), test::shape_of(3, 1, 64, DType::f16),
@@ -88,23 +94,25 @@ TYPED_TEST(Predict, BlocksDoNotDependOnEachOther) {
   for (const KvShape& shape : shapes()) {
     const KvCache cache = test::random_cache(shape, 150, 5);
     const auto ids = test::random_tokens(150, 6, 50);
-    const Codec codec = this->codec_for(shape, "0.25");
-    const auto together = this->code(codec, cache.view(), ids, 0, 48);
-    const auto restored = this->restore(codec, shape, together, 150);
-    ASSERT_EQ(together.size(), 4U);
-    for (std::int64_t block = 0; block < 4; ++block) {
-      const std::int64_t first = 48 * block;
-      const std::int64_t count = std::min<std::int64_t>(48, 150 - first);
-      const auto alone = this->code(codec, ConstKvView(cache.view()).slice(first, count),
-                                    TokenSpan(ids).subspan(first, count), first, 48);
-      EXPECT_EQ(alone.front(), together[block]) << shape.describe() << " block " << block;
-      const KvCache part = this->restore(codec, shape, alone, count);
-      KvCache expected = value_of(KvCache::create(shape, count));
-      ASSERT_OK(copy(restored.view().slice(first, count), expected.view()));
-      EXPECT_TRUE(test::same_bytes(part, expected)) << shape.describe() << " block " << block;
+    for (const char* spec : lossy) {
+      const Codec codec = this->codec_of(shape, spec);
+      const auto together = this->code(codec, cache.view(), ids, 0, 48);
+      const auto restored = this->restore(codec, shape, together, 150);
+      ASSERT_EQ(together.size(), 4U);
+      for (std::int64_t block = 0; block < 4; ++block) {
+        const std::int64_t first = 48 * block;
+        const std::int64_t count = std::min<std::int64_t>(48, 150 - first);
+        const auto alone = this->code(codec, ConstKvView(cache.view()).slice(first, count),
+                                      TokenSpan(ids).subspan(first, count), first, 48);
+        EXPECT_EQ(alone.front(), together[block]) << shape.describe() << " block " << block;
+        const KvCache part = this->restore(codec, shape, alone, count);
+        KvCache expected = value_of(KvCache::create(shape, count));
+        ASSERT_OK(copy(restored.view().slice(first, count), expected.view()));
+        EXPECT_TRUE(test::same_bytes(part, expected)) << shape.describe() << " block " << block;
+      }
+      const auto serial = value_of(encode(Kokkos::Serial(), codec, cache.view(), ids, 0, 48));
+      EXPECT_EQ(serial, together) << shape.describe();
     }
-    const auto serial = value_of(encode(Kokkos::Serial(), codec, cache.view(), ids, 0, 48));
-    EXPECT_EQ(serial, together) << shape.describe();
   }
 }
 
@@ -130,16 +138,18 @@ TYPED_TEST(Predict, WhatHasNoNumberIsKeptExactly) {
   at(1, 17, std::nanf(""));
   at(2, 300, std::numeric_limits<float>::infinity());
   at(4, 301, 3e38F);
-  const Codec codec = this->codec_for(shape, "0.25");
-  const auto blocks = this->code(codec, cache.view(), ids, 0, 64);
-  const KvCache restored = this->restore(codec, shape, blocks, 40);
-  const std::size_t bytes = cache.raw().size() / 6;
-  for (std::size_t tensor : {1, 2, 4}) {
-    EXPECT_EQ(std::memcmp(restored.view().tensors[tensor], cache.view().tensors[tensor], bytes), 0) << tensor;
-  }
-  const codec::BlockParts parts = value_of(codec::parse_block(shape, blocks.front()));
-  for (std::size_t i = 0; i < parts.subblocks.size(); ++i) {
-    EXPECT_EQ(parts.subblocks[i].raw, i == 1 || i == 2 || i == 4) << i << " " << parts.subblocks[i].bytes.size();
+  for (const char* spec : lossy) {
+    const Codec codec = this->codec_of(shape, spec);
+    const auto blocks = this->code(codec, cache.view(), ids, 0, 64);
+    const KvCache restored = this->restore(codec, shape, blocks, 40);
+    const std::size_t bytes = cache.raw().size() / 6;
+    for (std::size_t tensor : {1, 2, 4}) {
+      EXPECT_EQ(std::memcmp(restored.view().tensors[tensor], cache.view().tensors[tensor], bytes), 0) << tensor;
+    }
+    const codec::BlockParts parts = value_of(codec::parse_block(shape, blocks.front()));
+    for (std::size_t i = 0; i < parts.subblocks.size(); ++i) {
+      EXPECT_EQ(parts.subblocks[i].raw, i == 1 || i == 2 || i == 4) << spec << " " << i;
+    }
   }
 }
 
@@ -159,8 +169,8 @@ TYPED_TEST(Predict, LargeNumbersAreListed) {
 TYPED_TEST(Predict, TheFirstTokenIsTheProfiles) {
   const KvShape shape = test::shape_of(2, 1, 16, DType::f32);
   const test::ProfileParts parts = test::made_up_profile(shape);
-  const Codec codec = value_of(Codec::parse("linear+ecsq:step=4"))
-                          .with_profile(value_of(Profile::load(parts.write(this->scratch.path() / "profile"))));
+  const auto profile = value_of(Profile::load(parts.write(this->scratch.path() / "profile")));
+  const Codec codec = value_of(value_of(Codec::parse("linear+ecsq:step=4")).with_profile(profile));
   KvCache cache = test::random_cache(shape, 33, 13);
   for (std::size_t i = 0; i < 4; ++i) {
     const auto& row = parts.tensors.at(fmt::format("layers.{}.{}.first_row", i / 2, i % 2 == 0 ? "key" : "value"));
@@ -180,32 +190,53 @@ TYPED_TEST(Predict, DamagedPayloadsAreNoticed) {
   const KvShape shape = test::shape_of(2, 1, 16, DType::bf16);
   const KvCache cache = test::random_cache(shape, 40, 15);
   const auto ids = test::random_tokens(40, 16, 50);
-  const Codec codec = this->codec_for(shape, "0.25");
-  const auto block = this->code(codec, cache.view(), ids, 0, 64).front();
-  const codec::BlockParts parts = value_of(codec::parse_block(shape, block));
-  int errors = 0;
-  for (std::size_t which = 0; which < parts.subblocks.size(); ++which) {
-    const auto payload = parts.subblocks[which].bytes;
-    const auto decode_with = [&](const std::vector<std::byte>& bytes) {
-      codec::BlockWriter writer;
-      writer.start({}, 0, ids, 4);
-      for (std::size_t i = 0; i < 4; ++i) {
-        writer.append(i == which ? codec::SubblockPayload{bytes, false} : parts.subblocks[i]);
+  for (const char* spec : lossy) {
+    const Codec codec = this->codec_of(shape, spec);
+    const auto block = this->code(codec, cache.view(), ids, 0, 64).front();
+    const codec::BlockParts parts = value_of(codec::parse_block(shape, block));
+    int errors = 0;
+    for (std::size_t which = 0; which < parts.subblocks.size(); ++which) {
+      const auto payload = parts.subblocks[which].bytes;
+      const auto decode_with = [&](const std::vector<std::byte>& bytes) {
+        codec::BlockWriter writer;
+        writer.start({}, 0, ids, 4);
+        for (std::size_t i = 0; i < 4; ++i) {
+          writer.append(i == which ? codec::SubblockPayload{bytes, false} : parts.subblocks[i]);
+        }
+        const CodedBlock damaged = writer.finish(parts.decoded_hash);
+        KvCache out = value_of(KvCache::create(shape, 40));
+        const CodedBlockView view = damaged;
+        return decode(this->space, codec, std::span(&view, 1), out.view());
+      };
+      for (std::size_t size = 0; size < payload.size(); ++size) {
+        std::vector<std::byte> bytes(payload.begin(), payload.begin() + static_cast<std::ptrdiff_t>(size));
+        EXPECT_FALSE(decode_with(bytes).ok()) << which << " cut to " << size;
+        bytes.assign(payload.begin(), payload.end());
+        bytes[size] ^= std::byte{1} << (size % 8);
+        errors += decode_with(bytes).ok() ? 0 : 1;
       }
-      const CodedBlock damaged = writer.finish(parts.decoded_hash);
-      KvCache out = value_of(KvCache::create(shape, 40));
-      const CodedBlockView view = damaged;
-      return decode(this->space, codec, std::span(&view, 1), out.view());
-    };
-    for (std::size_t size = 0; size < payload.size(); ++size) {
-      std::vector<std::byte> bytes(payload.begin(), payload.begin() + static_cast<std::ptrdiff_t>(size));
-      EXPECT_FALSE(decode_with(bytes).ok()) << which << " cut to " << size;
-      bytes.assign(payload.begin(), payload.end());
-      bytes[size] ^= std::byte{1} << (size % 8);
-      errors += decode_with(bytes).ok() ? 0 : 1;
     }
+    EXPECT_GT(errors, 0);
   }
-  EXPECT_GT(errors, 0);
+}
+
+/// What the paper composes: the quantizer of caches on what prediction leaves. Here next to nothing is left.
+TYPED_TEST(Predict, TurboQuantOfResidualsErrsByTheirSize) {
+  const KvShape shape = test::shape_of(2, 2, 16, DType::f32);
+  const Codec codec = this->codec_of(shape, "linear+turboquant:4");
+  const Codec fine = this->codec_for(shape, "0.015625");
+  const auto ids = test::random_tokens(64, 20, 50);
+  // A cache that the profile predicts: what it restores from next to no bits.
+  const KvCache zero = value_of(KvCache::create(shape, 64));
+  KvCache predictable = this->restore(this->codec_for(shape, "1000"), shape,
+                                      this->code(this->codec_for(shape, "1000"), zero.view(), ids, 0, 64), 64);
+  const auto error_of = [&](const Codec& with, const KvCache& cache) {
+    return largest_error(this->restore(with, shape, this->code(with, cache.view(), ids, 0, 64), 64), cache);
+  };
+  EXPECT_LT(error_of(codec, predictable), 1e-3);
+  const KvCache random = test::random_cache(shape, 64, 21);
+  EXPECT_GT(error_of(codec, random), 1e-2);
+  EXPECT_LT(error_of(codec, random), 2);
 }
 
 TYPED_TEST(Predict, ProfilesThatDoNotFitAreRefused) {

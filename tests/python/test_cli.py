@@ -1697,7 +1697,9 @@ def test_calibrate(model, box, tmp_path):
     """A profile codes, has the same bytes for any number of threads, and nothing else is left behind."""
     report = run(*calibrate(model, box / "profile.safetensors", "--threads", 1, "--json")).json
     assert report["profile_bytes"] == (box / "profile.safetensors").stat().st_size
-    assert [row["kl_mean"] for row in report["rows"]] == sorted((row["kl_mean"] for row in report["rows"]), reverse=True)
+    # Steps fall, so bits rise. KL of so little text is noisy from step to step, but not from end to end.
+    bits = [row["bits_per_component"] for row in report["rows"]]
+    assert bits == sorted(bits) and report["rows"][-1]["kl_mean"] < report["rows"][0]["kl_mean"] / 2
     assert os.listdir(box) == ["profile.safetensors"]
     for threads in (2, 3):
         run(*calibrate(model, tmp_path / "again.safetensors", "--threads", threads))

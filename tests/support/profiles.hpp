@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "codec/entropy/tables.hpp"
-#include "codec/predict/arguments.hpp"
+#include "codec/predict/ecsq_arguments.hpp"
 #include "core/bytes.hpp"
 #include "seqkv/hash.hpp"
 #include "seqkv/profile.hpp"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "codec/entropy/tables.hpp"
-#include "codec/predict/arguments.hpp"
+#include "codec/predict/ecsq_arguments.hpp"
 #include "core/gemm.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/profile.hpp"

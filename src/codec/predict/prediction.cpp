@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include "codec/predict/prediction.hpp"
+
+#include <algorithm>
+
+#include "backends/kokkos/gemm.hpp"
+#include "backends/kokkos/predict.hpp"
+#include "codec/predict/run.hpp"
+#include "core/bytes.hpp"
+#include "core/execution_spaces.hpp"
+
+namespace seqkv::codec {
+namespace {
+
+std::int64_t padded(std::int64_t columns) { return round_up(columns, kernels::panel_width); }
+
+template <class ExecutionSpace>
+void product(const ExecutionSpace& space, const kernels::Gemm& args) {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    if (const cpu::Kernels* best = cpu::kernels()) return cpu::gemm(*best, space, args);
+  }
+  kokkos::gemm(space, args);
+}
+
+}  // namespace
+
+template <class ExecutionSpace>
+Prediction<ExecutionSpace>::Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile)
+    : space_(space),
+      profile_(std::move(profile)),
+      device_(space, profile_->data()),
+      ld_features_(padded(column(std::min(2 * this->profile().layers_below + 2, 2 * this->profile().shape.layers)))),
+      ld_predicted_(padded(this->profile().width() + 1)),
+      angles_(profile_->shape().rope) {}
+
+template <class ExecutionSpace>
+void Prediction<ExecutionSpace>::reserve(const BlockGrid& grid) {
+  const std::int64_t rows = grid.blocks * grid.block_tokens;  // whatever the last block has: it does not grow later
+  features_.reserve(space_, "seqkv::codec::features", rows * ld_features_);
+  predicted_.reserve(space_, "seqkv::codec::predicted", rows * ld_predicted_);
+  grade_.reserve(space_, "seqkv::codec::grade", rows);
+  status_.reserve(space_, "seqkv::codec::status", grid.blocks);
+  tokens_.reserve("seqkv::codec::tokens", rows);
+}
+
+template <class ExecutionSpace>
+void Prediction<ExecutionSpace>::start(const BlockGrid& grid, const Token* ids, std::int64_t first_position) {
+  grid_ = grid;
+  reserve(grid);
+  angles_.set_positions(space_, first_position, grid.tokens);
+  std::copy(ids, ids + grid.tokens, tokens_.host());
+  tokens_.to_device(space_, grid.tokens);
+  has_first_token_ = first_position == 0 && profile().first_token && ids[0] == *profile().first_token;
+  for_each("seqkv::codec::start_rows", space_, grid.tokens,
+           kokkos::StartRow{features_.data(), ld_features_, tokens_.device(), device_.tokens, profile().vocabulary,
+                            profile().token_width});
+}
+
+template <class ExecutionSpace>
+PredictiveStep Prediction<ExecutionSpace>::make_step(std::int64_t number, Task* tasks) const {
+  PredictiveStep step;
+  step.grid = grid_;
+  step.model = subblock(number).model;
+  step.heads = profile().shape.kv_heads;
+  step.tasks = tasks;
+  step.status = status_.data();
+  if (number % 2 == 0 && angles_.pairs() > 0) {
+    step.cosine = angles_.cosine();
+    step.sine = angles_.sine();
+    step.rope_pairs = angles_.pairs();
+  }
+  step.features = features_.data();
+  step.ld_features = ld_features_;
+  step.column = column(profile().window(number));
+  step.predicted = predicted_.data();
+  step.ld_predicted = ld_predicted_;
+  step.has_first_token = has_first_token_;
+  step.grade = grade_.data();
+  return step;
+}
+
+template <class ExecutionSpace>
+PredictiveStep Prediction<ExecutionSpace>::predict(std::int64_t number, Task* tasks) const {
+  const PredictiveStep step = make_step(number, tasks);
+  product(space_, kernels::Gemm{grid_.tokens, step.features, step.ld_features, subblock(number).predict, step.predicted,
+                                step.ld_predicted});
+  run_step<kokkos::GradeRow>("seqkv::codec::grade_rows", space_, step, grid_.tokens, 1,
+                             &cpu::PredictiveKernels::grade_rows);
+  return step;
+}
+
+/// The lowest layer of the window goes where the next one has no use for it.
+template <class ExecutionSpace>
+void Prediction<ExecutionSpace>::leave(std::int64_t number) const {
+  const std::int64_t kept = 2 * profile().layers_below;
+  if (number % 2 == 0 || number + 1 <= kept || number + 1 == 2 * profile().shape.layers) return;
+  for_each("seqkv::codec::leave_layer", space_, grid_.tokens,
+           kokkos::MoveColumns{features_.data(), ld_features_, column(2), column(0), kept * profile().width()});
+}
+
+#define SEQKV_INSTANTIATE(Space) template class Prediction<Space>;
+SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+
+}  // namespace seqkv::codec

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// The predictor "linear": what is expected of the sub-blocks of a batch of blocks, one (layer, kind) after the other,
+/// from the tokens and from what has been decoded below. What is done with the residuals is not its business. The maths
+/// is in spec.md.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+#include <memory>
+
+#include "codec/key_angles.hpp"
+#include "codec/predict/arguments.hpp"
+#include "codec/predict/device_profile.hpp"
+#include "core/growing_array.hpp"
+#include "core/mirrored.hpp"
+
+namespace seqkv::codec {
+
+template <class ExecutionSpace>
+class Prediction {
+ public:
+  using Subblock = typename DeviceProfile<ExecutionSpace>::Subblock;
+
+  Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile);
+
+  void reserve(const BlockGrid& grid);
+
+  /// Begins a batch: consecutive blocks from `first_position` on. `ids` is host memory. Does not fence.
+  void start(const BlockGrid& grid, const Token* ids, std::int64_t first_position);
+
+  /// Expects sub-block `number` of all blocks, whose tasks these are; in order, from 0 on, features of those below
+  /// being there. Does not fence.
+  PredictiveStep predict(std::int64_t number, Task* tasks) const;
+
+  /// To be called when sub-block `number` is in the features.
+  void leave(std::int64_t number) const;
+
+  const BlockGrid& grid() const { return grid_; }
+  const Profile::Data& profile() const { return profile_->data(); }
+  const DeviceProfile<ExecutionSpace>& device() const { return device_; }
+  const Subblock& subblock(std::int64_t number) const { return device_.subblocks[static_cast<std::size_t>(number)]; }
+  std::int64_t bytes() const { return features_.bytes() + predicted_.bytes() + grade_.bytes() + status_.bytes(); }
+
+ private:
+  PredictiveStep make_step(std::int64_t number, Task* tasks) const;
+  std::int64_t column(std::int64_t subblocks) const {
+    return 1 + profile().token_width + subblocks * profile().width();
+  }
+
+  ExecutionSpace space_;
+  std::shared_ptr<const Profile> profile_;
+  DeviceProfile<ExecutionSpace> device_;
+  std::int64_t ld_features_;
+  std::int64_t ld_predicted_;
+  BlockGrid grid_;
+  bool has_first_token_ = false;
+  KeyAngles<ExecutionSpace> angles_;
+  Mirrored<ExecutionSpace, Token> tokens_;
+  GrowingArray<ExecutionSpace, float> features_, predicted_;
+  GrowingArray<ExecutionSpace, std::int8_t> grade_;
+  GrowingArray<ExecutionSpace, std::uint8_t> status_;
+};
+
+}  // namespace seqkv::codec
