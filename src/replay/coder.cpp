@@ -12,6 +12,7 @@
 #include "model/rounded_forward.hpp"
 #include "replay/difference_coder.hpp"
 #include "replay/replay_stream.hpp"
+#include "replay/token_stream.hpp"
 #include "seqkv/hash.hpp"
 #include "seqkv/replay.hpp"
 
@@ -198,6 +199,7 @@ Result<std::vector<std::byte>> ReplayCoder<ExecutionSpace>::encode(const Executi
                         !hidden.empty(),
                         state.options.with_tokens,
                         tokens.size(),
+                        replay::checksum_of(tokens),
                         static_cast<std::uint64_t>(state.options.block_tokens),
                         {},
                         {}};
@@ -273,6 +275,9 @@ Result<typename ReplayCoder<ExecutionSpace>::Session> ReplayCoder<ExecutionSpace
     if (session.tokens.size() != stream.tokens) {
       return Error(stream.with_tokens ? ErrorCode::corrupt : ErrorCode::invalid_argument,
                    fmt::format("{} tokens for a session of {}", session.tokens.size(), stream.tokens));
+    }
+    if (!stream.with_tokens && replay::checksum_of(tokens) != stream.token_checksum) {
+      return Error(ErrorCode::invalid_argument, "the tokens are not those of the session");
     }
     SEQKV_TRY(check_tokens(session.tokens, 0, state.config()));
     SEQKV_ASSIGN(session.cache, KvCache::create(state.config().kv_shape(stream.dtype), std::ssize(session.tokens)));

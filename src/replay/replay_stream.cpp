@@ -85,7 +85,11 @@ std::vector<std::byte> write(const ReplayStream& stream) {
   out.put(points_of(stream.rounding));
   put_varint(out, stream.tokens);
   put_varint(out, stream.block_tokens);
-  if (stream.with_tokens) put_varint(out, stream.token_stream.size());
+  if (stream.with_tokens) {
+    put_varint(out, stream.token_stream.size());
+  } else {
+    out.put(stream.token_checksum);
+  }
   for (const ReplayStream::Block& block : stream.blocks) {
     out.put(block.checksum);
     put_varint(out, block.payload.size());
@@ -102,6 +106,7 @@ Result<ReplayStream> parse_replay_stream(std::span<const std::byte> bytes) {
   SEQKV_TRY(parse_header(in, stream));
   bool good = true;
   const std::uint64_t token_bytes = stream.with_tokens ? get_varint(in, good) : 0;
+  if (!stream.with_tokens) stream.token_checksum = in.get<std::uint32_t>();
   const std::uint64_t blocks = divide_up(stream.tokens, stream.block_tokens);
   if (blocks > in.remaining() / (1 + checksum_bytes)) return early("the index");
   std::vector<std::uint64_t> sizes;

@@ -26,6 +26,7 @@ struct ReplayStream {
   bool with_states = false;
   bool with_tokens = false;
   std::uint64_t tokens = 0;
+  std::uint32_t token_checksum = 0;  ///< where the stream does not hold them
   std::uint64_t block_tokens = 0;
   std::vector<std::byte> token_stream;  ///< of a ModelTokenCoder, one session; or empty
   std::vector<Block> blocks;
