@@ -87,6 +87,22 @@ void decode(benchmark::State& state) {
   report(state, stream.size());
 }
 
+/// What all threads encode in chunks of 256, one thread decodes; the batch.
+void decode_on_one_thread(benchmark::State& state) {
+  const Kokkos::Serial serial;
+  auto coder = value_of(Coder::create(Space(), model()));
+  const auto stream = value_of(coder.encode(Space(), corpus().spans));
+  const char* folder = std::getenv("SEQKV_MODEL");
+  auto other = value_of(ModelTokenCoder<Kokkos::Serial>::create(
+      serial,
+      value_of(Model<Kokkos::Serial>::load(serial, folder != nullptr ? folder : SEQKV_SOURCE "/models/docs-7m")),
+      {0, false, 256, state.range(0)}));
+  for (auto _ : state) {
+    if (value_of(other.decode(serial, stream)) != corpus().sessions) state.SkipWithError("other tokens came back");
+  }
+  report(state, stream.size());
+}
+
 std::vector<std::uint16_t> as_16_bit() {
   std::vector<std::uint16_t> all;
   for (const auto& session : corpus().sessions) all.insert(all.end(), session.begin(), session.end());
@@ -145,6 +161,7 @@ bool add() {
   auto* decoded = once("decode", decode);
   for (const int batch : {1, 8, 16, 24}) decoded->Args({0, 0, batch});
   for (const int segment : {256, 64}) decoded->Args({segment, 1, 16})->Args({segment, 1, 64});
+  once("decode_on_one_thread", decode_on_one_thread)->Arg(1)->Arg(8);
   once("zstd_19", zstd_19);
   once("xz_9e", xz_9e);
   once("trie_coder", trie_coder);
