@@ -6,6 +6,7 @@
 
 #include "backends/cpu/activation.hpp"
 #include "backends/cpu/attention.hpp"
+#include "backends/cpu/frequencies.hpp"
 #include "backends/cpu/gemm.hpp"
 #include "backends/cpu/hadamard.hpp"
 #include "backends/cpu/kernels.hpp"
@@ -13,6 +14,7 @@
 #include "backends/cpu/norm.hpp"
 #include "backends/cpu/predict.hpp"
 #include "backends/cpu/rope.hpp"
+#include "backends/cpu/rounded.hpp"
 #include "backends/cpu/symbols.hpp"
 #include "backends/cpu/transform.hpp"
 #include "backends/cpu/turboquant.hpp"
@@ -27,6 +29,7 @@ const Kernels table = {
     .gated_rows = gated_rows,
     .rope_rows = rope_rows,
     .attention_block = attention_block,
+    .frequency_rows = frequency_rows,
     .rans_streams = streams_together,
     .rans_decode = {rans_decode, rans_decode_without_gather},
     .rans_encode = {rans_encode, rans_encode_without_gather},
@@ -43,6 +46,7 @@ const Kernels table = {
     .turboquant_decode = turboquant_decode,
     .predict = {grade_rows, residual_slots, pack_blocks, unpack_blocks, restore_slots, settle_rows, lossless_residuals,
                 pack_lossless, unpack_lossless},
+    .rounded = {rounded_norm, rounded_gate, rounded_rope, rounded_softmax, rounded_heads},
 };
 
 }  // namespace seqkv::cpu::SEQKV_ISA

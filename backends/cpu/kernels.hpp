@@ -15,6 +15,8 @@
 #include "codec/transform/transform.hpp"
 #include "codec/turboquant/arguments.hpp"
 #include "model/kernels.hpp"
+#include "model/rounded.hpp"
+#include "replay/frequencies.hpp"
 
 namespace seqkv::cpu {
 
@@ -57,6 +59,15 @@ struct PredictiveKernels {
   Lossless* unpack_lossless;
 };
 
+/// Steps of a forward pass that rounds as an engine does, for a range of rows.
+struct RoundedKernels {
+  void (*norm)(const kernels::RoundedNorm&, std::int64_t first, std::int64_t last);
+  void (*gate)(const kernels::RoundedGate&, std::int64_t first, std::int64_t last);
+  void (*rope)(const kernels::RoundedRope&, std::int64_t first, std::int64_t last);
+  void (*softmax)(const kernels::RoundedSoftmax&, std::int64_t first, std::int64_t last);
+  void (*head)(const kernels::RoundedHead&, std::int64_t first, std::int64_t last);
+};
+
 struct Kernels {
   const char* name;
   void (*gemm_panels)(const kernels::Gemm&, std::int64_t first_panel, std::int64_t last_panel, std::int64_t first_row,
@@ -65,6 +76,7 @@ struct Kernels {
   void (*gated_rows)(const kernels::GatedActivation&, std::int64_t first, std::int64_t last);
   void (*rope_rows)(const kernels::Rope&, std::int64_t first, std::int64_t last);
   void (*attention_block)(const kernels::Attention&, const AttentionBlock&);
+  void (*frequency_rows)(const kernels::Frequencies&, std::int64_t first, std::int64_t last);
   /// Streams as they are in codec/entropy/rans.hpp; best given in batches of a multiple of rans_streams.
   std::int64_t rans_streams;
   Lookups<void(const codec::rans::DecodeTables&, codec::rans::Stream*, std::int64_t count)> rans_decode;
@@ -86,6 +98,7 @@ struct Kernels {
   void (*turboquant_encode)(const codec::TurboQuant&, codec::Task&);
   void (*turboquant_decode)(const codec::TurboQuant&, codec::Task&);
   PredictiveKernels predict;
+  RoundedKernels rounded;
 };
 
 /// The best kernels this machine can run, or null where only the portable ones fit. The environment variable

@@ -2,10 +2,9 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// The sum over a row that norms and softmax share: 16 chains, folded in a fixed order (model/kernels.hpp).
+/// The sum over a row that norms and softmax share: 16 chains, folded in a fixed order (model/kernels.hpp). No
+/// Kokkos here: kernels of CPUs use it, too.
 #pragma once
-
-#include <Kokkos_Core.hpp>
 
 #include "core/detmath.hpp"
 #include "model/kernels.hpp"
@@ -14,7 +13,7 @@ namespace seqkv::kokkos {
 
 /// Sum over i < count of f(i), where step(i, acc) returns acc plus the i-th term in one rounding.
 template <class Step>
-KOKKOS_INLINE_FUNCTION float row_sum(std::int64_t count, const Step& step) {
+SEQKV_INLINE float row_sum(std::int64_t count, const Step& step) {
   float lanes[kernels::sum_lanes] = {};
   for (std::int64_t i = 0; i < count; ++i) {
     float& lane = lanes[i % kernels::sum_lanes];
@@ -28,7 +27,7 @@ KOKKOS_INLINE_FUNCTION float row_sum(std::int64_t count, const Step& step) {
 
 /// 1 / sqrt(mean of x(i)^2 + epsilon).
 template <class Get>
-KOKKOS_INLINE_FUNCTION float inverse_rms(std::int64_t width, float epsilon, const Get& x) {
+SEQKV_INLINE float inverse_rms(std::int64_t width, float epsilon, const Get& x) {
   const float squares = row_sum(width, [&x](std::int64_t i, float sum) { return detmath::fma(x(i), x(i), sum); });
   return 1.0F / detmath::sqrt(squares / static_cast<float>(width) + epsilon);
 }

@@ -19,6 +19,8 @@ template <class ExecutionSpace>
 class Forward;
 template <class ExecutionSpace>
 class CacheGradient;
+template <class ExecutionSpace>
+class RoundedForward;
 
 /// The KV cache of one sequence while a model works on it: fp32, in the memory of the execution space, laid out
 /// for the attention kernel. Grows as tokens come.
@@ -48,6 +50,7 @@ class Sequence {
  private:
   friend class Forward<ExecutionSpace>;
   friend class CacheGradient<ExecutionSpace>;
+  friend class RoundedForward<ExecutionSpace>;
   std::unique_ptr<State> state_;
 };
 

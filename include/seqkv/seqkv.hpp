@@ -26,6 +26,7 @@
 #include "seqkv/model_config.hpp"
 #include "seqkv/profile.hpp"
 #include "seqkv/quality.hpp"
+#include "seqkv/replay.hpp"
 #include "seqkv/result.hpp"
 #include "seqkv/retention.hpp"
 #include "seqkv/safetensors.hpp"

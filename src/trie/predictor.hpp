@@ -17,6 +17,7 @@
 #include <span>
 #include <vector>
 
+#include "core/range_coder.hpp"
 #include "seqkv/limits.hpp"
 #include "trie/recent_counts.hpp"
 #include "trie/token_weights.hpp"
@@ -26,12 +27,6 @@ namespace seqkv::trie {
 
 inline constexpr unsigned interval_bits = 28;
 inline constexpr std::uint64_t interval_one = std::uint64_t{1} << interval_bits;  ///< M
-
-/// [start, start + width) of [0, M).
-struct Interval {
-  std::uint64_t start = 0;
-  std::uint64_t width = 0;
-};
 
 /// What the levels said about one token, for the training of weights.
 struct Evidence {

@@ -11,7 +11,6 @@
 #include "core/try.hpp"
 #include "core/varint.hpp"
 #include "seqkv/hash.hpp"
-#include "trie/range_coder.hpp"
 
 namespace seqkv::trie {
 namespace {
@@ -133,7 +132,7 @@ CodedBlock encode_block(Predictor& predictor, TokenSpan tokens) {
   RangeEncoder coder;
   predictor.restart();
   for (const Token token : tokens) {
-    coder.put(predictor.interval_of(token));
+    coder.put(predictor.interval_of(token), interval_one);
     predictor.advance(token);
   }
   return {std::move(coder).finish(), checksum_of(tokens)};
@@ -147,7 +146,7 @@ Result<std::vector<Token>> decode_block(Predictor& predictor, const Stream::Bloc
   predictor.restart();
   while (tokens.size() < block.tokens && !coder.overran()) {
     Interval interval;
-    const Token token = predictor.token_at(coder.point(), interval);
+    const Token token = predictor.token_at(coder.point(interval_one), interval);
     coder.take(interval);
     predictor.advance(token);
     tokens.push_back(token);

@@ -19,6 +19,7 @@ MAY_INCLUDE = {
     "model": {"io", "core"},
     "trie": {"io", "core"},
     "codec": {"trie", "io", "core"},
+    "replay": {"codec", "trie", "model", "io", "core"},
     "evaluate": {"codec", "trie", "model", "io", "core"},
     "calibrate": {"evaluate", "codec", "trie", "model", "io", "core"},
     "store": {"codec", "trie", "model", "io", "core"},
@@ -27,9 +28,10 @@ MAY_INCLUDE = {
 PUBLIC = {
     "core": "cores dtype error hash inline kv limits result version",
     "io": "kv_file safetensors text_file token_file",
-    "model": "backends cache_gradient forward model model_config quality surprisal tokenizer",
+    "model": "backends cache_gradient forward model model_config quality rounding surprisal tokenizer",
     "trie": "retention token_coder trie trie_distance trie_match trie_view",
     "codec": "codec frame profile transfer",
+    "replay": "replay",
     "evaluate": "evaluate",
     "calibrate": "calibrate",
     "store": "batch manifest store",
@@ -38,6 +40,7 @@ AREA_OF_HEADER = {name: area for area, names in PUBLIC.items() for name in names
 # What a kernel knows of its caller: the arguments, and the layout it writes.
 CONTRACTS = {
     "model/kernels.hpp",
+    "model/rounded.hpp",
     "codec/entropy/bit_planes.hpp",
     "codec/entropy/rans.hpp",
     "codec/entropy/symbols.hpp",
@@ -53,6 +56,7 @@ CONTRACTS = {
     "codec/transform/rotation.hpp",
     "codec/transform/transform.hpp",
     "codec/turboquant/arguments.hpp",
+    "replay/frequencies.hpp",
     "trie/image.hpp",
     "trie/window_key.hpp",
     "seqkv/trie_view.hpp",
@@ -84,7 +88,7 @@ def allowed(file, include):
         return include.startswith("seqkv/")
     if area == "backends":
         return target == "core" or include in CONTRACTS or include == "seqkv/backends.hpp"
-    return target in MAY_INCLUDE[area] or (target == "backends" and area in ("model", "codec", "trie", "calibrate"))
+    return target in MAY_INCLUDE[area] or (target == "backends" and area in ("model", "codec", "trie", "replay", "calibrate"))
 
 
 def main():

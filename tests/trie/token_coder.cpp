@@ -193,12 +193,12 @@ TYPED_TEST(TokenCoderTest, IntervalsTile) {
       for (std::size_t i = 0; i < std::min<std::size_t>(tokens.size(), 60); ++i) {
         std::uint64_t next = 0;
         for (Token token = 0; token < vocabulary; ++token) {
-          const trie::Interval interval = predictor.interval_of(token);
+          const Interval interval = predictor.interval_of(token);
           ASSERT_EQ(interval.start, next);
           ASSERT_GE(interval.width, 1U);
           next += interval.width;
           for (const std::uint64_t point : {interval.start, next - 1}) {
-            trie::Interval found;
+            Interval found;
             ASSERT_EQ(predictor.token_at(point, found), token);
             ASSERT_EQ(found.start, interval.start);
             ASSERT_EQ(found.width, interval.width);

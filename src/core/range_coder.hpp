@@ -2,11 +2,11 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// A range coder (Martin 1979, with carries as in Schindler's) for intervals of [0, 2^28).
+/// A range coder (Martin 1979, with carries as in Schindler's) for intervals of [0, total), total below 2^32.
 ///
 /// A block is a number in [0, 1), its bytes the digits behind the point. `low` and `range` have 56 bits; a byte leaves
 /// when the range is below 2^48, so that it never is below 2^48 where it is divided, and an interval's share of it is
-/// exact to 2^-20. A carry out of `low` goes into the bytes that have left.
+/// exact to total / 2^48. A carry out of `low` goes into the bytes that have left.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +14,13 @@
 #include <span>
 #include <vector>
 
-#include "trie/predictor.hpp"
+namespace seqkv {
 
-namespace seqkv::trie {
+/// [start, start + width) of [0, total).
+struct Interval {
+  std::uint64_t start = 0;
+  std::uint64_t width = 0;
+};
 
 inline constexpr unsigned range_bits = 56;
 inline constexpr std::uint64_t range_one = std::uint64_t{1} << range_bits;
@@ -25,8 +29,8 @@ inline constexpr std::size_t range_bytes = range_bits / 8;
 
 class RangeEncoder {
  public:
-  void put(const Interval& interval) {
-    const std::uint64_t unit = range_ >> interval_bits;
+  void put(const Interval& interval, std::uint64_t total) {
+    const std::uint64_t unit = range_ / total;
     low_ += unit * interval.start;
     range_ = unit * interval.width;
     if (low_ >= range_one) carry();
@@ -35,6 +39,9 @@ class RangeEncoder {
       low_ = (low_ & (range_least - 1)) << 8U;
     }
   }
+
+  /// Bytes that have left.
+  std::size_t size() const { return out_.size(); }
 
   /// As few bytes as name a number in the range, where zeros follow.
   std::vector<std::byte> finish() && {
@@ -72,10 +79,10 @@ class RangeDecoder {
   }
 
   /// A point of the interval that was put.
-  std::uint64_t point() {
-    unit_ = range_ >> interval_bits;
+  std::uint64_t point(std::uint64_t total) {
+    unit_ = range_ / total;
     const std::uint64_t point = code_ / unit_;
-    return point < interval_one ? point : interval_one - 1;  // what is left of the range by division, or damage
+    return point < total ? point : total - 1;  // what is left of the range by division, or damage
   }
   void take(const Interval& interval) {
     code_ -= unit_ * interval.start;
@@ -101,4 +108,4 @@ class RangeDecoder {
   std::uint64_t unit_ = 1;
 };
 
-}  // namespace seqkv::trie
+}  // namespace seqkv
