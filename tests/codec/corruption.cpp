@@ -150,11 +150,11 @@ TEST(Frame, SubblocksBeyondTheLimitAreRefused) {
 
 TEST(Frame, ACodecOfAnotherVersionIsNamed) {
   const Sample sample("none+turboquant:3");
-  const auto bytes = value_of(make_frame({sample.shape, 40, 32, "linear+ecsq:kl=0.01", {}, {}}, sample.blocks));
+  const auto bytes = value_of(make_frame({sample.shape, 40, 32, "other+quantizer:2", {}, {}}, sample.blocks));
   const auto decoded = decode(Space(), value_of(FrameReader::parse(bytes, "test")));
   ASSERT_FALSE(decoded.ok());
   EXPECT_EQ(decoded.error().code, ErrorCode::unsupported);
-  EXPECT_NE(decoded.error().message.find("linear+ecsq:kl=0.01"), std::string::npos);
+  EXPECT_NE(decoded.error().message.find("other+quantizer:2"), std::string::npos);
 }
 
 TEST(Frame, BlocksOfAnotherOrderAreRefused) {
