@@ -230,3 +230,25 @@ def test_models_of_transformers(heads, kv_heads, dim, model, tmp_path):
         assert frame.stat().st_size < kv.stat().st_size / 2
         errors = run("compare", kv, back, "--json").json
         assert errors["key_error"] < 0.9 and errors["value_error"] < 0.9
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f32"])
+def test_frames_decode_by_the_specification_alone(dtype, profile, model, tmp_path):
+    np = pytest.importorskip("numpy")
+    import ecsq_decoder
+    import frame_decoder
+
+    kv, frame, back, raw = (tmp_path / name for name in ("kv.safetensors", "kv.sqkv", "back.safetensors", "raw.sqkv"))
+    run("prefill", "--model", model, "--text", SOURCE / "docs" / "codec.md", "--max-tokens", 45, "--dtype", dtype,
+        "--out", kv)
+    run("compress", kv, frame, "--codec", "linear+ecsq:step=0.3", "--profile", profile, "--block-tokens", 32)
+    data = frame.read_bytes()
+    header = frame_decoder.read_header(data)
+    decoder = ecsq_decoder.Decoder(header, *read_safetensors(profile))
+    parts = [decoder.block(frame_decoder.read_block(header, data[at : at + size])) for at, size in header.index]
+    run("decompress", frame, back, "--profile", profile)
+    run("compress", back, raw, "--codec", "raw", "--block-tokens", 32)
+    _, _, values = frame_decoder.decode_frame(raw.read_bytes())
+    for number in range(len(parts[0])):
+        decoded = np.concatenate([part[number] for part in parts], axis=1)
+        assert np.array_equal(decoded, values[number // 2][number % 2]), number
