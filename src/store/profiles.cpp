@@ -17,32 +17,40 @@ std::filesystem::path Store::State::profile_path(const Digest& fingerprint) cons
   return folder / "profiles" / (fingerprint.hex() + ".safetensors");
 }
 
-Result<void> Store::State::keep(const Profile& profile) const {
-  const auto path = profile_path(profile.fingerprint());
-  std::error_code problem;
-  if (profiles.contains(profile.fingerprint()) || std::filesystem::exists(path, problem)) return {};
+Result<void> Store::State::keep(const std::shared_ptr<const Profile>& profile) const {
+  const Digest& fingerprint = profile->fingerprint();
+  if (profiles.contains(fingerprint)) return {};
+  const auto path = profile_path(fingerprint);
+  const auto is_of_profile = [&](std::span<const std::byte> bytes) {
+    return Sha256().update(bytes).finish() == fingerprint;
+  };
+  // A copy that is damaged is replaced: what is missing to others is at hand.
+  if (const auto kept = io::MappedFile::open(path); kept && is_of_profile(kept->bytes())) {
+    profiles[fingerprint] = profile;
+    return {};
+  }
   if (::mkdir(path.parent_path().c_str(), 0700) == 0) {
     SEQKV_TRY(io::sync_directory(folder));
   } else if (errno != EEXIST) {
     return io::system_error("cannot create", path.parent_path(), errno);
   }
-  if (Sha256().update(profile.contents()).finish() != profile.fingerprint()) {
+  if (!is_of_profile(profile->contents())) {
     return Error(ErrorCode::wrong_profile, "the profile's file has changed since it was opened");
   }
-  return io::write_file(path, profile.contents());
+  SEQKV_TRY(io::write_file(path, profile->contents()));
+  profiles[fingerprint] = profile;
+  return {};
 }
 
 Result<std::shared_ptr<const Profile>> Store::profile(const Digest& fingerprint) const {
-  auto& known = state_->profiles[fingerprint];
-  if (known != nullptr) return known;
+  if (const auto known = state_->profiles.find(fingerprint); known != state_->profiles.end()) return known->second;
   const auto path = state_->profile_path(fingerprint);
   auto loaded = Profile::load(path);
   if (!loaded || (*loaded)->fingerprint() != fingerprint) {
     const std::string what = loaded ? "it is not the one that its name says" : loaded.error().message;
     return Error(ErrorCode::corrupt, "the profile that sessions need: " + what).in_file(path.string());
   }
-  known = std::move(*loaded);
-  return known;
+  return state_->profiles[fingerprint] = std::move(*loaded);
 }
 
 Result<Codec> Store::codec(const std::string& name) const {

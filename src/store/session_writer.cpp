@@ -245,7 +245,7 @@ Result<void> SessionWriter::commit() {
                  fmt::format("session '{}' has {} blocks, {} were given", state.name, state.identities.size(), blocks));
   }
   // Data first: the index never names bytes that are not on disk, nor a profile.
-  if (state.codec.needs_profile()) SEQKV_TRY(state.store->keep(*state.codec.profile()));
+  if (state.codec.needs_profile()) SEQKV_TRY(state.store->keep(state.codec.profile()));
   const auto record = store::session_record({state.name, state.codec.profile_fingerprint(), state.codec.spec(),
                                              state.identities.back(), static_cast<std::int64_t>(state.tokens.size())});
   const std::int64_t offset = round_up(state.end, store::pack_alignment);

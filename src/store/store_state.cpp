@@ -88,11 +88,12 @@ Result<std::optional<std::int64_t>> Store::State::codec_id(const Codec& codec) c
 }
 
 Result<std::optional<BlockRow>> Store::State::find(const Digest& identity, const Codec& codec) const {
-  SEQKV_ASSIGN(const std::optional<std::int64_t> codec_row, codec_id(codec));
-  if (!codec_row) return std::optional<BlockRow>();
-  SEQKV_ASSIGN(Statement query,
-               database.prepare(fmt::format("SELECT {} FROM blocks WHERE identity = ? AND codec = ?", block_columns)));
-  query.bind(1, std::span<const std::byte>(identity.bytes)).bind(2, *codec_row);
+  SEQKV_ASSIGN(Statement query, database.prepare(fmt::format("SELECT {} FROM blocks WHERE identity = ? AND codec = "
+                                                             "(SELECT id FROM codecs WHERE spec = ? AND profile = ?)",
+                                                             block_columns)));
+  const Digest profile = codec.profile_fingerprint();
+  query.bind(1, std::span<const std::byte>(identity.bytes)).bind(2, std::string_view(codec.spec()));
+  query.bind(3, std::span<const std::byte>(profile.bytes));
   SEQKV_ASSIGN(const bool there, query.step());
   if (!there) return std::optional<BlockRow>();
   SEQKV_ASSIGN(const BlockRow row, row_from(query));

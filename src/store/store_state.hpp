@@ -36,7 +36,7 @@ struct Store::State {
   io::Descriptor lock;  ///< held by writers
   bool saving = false;  ///< a SessionWriter is at work behind the committed end of a pack
   mutable std::map<std::int64_t, io::MappedFile> packs;
-  mutable std::map<Digest, std::shared_ptr<const Profile>> profiles;
+  mutable std::map<Digest, std::shared_ptr<const Profile>> profiles;  ///< whose copies have been seen to be whole
 
   std::filesystem::path index_path() const { return folder / "store.db"; }
 
@@ -50,8 +50,9 @@ struct Store::State {
   /// The id of a codec with its profile, or nothing.
   Result<std::optional<std::int64_t>> codec_id(const Codec& codec) const;
   std::filesystem::path profile_path(const Digest& fingerprint) const;
-  /// Puts a copy of the profile into the store, if it is not there. Errors: io, disk_full.
-  Result<void> keep(const Profile& profile) const;
+  /// Puts a copy of the profile into the store, if none is there as it was. Errors: wrong_profile (its file has
+  /// changed), io, disk_full.
+  Result<void> keep(const std::shared_ptr<const Profile>& profile) const;
 
   /// The row of a block, or nothing.
   Result<std::optional<BlockRow>> find(const Digest& identity, const Codec& codec) const;

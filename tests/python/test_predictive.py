@@ -182,6 +182,14 @@ def test_stores_without_their_profile(manifest, profile, model, tmp_path):
     run(*restore)
     run("verify", "--store", store)
 
+    # Who saves with the profile at hand mends a damaged copy.
+    kept.write_bytes(good[:-1])
+    more = tmp_path / "more.jsonl"
+    more.write_text(json.dumps({"session": "fourth", "text": "Something else."}) + "\n")
+    run("batch", more, *options, "--codec", CODEC, "--profile", profile)
+    assert kept.read_bytes() == good
+    run("verify", "--store", store)
+
 
 def test_batch_says_what_it_needs(manifest, model, profile, tmp_path):
     box = tmp_path / "box"
