@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <mutex>
 
 #include "codec/predict/arguments.hpp"
 #include "core/detmath.hpp"
@@ -20,14 +18,12 @@ struct CountedStep {
   std::int32_t scale;  ///< log2 of it in 1/16
 };
 constexpr CountedStep counted_steps[] = {{0.25F, -32}, {0.5F, -16}, {1.0F, 0}, {2.0F, 16}};
-/// Symbols of a normal distribution with which each table begins.
-constexpr double prior_symbols = 64;
 
 }  // namespace
 
 /// The coefficients of a token as they are restored, and its symbols.
 void SampleCoder::code_row(const SampledCoefficients& coefficients, std::int64_t row, float* restored,
-                           Counts& counts) const {
+                           SymbolCounts::Tables& counts) const {
   const auto at = static_cast<std::size_t>(row);
   const float log_weight = coefficients.log_weight[at];
   const float weight = detmath::exp2(log_weight);
@@ -52,36 +48,15 @@ void SampleCoder::code_row(const SampledCoefficients& coefficients, std::int64_t
 
 Floats SampleCoder::code(const SampledCoefficients& coefficients) {
   Floats restored(coefficients.values.rows, coefficients.values.columns);
-  std::map<std::int64_t, Counts> parts;  // by their first row; added up in this order
-  std::mutex mutex;
-  for_row_ranges(restored.rows, [&](std::int64_t first, std::int64_t last) {
-    Counts counts(tables);
+  counts_.add(restored.rows, [&](std::int64_t first, std::int64_t last, SymbolCounts::Tables& counts) {
     for (std::int64_t r = first; r < last; ++r) code_row(coefficients, r, restored.row(r), counts);
-    const std::lock_guard lock(mutex);
-    parts[first] = std::move(counts);
   });
-  for (const auto& [first, counts] : parts) {
-    for (std::size_t t = 0; t < counts.size(); ++t) {
-      for (std::size_t s = 0; s < counts[t].size(); ++s) counts_[t][s] += counts[t][s];
-    }
-  }
   return restored;
 }
 
 std::vector<codec::Frequencies> SampleCoder::make_tables() const {
-  const auto prior = codec::TableFamily::of_scales(tables, detmath::exp2(least_class / 4.0),
-                                                   detmath::exp2((least_class + tables - 1) / 4.0));
-  std::vector<codec::Frequencies> out;
-  for (int t = 0; t < tables; ++t) {
-    codec::Counts counts{};
-    constexpr double unit = 256;  // counts are integers
-    for (std::size_t s = 0; s < counts.size(); ++s) {
-      const double expected = prior_symbols * prior.frequencies(t)[s] / codec::rans::total;
-      counts[s] = static_cast<std::uint64_t>((counts_[static_cast<std::size_t>(t)][s] + expected) * unit);
-    }
-    out.push_back(codec::optimal_frequencies(counts));
-  }
-  return out;
+  return counts_.make_tables(codec::TableFamily::of_scales(tables, detmath::exp2(least_class / 4.0),
+                                                           detmath::exp2((least_class + tables - 1) / 4.0)));
 }
 
 }  // namespace seqkv::calibration

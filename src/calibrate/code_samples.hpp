@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "calibrate/products.hpp"
-#include "codec/entropy/tables.hpp"
+#include "calibrate/symbol_counts.hpp"
 
 namespace seqkv::calibration {
 
@@ -39,11 +39,11 @@ class SampleCoder {
   std::vector<codec::Frequencies> make_tables() const;
 
  private:
-  using Counts = std::vector<std::array<double, codec::rans::symbols>>;  ///< [tables], from 0
-  void code_row(const SampledCoefficients& coefficients, std::int64_t row, float* restored, Counts& counts) const;
+  void code_row(const SampledCoefficients& coefficients, std::int64_t row, float* restored,
+                SymbolCounts::Tables& counts) const;
 
   std::vector<float> weights_;
-  Counts counts_;
+  SymbolCounts counts_;
 };
 
 }  // namespace seqkv::calibration

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <mutex>
 
 #include "codec/predict/lossless_steps.hpp"
 #include "core/rope_table.hpp"
@@ -18,8 +16,6 @@ namespace {
 constexpr double ridge = 3e-4;
 /// A row's weight is one over its energy and this share of the mean energy: what the logarithm of its size makes of it.
 constexpr float share_of_mean = 0.05F;
-/// Symbols of a normal distribution with which each table begins.
-constexpr double prior_symbols = 64;
 
 /// Unit lower triangular A with A S A^T diagonal: rows say what is left of a component once those before are known.
 Dense whiten(const Dense& s) {
@@ -192,10 +188,7 @@ std::vector<std::int16_t> LosslessFit::measure(const codec::PredictiveStep& orde
 /// Symbols as the codec makes them.
 void LosslessFit::count(const codec::LosslessStep& step, const Floats& values) {
   const DType dtype = plan_.shape.dtype;
-  std::map<std::int64_t, Counts> parts;  // by their first row; added up in this order
-  std::mutex mutex;
-  for_row_ranges(values.rows, [&](std::int64_t first, std::int64_t last) {
-    Counts counts(codec::lossless_tables);
+  counts_.add(values.rows, [&](std::int64_t first, std::int64_t last, SymbolCounts::Tables& counts) {
     for (std::int64_t r = first; r < last; ++r) {
       const double weight = plan_.rows[static_cast<std::size_t>(r)].weight;
       const float* row = values.row(r);
@@ -219,14 +212,7 @@ void LosslessFit::count(const codec::LosslessStep& step, const Floats& values) {
         }
       }
     }
-    const std::lock_guard lock(mutex);
-    parts[first] = std::move(counts);
   });
-  for (const auto& [first, counts] : parts) {
-    for (std::size_t t = 0; t < counts.size(); ++t) {
-      for (std::size_t s = 0; s < counts[t].size(); ++s) counts_[t][s] += counts[t][s];
-    }
-  }
 }
 
 FittedLossless LosslessFit::next(std::int64_t number, const Floats& values, Floats predicted) {
@@ -259,19 +245,9 @@ FittedLossless LosslessFit::next(std::int64_t number, const Floats& values, Floa
 std::vector<codec::Frequencies> LosslessFit::make_tables() const {
   constexpr double middle = 0.125;  // of a quarter octave
   constexpr int least = codec::largest_lossless_class + 1 - codec::lossless_tables;
-  const auto prior = codec::TableFamily::of_scales(codec::lossless_tables, detmath::exp2(least / 4.0 + middle),
-                                                   detmath::exp2(codec::largest_lossless_class / 4.0 + middle));
-  std::vector<codec::Frequencies> out;
-  for (int t = 0; t < codec::lossless_tables; ++t) {
-    codec::Counts counts{};
-    constexpr double unit = 256;  // counts are integers
-    for (std::size_t s = 0; s < counts.size(); ++s) {
-      const double expected = prior_symbols * prior.frequencies(t)[s] / codec::rans::total;
-      counts[s] = static_cast<std::uint64_t>((counts_[static_cast<std::size_t>(t)][s] + expected) * unit);
-    }
-    out.push_back(codec::optimal_frequencies(counts));
-  }
-  return out;
+  return counts_.make_tables(
+      codec::TableFamily::of_scales(codec::lossless_tables, detmath::exp2(least / 4.0 + middle),
+                                    detmath::exp2(codec::largest_lossless_class / 4.0 + middle)));
 }
 
 }  // namespace seqkv::calibration

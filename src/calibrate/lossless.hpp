@@ -11,7 +11,7 @@
 #include "calibrate/plan.hpp"
 #include "calibrate/products.hpp"
 #include "calibrate/stored.hpp"
-#include "codec/entropy/tables.hpp"
+#include "calibrate/symbol_counts.hpp"
 #include "codec/predict/lossless_arguments.hpp"
 
 namespace seqkv::calibration {
@@ -34,7 +34,6 @@ class LosslessFit {
   std::vector<codec::Frequencies> make_tables() const;
 
  private:
-  using Counts = std::vector<std::array<double, codec::rans::symbols>>;  ///< [lossless_tables]
   void weigh(const Floats& residual);
   Floats correct_from_below(const Floats& residual, Floats& predicted, FittedLossless& out) const;
   Stored fit_within(const codec::PredictiveStep& order, const Floats& residual) const;
@@ -46,7 +45,7 @@ class LosslessFit {
   std::int64_t pairs_;
   std::vector<float> weights_;  ///< of rows, for the sub-block at hand
   Floats residual_;             ///< of the sub-block below
-  Counts counts_;
+  SymbolCounts counts_;
 };
 
 }  // namespace seqkv::calibration

@@ -24,7 +24,7 @@ DType dtype_of(const std::string& name);
 /// --codec, repeated or not; the strings are parsed by the command.
 inline constexpr const char* codec_help =
     "Codec string: raw, none+lossless, none+turboquant:BITS[,keys=unrotated] (1 to 5); with --profile also "
-    "linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, linear+ecsq:step=STEP, linear+turboquant:BITS";
+    "linear+lossless, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, linear+ecsq:step=STEP, linear+turboquant:BITS";
 
 /// --profile FILE
 void add_profile(CLI::App& app, std::string& profile);

@@ -8,6 +8,7 @@
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
+#include "core/token_checksum.hpp"
 #include "core/try.hpp"
 #include "model/rounded_forward.hpp"
 #include "replay/difference_coder.hpp"
@@ -199,7 +200,7 @@ Result<std::vector<std::byte>> ReplayCoder<ExecutionSpace>::encode(const Executi
                         !hidden.empty(),
                         state.options.with_tokens,
                         tokens.size(),
-                        replay::checksum_of(tokens),
+                        token_checksum(tokens),
                         static_cast<std::uint64_t>(state.options.block_tokens),
                         {},
                         {}};
@@ -276,7 +277,7 @@ Result<typename ReplayCoder<ExecutionSpace>::Session> ReplayCoder<ExecutionSpace
       return Error(stream.with_tokens ? ErrorCode::corrupt : ErrorCode::invalid_argument,
                    fmt::format("{} tokens for a session of {}", session.tokens.size(), stream.tokens));
     }
-    if (!stream.with_tokens && replay::checksum_of(tokens) != stream.token_checksum) {
+    if (!stream.with_tokens && token_checksum(tokens) != stream.token_checksum) {
       return Error(ErrorCode::invalid_argument, "the tokens are not those of the session");
     }
     SEQKV_TRY(check_tokens(session.tokens, 0, state.config()));

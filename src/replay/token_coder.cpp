@@ -10,6 +10,7 @@
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
+#include "core/token_checksum.hpp"
 #include "core/try.hpp"
 #include "model/forward_state.hpp"
 #include "replay/next_token.hpp"
@@ -179,7 +180,7 @@ struct ModelTokenCoder<ExecutionSpace>::State {
         const Segment& segment = stream.segments[it.segment];
         if (segment.first >= known.size()) break;
         if (segment.first + segment.tokens > known.size() ||
-            replay::checksum_of(known.subspan(segment.first, segment.tokens)) != segment.checksum) {
+            token_checksum(known.subspan(segment.first, segment.tokens)) != segment.checksum) {
           return Error(ErrorCode::invalid_argument,
                        fmt::format("the known tokens of session {} are not the stream's", s))
               .in_block(static_cast<std::int64_t>(it.segment));
@@ -204,7 +205,7 @@ struct ModelTokenCoder<ExecutionSpace>::State {
                                   std::vector<std::vector<Token>>& sessions) {
     const Segment& segment = stream.segments[it.segment];
     if (!it.coder->at_end()) return Error(ErrorCode::corrupt, "the payload does not hold so many tokens");
-    if (replay::checksum_of(it.tokens) != segment.checksum) {
+    if (token_checksum(it.tokens) != segment.checksum) {
       return Error(ErrorCode::checksum_mismatch, "the checksum of the tokens is another");
     }
     place(segment, it.tokens, sessions);
@@ -321,7 +322,7 @@ Result<std::vector<std::byte>> ModelTokenCoder<ExecutionSpace>::encode(const Exe
       replay::add_session(stream, sessions[s].size(), sessions[s].empty() ? 0 : sessions[s][0]);
     }
     for (Segment& segment : stream.segments) {
-      segment.checksum = replay::checksum_of(sessions[segment.session].subspan(segment.first, segment.tokens));
+      segment.checksum = token_checksum(sessions[segment.session].subspan(segment.first, segment.tokens));
     }
     SEQKV_TRY(state_->encode(space, sessions, stream));
     return replay::write(stream);

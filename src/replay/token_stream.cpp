@@ -74,8 +74,6 @@ Result<void> parse_lengths(ByteReader& in, std::uint64_t max_tokens, TokenStream
 
 }  // namespace
 
-std::uint32_t checksum_of(TokenSpan tokens) { return low_half(xxh3_64(as_bytes(tokens))); }
-
 void add_session(TokenStream& stream, std::uint64_t tokens, Token first) {
   const std::uint64_t session = stream.sessions.size();
   stream.sessions.push_back({tokens, first, stream.segments.size()});

@@ -46,8 +46,6 @@ struct TokenStream {
   }
 };
 
-std::uint32_t checksum_of(TokenSpan tokens);
-
 /// Appends a session and its segments, without checksums and payloads.
 void add_session(TokenStream& stream, std::uint64_t tokens, Token first);
 

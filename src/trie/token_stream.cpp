@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "core/bytes.hpp"
+#include "core/token_checksum.hpp"
 #include "core/try.hpp"
 #include "core/varint.hpp"
 #include "seqkv/hash.hpp"
@@ -22,8 +23,6 @@ constexpr std::size_t index_checksum_bytes = 8;
 constexpr std::size_t checksum_bytes = 4;
 
 Error corrupt(const std::string& what) { return {ErrorCode::corrupt, what}; }
-
-std::uint32_t checksum_of(TokenSpan tokens) { return static_cast<std::uint32_t>(xxh3_64(as_bytes(tokens))); }
 
 Result<StreamHeader> parse_header(ByteReader& in) {
   StreamHeader header;
@@ -135,7 +134,7 @@ CodedBlock encode_block(Predictor& predictor, TokenSpan tokens) {
     coder.put(predictor.interval_of(token), interval_one);
     predictor.advance(token);
   }
-  return {std::move(coder).finish(), checksum_of(tokens)};
+  return {std::move(coder).finish(), token_checksum(tokens)};
 }
 
 Result<std::vector<Token>> decode_block(Predictor& predictor, const Stream::Block& block) {
@@ -152,7 +151,7 @@ Result<std::vector<Token>> decode_block(Predictor& predictor, const Stream::Bloc
     tokens.push_back(token);
   }
   if (!coder.at_end()) return corrupt("the payload does not hold so many tokens");
-  if (checksum_of(tokens) != block.checksum) {
+  if (token_checksum(tokens) != block.checksum) {
     return Error(ErrorCode::checksum_mismatch, "the checksum of the tokens is another");
   }
   return tokens;

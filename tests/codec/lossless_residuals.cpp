@@ -13,17 +13,12 @@
 #include "codec/block.hpp"
 #include "codec/predict/lossless_steps.hpp"
 #include "seqkv/codec.hpp"
-#include "support/caches.hpp"
-#include "support/files.hpp"
-#include "support/profiles.hpp"
-#include "support/spaces.hpp"
+#include "support/predicted.hpp"
 
 namespace seqkv {
 namespace {
 
 using test::value_of;
-
-std::vector<CodedBlockView> views(const std::vector<CodedBlock>& blocks) { return {blocks.begin(), blocks.end()}; }
 
 // ---- bins ---------------------------------------------------------------------------------------------------------
 
@@ -105,25 +100,10 @@ TEST(Bins, WritersKeepToTheirRoom) {
 // ---- blocks -------------------------------------------------------------------------------------------------------
 
 template <class Space>
-class LosslessResiduals : public testing::Test {
+class LosslessResiduals : public test::Predicted<Space> {
  protected:
-  Space space;
-  test::ScratchFolder scratch;
-
   Codec codec_for(const KvShape& shape, std::int64_t layers_below = 2) {
-    const auto path = test::made_up_profile(shape, {.layers_below = layers_below}).write(scratch.path() / "profile");
-    return value_of(value_of(Codec::parse("linear+lossless")).with_profile(value_of(Profile::load(path))));
-  }
-  std::vector<CodedBlock> code(const Codec& codec, const ConstKvView& kv, TokenSpan ids, std::int64_t first,
-                               std::int64_t block_tokens) {
-    return value_of(encode(space, codec, kv, ids, first, block_tokens));
-  }
-  KvCache restore(const Codec& codec, const KvShape& shape, const std::vector<CodedBlock>& blocks,
-                  std::int64_t tokens) {
-    KvCache out = value_of(KvCache::create(shape, tokens));
-    const auto status = decode(space, codec, views(blocks), out.view());
-    if (!status) throw std::runtime_error(status.error().describe());
-    return out;
+    return this->codec_of(shape, "linear+lossless", {.layers_below = layers_below});
   }
 };
 TYPED_TEST_SUITE(LosslessResiduals, test::Spaces);

@@ -12,41 +12,18 @@
 #include "seqkv/codec.hpp"
 #include "seqkv/frame.hpp"
 #include "seqkv/transfer.hpp"
-#include "support/caches.hpp"
-#include "support/files.hpp"
-#include "support/profiles.hpp"
-#include "support/spaces.hpp"
+#include "support/predicted.hpp"
 
 namespace seqkv {
 namespace {
 
 using test::value_of;
 
-std::vector<CodedBlockView> views(const std::vector<CodedBlock>& blocks) { return {blocks.begin(), blocks.end()}; }
-
 template <class Space>
-class Predict : public testing::Test {
+class Predict : public test::Predicted<Space> {
  protected:
-  Space space;
-  test::ScratchFolder scratch;
-
   Codec codec_for(const KvShape& shape, const std::string& step, const test::MadeUp& how = {}) {
-    return codec_of(shape, "linear+ecsq:step=" + step, how);
-  }
-  Codec codec_of(const KvShape& shape, const std::string& spec, const test::MadeUp& how = {}) {
-    const auto path = test::made_up_profile(shape, how).write(scratch.path() / "profile");
-    return value_of(value_of(Codec::parse(spec)).with_profile(value_of(Profile::load(path))));
-  }
-  std::vector<CodedBlock> code(const Codec& codec, const ConstKvView& kv, TokenSpan ids, std::int64_t first,
-                               std::int64_t block_tokens) {
-    return value_of(encode(space, codec, kv, ids, first, block_tokens));
-  }
-  KvCache restore(const Codec& codec, const KvShape& shape, const std::vector<CodedBlock>& blocks,
-                  std::int64_t tokens) {
-    KvCache out = value_of(KvCache::create(shape, tokens));
-    const auto status = decode(space, codec, views(blocks), out.view());
-    if (!status) throw std::runtime_error(status.error().describe());
-    return out;
+    return this->codec_of(shape, "linear+ecsq:step=" + step, how);
   }
 };
 TYPED_TEST_SUITE(Predict, test::Spaces);

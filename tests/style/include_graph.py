@@ -50,6 +50,7 @@ CONTRACTS = {
     "codec/predict/ecsq_steps.hpp",
     "codec/predict/lossless_arguments.hpp",
     "codec/predict/lossless_steps.hpp",
+    "codec/predict/lossless_units.hpp",
     "codec/predict/steps.hpp",
     "codec/quantize/quantizer.hpp",
     "codec/subblock.hpp",

@@ -8,7 +8,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "codec/predict/lossless_steps.hpp"
+#include "codec/predict/lossless_units.hpp"
 #include "core/bytes.hpp"
 #include "core/float16.hpp"
 #include "core/guard_memory.hpp"

@@ -92,11 +92,14 @@ SEQKV_INLINE void residual_head(const PredictiveStep& step, std::int64_t row, st
 }
 
 /// Sub-blocks above must not be spoilt by what is no number, or too large to be the sum of anything.
+SEQKV_INLINE float feature_of(float x) {
+  constexpr float most = 0x1p60F;
+  return x < most && x > -most ? x : 0.0F;
+}
 SEQKV_INLINE void keep_features(const PredictiveStep& step, std::int64_t row, std::int64_t head, const float* x,
                                 std::int64_t dim) {
-  constexpr float most = 0x1p60F;
   float* feature = step.features + row * step.ld_features + step.column + head * dim;
-  for (std::int64_t i = 0; i < dim; ++i) feature[i] = x[i] < most && x[i] > -most ? x[i] : 0.0F;
+  for (std::int64_t i = 0; i < dim; ++i) feature[i] = feature_of(x[i]);
 }
 
 /// One head of a token as a decoder has it, from its residual and the factor that turns the weight back: into the
