@@ -15,6 +15,7 @@
 
 #include "seqkv/hash.hpp"
 #include "seqkv/kv.hpp"
+#include "seqkv/rounding.hpp"
 
 namespace seqkv {
 
@@ -30,9 +31,21 @@ struct TurboQuantSpec {
   friend bool operator==(const TurboQuantSpec&, const TurboQuantSpec&) = default;
 };
 
-/// Every bit kept: sign and mantissa as they are, exponents entropy-coded.
+/// Every bit kept: of values alone or of residuals, with what an engine rounds where a model replays it.
 struct LosslessSpec {
+  /// Whose cache it is (rounding.hpp); the dtype is that of the cache, but for `described`.
+  enum class Engine : std::uint8_t { unknown, eager, sdpa, none, described };
+  Engine engine = Engine::unknown;  ///< of replay+lossless; else unknown
+  Rounding described;
   friend bool operator==(const LosslessSpec&, const LosslessSpec&) = default;
+
+  /// For caches of that dtype.
+  Rounding rounding(DType dtype) const noexcept;
+};
+
+/// Nothing is stored: the model computes the numbers anew.
+struct RecomputeSpec {
+  friend bool operator==(const RecomputeSpec&, const RecomputeSpec&) = default;
 };
 
 /// Uniform quantization of transform coefficients, entropy-coded with the tables of a profile (docs/codec.md).
@@ -43,19 +56,21 @@ struct EcsqSpec {
   friend bool operator==(const EcsqSpec&, const EcsqSpec&) = default;
 };
 
-using QuantizerSpec = std::variant<RawSpec, TurboQuantSpec, LosslessSpec, EcsqSpec>;
+using QuantizerSpec = std::variant<RawSpec, TurboQuantSpec, LosslessSpec, EcsqSpec, RecomputeSpec>;
 
 /// What is known of a number before it is coded.
 enum class Predictor : std::uint8_t {
   none,
   linear,  ///< from the token and from what has been decoded in the layers below; needs a profile
+  replay,  ///< the model's forward pass over the tokens; needs the model (replay.hpp)
 };
 
 class Profile;
 
 /// A codec string, taken apart. Grammar (docs/codec.md):
-///   codec      = [ predictor "+" ] quantizer
+///   codec      = [ predictor "+" ] quantizer | "replay" [ "+lossless" [ ":" engine ] ]
 ///   predictor  = "none" | "linear"
+///   engine     = "engine=eager" | "engine=sdpa" | "engine=none" | "rounding=" dtype "." points "." weights
 ///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ]
 ///              | "ecsq:step=" step | "ecsq:kl=" nats | "ecsq:bits=" bits
 /// linear goes with ecsq, lossless and turboquant (of residuals, whose keys are unrotated), none with all but ecsq.
@@ -75,7 +90,9 @@ class Codec {
     return std::holds_alternative<RawSpec>(quantizer_) || std::holds_alternative<LosslessSpec>(quantizer_);
   }
 
-  bool needs_profile() const noexcept { return predictor_ != Predictor::none; }
+  bool needs_profile() const noexcept { return predictor_ == Predictor::linear; }
+  /// Coded and decoded by the functions of replay.hpp, those that take a model.
+  bool needs_model() const noexcept { return predictor_ == Predictor::replay; }
   /// The same codec with the profile that it needs; one that needs none ignores it. A target of KL becomes a step.
   /// Errors: invalid_argument (a target that the profile has not measured).
   Result<Codec> with_profile(std::shared_ptr<const Profile> profile) const;
@@ -111,7 +128,8 @@ using CodedBlockView = std::span<const std::byte>;
 /// What the head of a coded block says.
 struct CodedBlockInfo {
   std::int64_t first_position = 0;
-  std::vector<Token> tokens;
+  std::int64_t count = 0;          ///< of tokens
+  std::vector<Token> tokens;       ///< or none, where they are coded by a model
   std::int64_t raw_subblocks = 0;  ///< stored as they are because coding would not have made them smaller
   std::uint64_t decoded_hash = 0;
 };

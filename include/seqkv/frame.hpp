@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -82,7 +83,9 @@ class FrameReader {
   /// Has the system read a block into its cache, and does not wait.
   void prefetch(std::int64_t block) const;
 
-  /// Checks every block's checksum and structure and gathers the tokens.
+  /// Checks every block's checksum, structure and place, and visits its head where that is wanted.
+  Result<void> inspect(const std::function<Result<void>(const CodedBlockInfo& block)>& visit) const;
+  /// The same, gathering the tokens. Errors: also invalid_argument (a model has coded them).
   Result<std::vector<Token>> tokens() const;
 
  private:

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ class KvFile {
   const Digest& model() const noexcept { return model_; }
   /// The cache: the mapped file itself where its alignment allows, else a copy.
   const ConstKvView& view() const noexcept { return view_; }
+  /// The states that enter the layers, [tokens][hidden] in the dtype of the cache, one a layer, in the mapped file;
+  /// empty where the file has none.
+  const std::vector<std::span<const std::byte>>& hidden() const noexcept { return hidden_; }
   const SafetensorsFile& file() const noexcept { return file_; }
 
   /// Copies tokens [first, first + to.tokens) into `to`, host memory of the same shape. No more of a large file comes
@@ -47,6 +51,7 @@ class KvFile {
   KvCache copy_;
   ConstKvView view_;
   std::vector<Token> tokens_;
+  std::vector<std::span<const std::byte>> hidden_;
   Digest model_;
 };
 

@@ -17,6 +17,7 @@
 #include "seqkv/forward.hpp"
 #include "seqkv/limits.hpp"
 #include "seqkv/rounding.hpp"
+#include "seqkv/transfer.hpp"
 
 namespace seqkv {
 
@@ -86,53 +87,87 @@ template <class ExecutionSpace>
 Result<void> regenerate(const ExecutionSpace& space, Forward<ExecutionSpace>& forward, TokenSpan tokens,
                         const KvView& out);
 
-/// A cache that some engine made, coded as what a forward pass with that engine's rounding does not know of it. Every
-/// bit comes back, whatever the engine did. Holds scratch memory; not to be used from two threads at once.
+/// The cache of a session, coded block after block with codec `replay` (the blocks hold tokens alone) or
+/// `replay+lossless` (and what a forward pass with an engine's rounding does not know of the engine's cache: every bit
+/// comes back, whatever the engine did). A block needs those before it. Holds scratch memory; not to be used from two
+/// threads at once.
 template <class ExecutionSpace>
 class ReplayCoder {
  public:
   struct Options {
-    Rounding rounding;                ///< of the engine; a wrong one costs bits
-    std::int64_t block_tokens = 256;  ///< that go through the layers together; part of the format
-    bool with_tokens = true;          ///< code the tokens, too; else who decodes must know them
+    std::int64_t block_tokens = 256;  ///< at most; less memory for fewer
+    /// Tokens at the model's surprisal, as frames have them; else in the clear, as stores do, which look at them.
+    bool code_tokens = true;
   };
 
-  /// What was coded.
-  struct Session {
-    std::vector<Token> tokens;
-    KvCache cache;
-  };
-
-  /// Where the bytes are.
+  /// Where the bytes of the blocks coded so far are.
   struct Report {
+    std::int64_t tokens = 0;
     std::int64_t bytes = 0;
     std::int64_t token_bytes = 0;
     std::vector<std::int64_t> state_bytes;  ///< by layer: corrections of the state that enters it
     std::vector<std::int64_t> cache_bytes;  ///< by layer: differences of keys and values
+    std::int64_t different = 0;             ///< components that decoding will not give back: replay alone
   };
 
-  /// Errors: invalid_argument (block_tokens), out_of_memory.
+  /// What was decoded; valid until the next call.
+  struct Block {
+    TokenSpan tokens;
+    ConstKvView cache;
+  };
+
+  /// States that enter the layers, [tokens][hidden] in the dtype of the cache, one a layer; or empty.
+  using Hidden = std::span<const std::span<const std::byte>>;
+
+  /// Of caches of the model in `dtype`. Errors: invalid_argument (another codec, block_tokens), out_of_memory.
   static Result<ReplayCoder> create(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
-                                    const Options& options);
+                                    const Codec& codec, DType dtype, const Options& options);
+  static Result<ReplayCoder> create(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
+                                    const Codec& codec, DType dtype) {
+    return create(space, std::move(model), codec, dtype, Options());
+  }
   ReplayCoder(ReplayCoder&&) noexcept;
   ReplayCoder& operator=(ReplayCoder&&) noexcept;
   ~ReplayCoder();
 
-  /// `hidden`: the states that enter the layers, [tokens][hidden] in the dtype of the cache, one a layer; or empty.
-  /// They make the rest much smaller (docs/replay.md) and are not given back.
-  /// Errors: shape_mismatch, invalid_argument, those of check_tokens, out_of_memory.
-  Result<std::vector<std::byte>> encode(const ExecutionSpace& space, TokenSpan tokens, const ConstKvView& cache,
-                                        std::span<const std::span<const std::byte>> hidden, Report* report = nullptr);
+  /// Tokens coded or decoded so far: the position of the next block.
+  std::int64_t position() const noexcept;
 
-  /// A stream made with this model, whatever the options were; `tokens` are those of a stream without its own.
-  /// Errors: wrong_model, corrupt, truncated, checksum_mismatch (with the block), unsupported_version, limit_exceeded,
-  /// invalid_argument (tokens given or missing), out_of_memory.
-  Result<Session> decode(const ExecutionSpace& space, std::span<const std::byte> stream, TokenSpan tokens = {});
+  /// Forgets the tokens from `position` on, which is at most position(). Precondition: codec `replay`, and tokens that
+  /// are not coded.
+  void rewind(std::int64_t position) noexcept;
+
+  /// The next block. States make it much smaller (docs/replay.md) and are not given back. `replay` alone does without a
+  /// cache (no tensors); it counts in report() what it will not give back of one.
+  /// Errors: shape_mismatch, invalid_argument (the number of tokens), those of check_tokens, out_of_memory. After an
+  /// error the coder is of no more use.
+  Result<CodedBlock> encode(const ExecutionSpace& space, TokenSpan tokens, const ConstKvView& cache,
+                            Hidden hidden = {});
+  const Report& report() const noexcept;
+
+  /// The next block, made with the same model, codec and dtype.
+  /// Errors: corrupt, checksum_mismatch, limit_exceeded (more than the model's positions), out_of_memory. After an
+  /// error the coder is of no more use.
+  Result<Block> decode(const ExecutionSpace& space, CodedBlockView block);
 
  private:
   struct State;
   explicit ReplayCoder(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+/// compress, decompress and decode of transfer.hpp and frame.hpp for all codecs: those that need a model take it from
+/// here, the others are passed on and do without (null). With a model blocks come one after the other, on `space`.
+/// Errors: also invalid_argument (no model), wrong_model (the frame was coded with another, or names none).
+template <class ExecutionSpace>
+Result<TransferReport> compress(const ExecutionSpace& space, const std::shared_ptr<const Model<ExecutionSpace>>& model,
+                                const KvSource& source, FrameWriter& frame, const TransferOptions& options = {});
+template <class ExecutionSpace>
+Result<TransferReport> decompress(const ExecutionSpace& space,
+                                  const std::shared_ptr<const Model<ExecutionSpace>>& model, const BlockSource& source,
+                                  KvFileWriter& file, const TransferOptions& options = {});
+template <class ExecutionSpace>
+Result<KvCache> decode(const ExecutionSpace& space, const std::shared_ptr<const Model<ExecutionSpace>>& model,
+                       const FrameReader& frame, const std::shared_ptr<const Profile>& profile = nullptr);
 
 }  // namespace seqkv

@@ -41,6 +41,17 @@ struct Rounding {
   /// seqkv's own forward pass.
   static constexpr Rounding none() { return {}; }
 
+  /// As a file has it: 1 norm_scaled, 2 rotary_table, 4 rotary_products, 8 scores, 16 activation.
+  constexpr unsigned points() const {
+    return unsigned{norm_scaled} | unsigned{rotary_table} << 1U | unsigned{rotary_products} << 2U |
+           unsigned{scores} << 3U | unsigned{activation} << 4U;
+  }
+  /// The other way round. Preconditions: below 32; 0 to 2.
+  static constexpr Rounding of(DType dtype, unsigned points, int probabilities) {
+    const auto has = [points](unsigned bit) { return (points >> bit & 1U) != 0; };
+    return {dtype, has(0), has(1), has(2), has(3), has(4), static_cast<Probabilities>(probabilities)};
+  }
+
   friend bool operator==(const Rounding&, const Rounding&) = default;
 };
 

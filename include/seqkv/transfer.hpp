@@ -48,6 +48,8 @@ struct TransferReport {
   int cores = 1;
   int blocks_under_way = 1;     ///< how many the bound allows
   std::int64_t peak_bytes = 0;  ///< of blocks under way: what they and their buffers took at most
+  /// Coding with replay alone: components that are not what the model computes, and so will not come back.
+  std::int64_t not_given_back = 0;
 };
 
 /// A cache that is read along its tokens.
@@ -57,6 +59,9 @@ struct KvSource {
   /// The values of tokens [first, first + count), which are a block: in `buffer`, which the caller keeps for the next
   /// block, or in memory that outlives the transfer. Called in order, by one thread at a time.
   std::function<Result<ConstKvView>(std::int64_t first, std::int64_t count, KvCache& buffer)> read;
+  /// The states that enter the layers for the same tokens, [count][hidden] a layer in the dtype of the cache, in memory
+  /// that outlives the transfer. Empty where there are none; replay+lossless takes fewer bits with them.
+  std::function<Result<std::vector<std::span<const std::byte>>>(std::int64_t first, std::int64_t count)> hidden;
 };
 
 /// The file must outlive the source.
@@ -83,6 +88,7 @@ struct BlockSource {
   std::function<Result<void>(std::int64_t block, TokenSpan tokens)> check;
   /// The file that a block lies in, for messages. May be empty.
   std::function<std::string(std::int64_t block)> file;
+  bool tokens_are_coded = false;  ///< of codecs that need a model: in frames, not in stores
 
   std::int64_t tokens() const noexcept { return blocks.empty() ? 0 : blocks.back().first_token + blocks.back().tokens; }
 };

@@ -74,6 +74,15 @@ Result<std::vector<Token>> TokenSource::read(const Model<Space>& model) const {
   return out;
 }
 
+void add_replay_model(CLI::App& app, std::string& model) {
+  app.add_option("--model", model, "Model folder, which codecs of replay need; others do without");
+}
+
+Result<std::shared_ptr<const Model<Space>>> load_model_if_named(const Options& options, const std::string& folder) {
+  if (folder.empty()) return std::shared_ptr<const Model<Space>>();
+  return load_model(options, Space(), folder);
+}
+
 Result<std::shared_ptr<const Model<Space>>> load_model(const Options& options, const Space& space,
                                                        const std::string& folder) {
   const double start = now();

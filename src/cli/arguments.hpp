@@ -24,7 +24,8 @@ DType dtype_of(const std::string& name);
 /// --codec, repeated or not; the strings are parsed by the command.
 inline constexpr const char* codec_help =
     "Codec string: raw, none+lossless, none+turboquant:BITS[,keys=unrotated] (1 to 5); with --profile also "
-    "linear+lossless, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, linear+ecsq:step=STEP, linear+turboquant:BITS";
+    "linear+lossless, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, linear+ecsq:step=STEP, linear+turboquant:BITS; with "
+    "--model also replay, replay+lossless:engine=eager|sdpa|none";
 
 /// --profile FILE
 void add_profile(CLI::App& app, std::string& profile);
@@ -44,6 +45,11 @@ struct TokenSource {
   void declare(CLI::App& app);
   Result<std::vector<Token>> read(const Model<Space>& model) const;
 };
+
+/// --model, of commands that need it for the codecs of replay alone.
+void add_replay_model(CLI::App& app, std::string& model);
+/// The same where a folder is named, else null.
+Result<std::shared_ptr<const Model<Space>>> load_model_if_named(const Options& options, const std::string& folder);
 
 /// Loads a model and says so.
 Result<std::shared_ptr<const Model<Space>>> load_model(const Options& options, const Space& space,

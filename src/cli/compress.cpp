@@ -5,6 +5,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/transfer.hpp"
+#include "seqkv/replay.hpp"
 
 namespace seqkv::cli {
 namespace {
@@ -20,11 +21,9 @@ struct Arguments {
 };
 
 /// Errors: wrong_model, if a model is given and the file names another.
-Result<Digest> model_of(const Arguments& arguments, const KvFile& file, const Options& options) {
-  if (arguments.model.empty()) return file.model();
-  auto model = load_model(options, Space(), arguments.model);
-  if (!model) return std::move(model).error();
-  const Digest given = (*model)->fingerprint().combined();
+Result<Digest> model_of(const Arguments& arguments, const KvFile& file, const Model<Space>* model) {
+  if (model == nullptr) return file.model();
+  const Digest given = model->fingerprint().combined();
   if (!file.model().is_zero() && file.model() != given) {
     return Error(ErrorCode::wrong_model,
                  fmt::format("the file names model {}, {} is model {}", file.model().hex().substr(0, 16),
@@ -41,12 +40,14 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (!file) return std::move(file).error();
   const auto tokens = static_cast<std::int64_t>(file->tokens().size());
   if (tokens == 0) return Error(ErrorCode::empty_input, "the cache has no tokens").in_file(arguments.in);
-  auto model = model_of(arguments, *file, options);
+  auto model = load_model_if_named(options, arguments.model);
   if (!model) return std::move(model).error();
+  auto fingerprint = model_of(arguments, *file, model->get());
+  if (!fingerprint) return std::move(fingerprint).error();
 
   auto profile = load_profile(arguments.profile);
   if (!profile) return std::move(profile).error();
-  if (auto status = check_profile(*codec, *profile, *model); !status) return std::move(status).error();
+  if (auto status = check_profile(*codec, *profile, *fingerprint); !status) return std::move(status).error();
 
   const double start = now();
   Progress progress(options, "compress");
@@ -55,9 +56,9 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   codec = settle(Space(), *codec, source_of(*file), arguments.block_tokens, how);
   if (!codec) return std::move(codec).error().in_file(arguments.in);
   auto writer = FrameWriter::create(arguments.out, {file->shape(), tokens, arguments.block_tokens, codec->spec(),
-                                                    *model, codec->profile_fingerprint()});
+                                                    *fingerprint, codec->profile_fingerprint()});
   if (!writer) return std::move(writer).error();
-  auto transfer = compress(Space(), source_of(*file), *writer, how);
+  auto transfer = compress(Space(), *model, source_of(*file), *writer, how);
   if (!transfer) return std::move(transfer).error().in_file(arguments.in);
   if (auto status = writer->commit(); !status) return std::move(status).error();
   const double seconds = now() - start;
@@ -69,6 +70,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
                    {"bits_per_component", bits},
                    {"ratio_bf16", 16.0 / bits}};
   add_figures(report, *transfer, components, seconds);
+  if (codec->needs_model()) report.set("not_given_back", transfer->not_given_back);
   report.set("out", arguments.out);
   print(options, report);
   return 0;
@@ -81,12 +83,15 @@ Action declare_compress(CLI::App& app) {
   app.add_option("in", arguments->in, "KV file (.safetensors)")->required();
   app.add_option("out", arguments->out, "Frame to write (.sqkv)")->required();
   app.add_option("--codec", arguments->codec, codec_help)->required();
-  app.add_option("--model", arguments->model, "Model folder: checks and records which model the cache is of");
+  app.add_option("--model", arguments->model,
+                 "Model folder: checks and records which model the cache is of; the codecs of replay need it");
   app.add_option("--block-tokens", arguments->block_tokens, "Tokens of a block, which decodes on its own")
       ->check(CLI::Range(16, 4096));
   add_profile(app, arguments->profile);
   add_memory(app, arguments->memory);
-  app.footer("Example:\n  seqkv compress kv.safetensors kv.sqkv --codec none+turboquant:4");
+  app.footer(
+      "Example:\n  seqkv compress kv.safetensors kv.sqkv --codec none+turboquant:4\n"
+      "  seqkv compress kv.safetensors kv.sqkv --codec replay+lossless:engine=eager --model models/docs-7m");
   return [arguments](const Options& options) { return run(*arguments, options); };
 }
 

@@ -33,11 +33,10 @@ Result<std::vector<Report>> block_rows(const KvShape& shape, std::span<const Cod
   for (const CodedBlockView& block : blocks) {
     auto info = inspect_block(shape, block);
     if (!info) return std::move(info).error().in_block(static_cast<std::int64_t>(rows.size()));
-    const auto components =
-        static_cast<double>(info->tokens.size()) * static_cast<double>(shape.components_per_token());
+    const auto components = static_cast<double>(info->count) * static_cast<double>(shape.components_per_token());
     rows.push_back({{"block", rows.size()},
                     {"position", info->first_position},
-                    {"tokens", info->tokens.size()},
+                    {"tokens", info->count},
                     {"bytes", block.size()},
                     {"bits_per_component", 8.0 * static_cast<double>(block.size()) / components},
                     {"raw_subblocks", info->raw_subblocks}});

@@ -13,6 +13,7 @@ struct Arguments {
   std::string session;
   std::string out;
   std::string dtype;
+  std::string model;
   std::uint64_t memory = 0;
 };
 
@@ -29,7 +30,9 @@ Result<int> run(const Arguments& arguments, const Options& options) {
     if (!loaded) return std::move(loaded).error().at_field("session '" + arguments.session + "'");
     profile = std::move(*loaded);
   }
-  auto transfer = write_kv_file(options, *source, dtype, arguments.memory, arguments.out, profile);
+  auto model = load_model_if_named(options, arguments.model);
+  if (!model) return std::move(model).error();
+  auto transfer = write_kv_file(options, *source, dtype, arguments.memory, arguments.out, profile, *model);
   if (!transfer) {
     return std::move(transfer).error().at_field("session '" + arguments.session + "'").in_file(arguments.store);
   }
@@ -51,6 +54,7 @@ Action declare_restore(CLI::App& app) {
   app.add_option("--session", arguments->session, "Name of the session")->required();
   app.add_option("--out", arguments->out, "KV file to write (.safetensors)")->required();
   add_dtype(app, arguments->dtype, "Number type of the cache in the file (default: that of the store)");
+  add_replay_model(app, arguments->model);
   add_memory(app, arguments->memory);
   app.footer("Example:\n  seqkv restore --store store --session first --out kv.safetensors");
   return [arguments](const Options& options) { return run(*arguments, options); };

@@ -3,6 +3,8 @@
 
 #include "cli/transfer.hpp"
 
+#include "seqkv/replay.hpp"
+
 namespace seqkv::cli {
 
 void add_memory(CLI::App& app, std::uint64_t& memory) {
@@ -34,7 +36,8 @@ void add_figures(Report& report, const TransferReport& transfer, std::int64_t co
 
 Result<TransferReport> write_kv_file(const Options& options, const BlockSource& source, DType dtype,
                                      std::uint64_t memory, const std::filesystem::path& out,
-                                     const std::shared_ptr<const Profile>& profile) {
+                                     const std::shared_ptr<const Profile>& profile,
+                                     const std::shared_ptr<const Model<Space>>& model) {
   KvShape shape = source.shape;
   shape.dtype = dtype;
   auto writer = KvFileWriter::create(out, shape, source.tokens(), source.model);
@@ -42,7 +45,7 @@ Result<TransferReport> write_kv_file(const Options& options, const BlockSource& 
   Progress progress(options, "restore");
   TransferOptions how = transfer_options(options, memory, progress);
   how.profile = profile;
-  auto report = decompress(Space(), source, *writer, how);
+  auto report = decompress(Space(), model, source, *writer, how);
   if (!report) return report;
   if (auto status = writer->commit(); !status) return std::move(status).error();
   return report;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "cli/command.hpp"
+#include "seqkv/model.hpp"
 #include "seqkv/transfer.hpp"
 
 namespace seqkv::cli {
@@ -26,6 +27,7 @@ void add_figures(Report& report, const TransferReport& transfer, std::int64_t co
 /// Decodes blocks into a KV file that appears when every checksum has held, or not at all.
 Result<TransferReport> write_kv_file(const Options& options, const BlockSource& source, DType dtype,
                                      std::uint64_t memory, const std::filesystem::path& out,
-                                     const std::shared_ptr<const Profile>& profile = nullptr);
+                                     const std::shared_ptr<const Profile>& profile,
+                                     const std::shared_ptr<const Model<Space>>& model);
 
 }  // namespace seqkv::cli

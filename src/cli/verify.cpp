@@ -3,8 +3,9 @@
 
 #include <fmt/format.h>
 
-#include "cli/command.hpp"
+#include "cli/arguments.hpp"
 #include "seqkv/frame.hpp"
+#include "seqkv/replay.hpp"
 #include "seqkv/store.hpp"
 
 namespace seqkv::cli {
@@ -13,18 +14,24 @@ namespace {
 struct Arguments {
   std::string frame;
   std::string store;
+  std::string profile;
+  std::string model;
 };
 
 /// Every checksum of a frame, those of the decoded values included.
 Result<int> verify_frame(const Arguments& arguments, const Options& options) {
   auto frame = FrameReader::open(arguments.frame);
   if (!frame) return std::move(frame).error();
-  auto tokens = frame->tokens();
-  if (!tokens) return std::move(tokens).error();
-  auto cache = decode(Space(), *frame);
+  if (auto good = frame->inspect({}); !good) return std::move(good).error();
+  auto profile = load_profile(arguments.profile);
+  if (!profile) return std::move(profile).error();
+  auto model = load_model_if_named(options, arguments.model);
+  if (!model) return std::move(model).error();
+  auto cache = decode(Space(), *model, *frame, *profile);
   if (!cache) return std::move(cache).error().in_file(arguments.frame);
-  print(options,
-        {{"ok", true}, {"blocks", frame->info().blocks()}, {"tokens", tokens->size()}, {"bytes", frame->bytes()}});
+  print(
+      options,
+      {{"ok", true}, {"blocks", frame->info().blocks()}, {"tokens", frame->info().tokens}, {"bytes", frame->bytes()}});
   return 0;
 }
 
@@ -55,6 +62,8 @@ Action declare_verify(CLI::App& app) {
   from->add_option("frame", arguments->frame, "Frame (.sqkv)");
   from->add_option("--store", arguments->store, "Store folder");
   from->require_option(1);
+  add_profile(app, arguments->profile);
+  add_replay_model(app, arguments->model);
   app.footer("Examples:\n  seqkv verify kv.sqkv\n  seqkv verify --store store");
   return [arguments](const Options& options) {
     return arguments->store.empty() ? verify_frame(*arguments, options) : verify_store(*arguments, options);

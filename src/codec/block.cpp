@@ -71,21 +71,34 @@ std::int64_t most_overhead(const KvShape& shape, std::int64_t tokens) {
   return static_cast<std::int64_t>(table_at) + subblocks * 4 + tokens * 4 + (subblocks + 2) * padding;
 }
 
+void BlockWriter::put_head(std::int64_t first_position, std::int64_t tokens, std::int64_t subblocks, int token_bits,
+                           std::size_t coded_bytes) {
+  out_.put(std::uint64_t{0});  // the hashes are known at the end
+  out_.put(std::uint64_t{0});
+  out_.put(static_cast<std::uint64_t>(first_position));
+  out_.put(static_cast<std::uint32_t>(tokens));
+  out_.put(static_cast<std::uint32_t>(subblocks));
+  out_.put(static_cast<std::uint32_t>(token_bits));
+  out_.put(static_cast<std::uint32_t>(coded_bytes));
+  entry_ = table_at;
+  for (std::int64_t i = 0; i < subblocks; ++i) out_.put(std::uint32_t{0});
+  out_.pad_to(alignment);
+}
+
 void BlockWriter::start(CodedBlock memory, std::int64_t first_position, TokenSpan tokens, std::int64_t subblocks) {
   const Token largest = tokens.empty() ? 0 : *std::max_element(tokens.begin(), tokens.end());
   const int token_bits = std::bit_width(largest);
   out_ = ByteWriter(std::move(memory));
-  out_.put(std::uint64_t{0});  // the hashes are known at the end
-  out_.put(std::uint64_t{0});
-  out_.put(static_cast<std::uint64_t>(first_position));
-  out_.put(static_cast<std::uint32_t>(tokens.size()));
-  out_.put(static_cast<std::uint32_t>(subblocks));
-  out_.put(static_cast<std::uint32_t>(token_bits));
-  out_.put(std::uint32_t{0});
-  entry_ = table_at;
-  for (std::int64_t i = 0; i < subblocks; ++i) out_.put(std::uint32_t{0});
-  out_.pad_to(alignment);
+  put_head(first_position, static_cast<std::int64_t>(tokens.size()), subblocks, token_bits, 0);
   pack_tokens(tokens, token_bits, out_);
+  out_.pad_to(alignment);
+}
+
+void BlockWriter::start(std::int64_t first_position, std::int64_t tokens, std::span<const std::byte> coded_tokens,
+                        std::int64_t subblocks) {
+  out_ = ByteWriter();
+  put_head(first_position, tokens, subblocks, BlockParts::coded_token_bits, coded_tokens.size());
+  out_.put(coded_tokens);
   out_.pad_to(alignment);
 }
 
@@ -120,8 +133,10 @@ Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block) {
   parts.tokens = reader.get<std::uint32_t>();
   const auto subblocks = reader.get<std::uint32_t>();
   const auto token_bits = reader.get<std::uint32_t>();
-  const auto reserved = reader.get<std::uint32_t>();
-  if (!reader.ok() || reserved != 0 || token_bits > 32 || position > static_cast<std::uint64_t>(limits::max_tokens)) {
+  const auto coded_bytes = reader.get<std::uint32_t>();
+  const bool by_model = token_bits == static_cast<std::uint32_t>(BlockParts::coded_token_bits);
+  if (!reader.ok() || (by_model ? coded_bytes > block.size() : coded_bytes != 0 || token_bits > 32) ||
+      position > static_cast<std::uint64_t>(limits::max_tokens)) {
     return corrupt("the head of the block is impossible", reader.position());
   }
   if (parts.tokens < 1 || parts.tokens > limits::max_block_tokens) {
@@ -136,9 +151,9 @@ Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block) {
   std::vector<std::uint32_t> table(subblocks);
   for (auto& entry : table) entry = reader.get<std::uint32_t>();
   bool padding_is_zero = reader.skip_padding(alignment);
-  parts.packed_tokens = reader.get_bytes(packed_size(parts.tokens, parts.token_bits));
-  padding_is_zero = padding_is_zero && packing_is_clean(parts.packed_tokens, parts.tokens, parts.token_bits) &&
-                    reader.skip_padding(alignment);
+  parts.packed_tokens = reader.get_bytes(by_model ? coded_bytes : packed_size(parts.tokens, parts.token_bits));
+  const bool clean = by_model || packing_is_clean(parts.packed_tokens, parts.tokens, parts.token_bits);
+  padding_is_zero = padding_is_zero && clean && reader.skip_padding(alignment);
   const std::int64_t whole = raw_bytes(shape, parts.tokens);
   if (whole > limits::max_subblock_bytes) {
     return corrupt(fmt::format("sub-blocks of {} bytes, at most {} fit", whole, limits::max_subblock_bytes), 24);
@@ -183,8 +198,10 @@ namespace seqkv {
 
 Result<CodedBlockInfo> inspect_block(const KvShape& shape, CodedBlockView block) {
   SEQKV_ASSIGN(const codec::BlockParts parts, codec::parse_block(shape, block));
-  const auto raw = std::count_if(parts.subblocks.begin(), parts.subblocks.end(), [](const auto& s) { return s.raw; });
-  return CodedBlockInfo{parts.first_position, codec::unpack_tokens(parts), raw, parts.decoded_hash};
+  const auto raw = std::ranges::count_if(parts.subblocks, &codec::SubblockPayload::raw);
+  CodedBlockInfo info{parts.first_position, parts.tokens, {}, raw, parts.decoded_hash};
+  if (parts.token_bits != codec::BlockParts::coded_token_bits) info.tokens = codec::unpack_tokens(parts);
+  return info;
 }
 
 Result<void> check_block(const KvShape& shape, CodedBlockView block) {

@@ -23,11 +23,14 @@ struct SubblockPayload {
 
 /// A block taken apart; spans point into it.
 struct BlockParts {
+  /// In place of the bits of a token: the tokens are coded by a model (docs/replay.md).
+  static constexpr int coded_token_bits = 255;
+
   std::int64_t first_position = 0;
   std::int64_t tokens = 0;
-  int token_bits = 0;
-  std::span<const std::byte> packed_tokens;
-  std::vector<SubblockPayload> subblocks;  ///< [layers][K|V]
+  int token_bits = 0;                        ///< or coded_token_bits
+  std::span<const std::byte> packed_tokens;  ///< or coded by a model
+  std::vector<SubblockPayload> subblocks;    ///< [layers][K|V]
   std::uint64_t decoded_hash = 0;
 };
 
@@ -45,6 +48,9 @@ class BlockWriter {
  public:
   /// `memory` is a block that is no longer needed.
   void start(CodedBlock memory, std::int64_t first_position, TokenSpan tokens, std::int64_t subblocks);
+  /// The same with tokens that a model has coded.
+  void start(std::int64_t first_position, std::int64_t tokens, std::span<const std::byte> coded_tokens,
+             std::int64_t subblocks);
   /// Room for payloads of so many bytes in all, padding included.
   void reserve(std::int64_t payload_bytes);
   /// The next one; of all, as many as were promised.
@@ -52,6 +58,9 @@ class BlockWriter {
   CodedBlock finish(std::uint64_t decoded_hash);
 
  private:
+  void put_head(std::int64_t first_position, std::int64_t tokens, std::int64_t subblocks, int token_bits,
+                std::size_t coded_bytes);
+
   ByteWriter out_;
   std::size_t entry_ = 0;  ///< of the table: where that of the next sub-block stands
 };
@@ -59,6 +68,7 @@ class BlockWriter {
 /// Errors: corrupt, checksum_mismatch, limit_exceeded.
 Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block);
 
+/// Precondition: no model has coded them.
 std::vector<Token> unpack_tokens(const BlockParts& parts);
 
 /// XXH3-64 over the XXH3-64 of each sub-block's values.

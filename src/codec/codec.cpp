@@ -5,7 +5,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
+#include <utility>
 
 #include "codec/predict/rate_control.hpp"
 #include "core/try.hpp"
@@ -16,8 +19,8 @@ namespace {
 
 constexpr std::string_view known =
     "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+lossless, "
-    "linear+turboquant:BITS, "
-    "linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS";
+    "linear+turboquant:BITS, linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, replay, "
+    "replay+lossless:engine=ENGINE (eager, sdpa or none)";
 
 Error invalid(std::string_view spec, const std::string& what) {
   return Error(ErrorCode::invalid_codec_spec,
@@ -74,6 +77,44 @@ Result<QuantizerSpec> parse_ecsq(std::string_view spec, std::string_view argumen
   return invalid(spec, "ecsq takes step=STEP, kl=NATS or bits=BITS");
 }
 
+using Engine = LosslessSpec::Engine;
+constexpr std::array<std::pair<std::string_view, Engine>, 3> engines = {
+    {{"eager", Engine::eager}, {"sdpa", Engine::sdpa}, {"none", Engine::none}}};
+
+Result<QuantizerSpec> parse_engine(std::string_view spec, std::string_view arguments) {
+  std::string_view value = arguments;
+  const auto key = take_until(value, '=');
+  if (key == "engine") {
+    for (const auto& [name, engine] : engines) {
+      if (value == name) return QuantizerSpec(LosslessSpec{engine, {}});
+    }
+    return invalid(spec, fmt::format("unknown engine '{}'", value));
+  }
+  if (key == "rounding") {
+    const auto dtype = take_until(value, '.');
+    const auto points = take_until(value, '.');
+    int set = 0, weights = 0;
+    const bool numbers = parse_number(points, 0, 31, set) && parse_number(value, 0, 2, weights);
+    if (numbers && (dtype == "bf16" || dtype == "f16")) {
+      const DType type = dtype == "bf16" ? DType::bf16 : DType::f16;
+      return QuantizerSpec(LosslessSpec{Engine::described, Rounding::of(type, static_cast<unsigned>(set), weights)});
+    }
+    return invalid(spec, "rounding takes DTYPE.POINTS.WEIGHTS: bf16 or f16, 0 to 31, 0 to 2");
+  }
+  return invalid(spec, "replay+lossless takes engine=ENGINE or rounding=DTYPE.POINTS.WEIGHTS");
+}
+
+std::string print(const LosslessSpec& lossless) {
+  if (lossless.engine == Engine::unknown) return "lossless";
+  if (lossless.engine == Engine::described) {
+    const Rounding& of = lossless.described;
+    return fmt::format("lossless:rounding={}.{}.{}", to_string(of.dtype), of.points(),
+                       static_cast<int>(of.probabilities));
+  }
+  const auto* const known_one = std::ranges::find(engines, lossless.engine, [](const auto& e) { return e.second; });
+  return fmt::format("lossless:engine={}", known_one->first);
+}
+
 std::string print(const EcsqSpec& ecsq) {
   if (ecsq.kl > 0) return fmt::format("ecsq:kl={}", ecsq.kl);
   if (ecsq.bits > 0) return fmt::format("ecsq:bits={}", ecsq.bits);
@@ -82,9 +123,11 @@ std::string print(const EcsqSpec& ecsq) {
 
 std::string print(Predictor predictor, const QuantizerSpec& quantizer) {
   if (std::holds_alternative<RawSpec>(quantizer)) return "raw";
-  const std::string prefix = predictor == Predictor::linear ? "linear+" : "none+";
+  if (std::holds_alternative<RecomputeSpec>(quantizer)) return "replay";
+  constexpr std::array<std::string_view, 3> prefixes = {"none+", "linear+", "replay+"};
+  const std::string prefix(prefixes[static_cast<std::size_t>(predictor)]);
   if (const auto* ecsq = std::get_if<EcsqSpec>(&quantizer)) return prefix + print(*ecsq);
-  if (std::holds_alternative<LosslessSpec>(quantizer)) return prefix + "lossless";
+  if (const auto* lossless = std::get_if<LosslessSpec>(&quantizer)) return prefix + print(*lossless);
   const auto& turboquant = std::get<TurboQuantSpec>(quantizer);
   return fmt::format("{}turboquant:{}{}", prefix, turboquant.bits, turboquant.unrotated_keys ? ",keys=unrotated" : "");
 }
@@ -92,6 +135,10 @@ std::string print(Predictor predictor, const QuantizerSpec& quantizer) {
 /// What goes with what. Errors: invalid_codec_spec.
 Result<void> check_pair(std::string_view spec, Predictor predictor, const QuantizerSpec& quantizer) {
   const auto* turboquant = std::get_if<TurboQuantSpec>(&quantizer);
+  if (predictor == Predictor::replay) {
+    if (std::holds_alternative<LosslessSpec>(quantizer)) return {};
+    return invalid(spec, "replay goes alone or with lossless");
+  }
   if (predictor == Predictor::none) {
     if (std::holds_alternative<EcsqSpec>(quantizer)) return invalid(spec, "ecsq goes with the predictor linear");
     return {};
@@ -107,6 +154,19 @@ Result<void> check_pair(std::string_view spec, Predictor predictor, const Quanti
 
 Codec::Codec(Predictor predictor, const QuantizerSpec& quantizer)
     : predictor_(predictor), quantizer_(quantizer), spec_(print(predictor, quantizer)) {}
+
+Rounding LosslessSpec::rounding(DType dtype) const noexcept {
+  switch (engine) {
+    case Engine::eager:
+      return Rounding::transformers_eager(dtype);
+    case Engine::sdpa:
+      return Rounding::transformers_sdpa(dtype);
+    case Engine::described:
+      return described;
+    default:
+      return Rounding::none();
+  }
+}
 
 Result<Codec> Codec::with_profile(std::shared_ptr<const Profile> profile) const {
   if (!needs_profile()) return *this;
@@ -134,11 +194,17 @@ Codec Codec::with_step(float step) const {
 Result<Codec> Codec::parse(std::string_view spec) {
   std::string_view rest = spec;
   if (static_cast<std::int64_t>(spec.size()) > limits::max_codec_spec) return invalid(spec, "too long");
+  if (spec == "replay") return Codec(Predictor::replay, RecomputeSpec{});
   Predictor predictor = Predictor::none;
   if (rest.find('+') != std::string_view::npos) {
     const auto name = take_until(rest, '+');
-    if (name != "none" && name != "linear") return invalid(spec, fmt::format("unknown predictor '{}'", name));
-    if (name == "linear") predictor = Predictor::linear;
+    if (name == "linear") {
+      predictor = Predictor::linear;
+    } else if (name == "replay") {
+      predictor = Predictor::replay;
+    } else if (name != "none") {
+      return invalid(spec, fmt::format("unknown predictor '{}'", name));
+    }
   }
   const bool has_arguments = rest.find(':') != std::string_view::npos;
   const auto name = take_until(rest, ':');
@@ -147,6 +213,8 @@ Result<Codec> Codec::parse(std::string_view spec) {
     SEQKV_ASSIGN(quantizer, parse_ecsq(spec, rest));
   } else if (name == "turboquant") {
     SEQKV_ASSIGN(quantizer, parse_turboquant(spec, rest));
+  } else if (name == "lossless" && predictor == Predictor::replay) {
+    SEQKV_ASSIGN(quantizer, parse_engine(spec, has_arguments ? rest : "engine=eager"));
   } else if (name != "raw" && name != "lossless") {
     return invalid(spec, fmt::format("unknown quantizer '{}'", name));
   } else if (has_arguments) {

@@ -36,6 +36,9 @@ Result<std::vector<BlockParts>> parse_blocks(const ExecutionSpace& space, const 
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (!results[i]) return std::move(results[i]).error().in_block(static_cast<std::int64_t>(i));
     parts.push_back(std::move(results[i]).value());
+    if (parts.back().token_bits == BlockParts::coded_token_bits) {
+      return Error(ErrorCode::corrupt, "its tokens are coded by a model").in_block(static_cast<std::int64_t>(i));
+    }
     const std::int64_t position = parts.back().first_position;
     const std::int64_t expected = parts.front().first_position + sum;
     if (position != expected) {
@@ -50,6 +53,7 @@ Result<std::vector<BlockParts>> parse_blocks(const ExecutionSpace& space, const 
 template <class ExecutionSpace>
 Result<Decoder<ExecutionSpace>> Decoder<ExecutionSpace>::create(const ExecutionSpace& space, const Codec& codec,
                                                                 const KvShape& shape) {
+  SEQKV_TRY(check_no_model(codec));
   auto owner = KernelOwner<ExecutionSpace>::create(space, codec, shape);
   if (!owner) return Error(ErrorCode::corrupt, "blocks that no encoder writes: " + owner.error().message);
   Decoder decoder(space, shape, std::move(owner).value());

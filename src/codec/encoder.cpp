@@ -42,6 +42,7 @@ Result<Encoder<ExecutionSpace>> Encoder<ExecutionSpace>::create(const ExecutionS
   if (!codec.is_settled()) {
     return Error(ErrorCode::invalid_argument, codec.spec() + " is a target: settle it first (seqkv/transfer.hpp)");
   }
+  SEQKV_TRY(check_no_model(codec));
   SEQKV_ASSIGN(auto owner, KernelOwner<ExecutionSpace>::create(space, codec, shape));
   Encoder encoder(space, codec, shape, std::move(owner));
   if (codec.needs_profile()) {

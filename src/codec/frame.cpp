@@ -303,6 +303,18 @@ void FrameReader::prefetch(std::int64_t block) const {
 
 Result<std::vector<Token>> FrameReader::tokens() const {
   std::vector<Token> tokens;
+  SEQKV_TRY(inspect([&tokens](const CodedBlockInfo& block) -> Result<void> {
+    if (block.tokens.empty()) {
+      return Error(ErrorCode::invalid_argument, "its tokens are coded by a model, and decoded with it");
+    }
+    tokens.insert(tokens.end(), block.tokens.begin(), block.tokens.end());
+    return {};
+  }));
+  return tokens;
+}
+
+Result<void> FrameReader::inspect(const std::function<Result<void>(const CodedBlockInfo& block)>& visit) const {
+  std::int64_t tokens = 0;
   for (std::size_t i = 0; i < state_->blocks.size(); ++i) {
     auto block = inspect_block(state_->info.shape, state_->blocks[i]);
     const auto number = static_cast<std::int64_t>(i);
@@ -312,13 +324,13 @@ Result<std::vector<Token>> FrameReader::tokens() const {
           .in_block(number)
           .in_file(state_->name);
     }
-    tokens.insert(tokens.end(), block->tokens.begin(), block->tokens.end());
+    auto visited = visit ? visit(*block) : Result<void>();
+    if (!visited) return std::move(visited).error().in_block(number).in_file(state_->name);
+    tokens += block->count;
   }
-  if (static_cast<std::int64_t>(tokens.size()) != state_->info.tokens) {
-    return corrupt(fmt::format("its blocks hold {} tokens, its header says {}", tokens.size(), state_->info.tokens), 16)
-        .in_file(state_->name);
-  }
-  return tokens;
+  if (tokens == state_->info.tokens) return {};
+  return corrupt(fmt::format("its blocks hold {} tokens, its header says {}", tokens, state_->info.tokens), 16)
+      .in_file(state_->name);
 }
 
 }  // namespace seqkv

@@ -31,6 +31,12 @@ struct RawKernel {
   }
 };
 
+/// A session that a model replays goes block after block through it, not through kernels. Errors: invalid_argument.
+inline Result<void> check_no_model(const Codec& codec) {
+  if (!codec.needs_model()) return {};
+  return Error(ErrorCode::invalid_argument, codec.spec() + " needs the model");
+}
+
 /// A kernel and the tables in device memory that it points to.
 template <class ExecutionSpace>
 class KernelOwner {

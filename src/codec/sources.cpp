@@ -27,19 +27,30 @@ KvSource source_of(const KvFile& file) {
     SEQKV_TRY(file.read(first, buffer.view()));
     return ConstKvView(buffer.view());
   };
-  return {shape, file.tokens(), read};
+  KvSource source{shape, file.tokens(), read, {}};
+  if (!file.hidden().empty()) {
+    source.hidden = [&file](std::int64_t first, std::int64_t count) -> Result<std::vector<std::span<const std::byte>>> {
+      std::vector<std::span<const std::byte>> rows;
+      for (const std::span<const std::byte> layer : file.hidden()) {
+        const std::size_t width = layer.size() / file.tokens().size();
+        rows.push_back(layer.subspan(static_cast<std::size_t>(first) * width, static_cast<std::size_t>(count) * width));
+      }
+      return rows;
+    };
+  }
+  return source;
 }
 
 KvSource source_of(const ConstKvView& kv, TokenSpan tokens) {
   const auto read = [kv](std::int64_t first, std::int64_t count, KvCache&) -> Result<ConstKvView> {
     return kv.slice(first, count);
   };
-  return {kv.shape, tokens, read};
+  return {kv.shape, tokens, read, {}};
 }
 
 BlockSource source_of(const FrameReader& frame) {
   const FrameInfo& info = frame.info();
-  BlockSource source{info.shape, info.codec, info.model, info.profile, {}, {}, {}, {}};
+  BlockSource source{info.shape, info.codec, info.model, info.profile, {}, {}, {}, {}, true};
   for (const CodedBlockView& block : frame.blocks(0, info.blocks())) {
     const auto first = static_cast<std::int64_t>(source.blocks.size()) * info.block_tokens;
     source.blocks.push_back(

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -13,6 +14,7 @@
 #include "seqkv/forward.hpp"
 #include "seqkv/frame.hpp"
 #include "seqkv/profile.hpp"
+#include "seqkv/replay.hpp"
 #include "seqkv/transfer.hpp"
 
 namespace seqkv {
@@ -49,8 +51,9 @@ struct Tally {
 template <class ExecutionSpace>
 class Evaluator {
  public:
-  Evaluator(const ExecutionSpace& space, Forward<ExecutionSpace> forward, const EvaluateOptions& options)
-      : space_(space), forward_(std::move(forward)), options_(options) {}
+  Evaluator(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
+            Forward<ExecutionSpace> forward, const EvaluateOptions& options)
+      : space_(space), model_(std::move(model)), forward_(std::move(forward)), options_(options) {}
 
   /// The exact cache of a document's context, and what the model says of its continuation.
   Result<void> prepare(TokenSpan document) {
@@ -73,8 +76,7 @@ class Evaluator {
     const TokenSpan context = document_.first(options_.context);
     SEQKV_ASSIGN(const Codec codec, settle(space_, named, source_of(cache_.view(), context), options_.block_tokens));
     auto start = Clock::now();
-    SEQKV_ASSIGN(const std::vector<CodedBlock> blocks,
-                 encode(space_, codec, cache_.view(), context, 0, options_.block_tokens));
+    SEQKV_ASSIGN(const std::vector<CodedBlock> blocks, encode_cache(codec, context));
     tally.encode_seconds += seconds_since(start);
     const FrameInfo info{cache_.shape(),
                          cache_.tokens(),
@@ -87,7 +89,7 @@ class Evaluator {
 
     SEQKV_ASSIGN(const FrameReader frame, FrameReader::parse(bytes, "frame in memory"));
     start = Clock::now();
-    SEQKV_ASSIGN(const KvCache restored, decode(space_, frame, codec.profile()));
+    SEQKV_ASSIGN(const KvCache restored, decode(space_, model_, frame, codec.profile()));
     tally.decode_seconds += seconds_since(start);
 
     return go_on_from(restored, tally);
@@ -103,6 +105,21 @@ class Evaluator {
   double surprisal() const { return surprisal_; }
 
  private:
+  Result<std::vector<CodedBlock>> encode_cache(const Codec& codec, TokenSpan tokens) {
+    const std::int64_t block_tokens = options_.block_tokens;
+    if (!codec.needs_model()) return encode(space_, codec, std::as_const(cache_).view(), tokens, 0, block_tokens);
+    SEQKV_ASSIGN(auto coder, ReplayCoder<ExecutionSpace>::create(space_, model_, codec, options_.dtype,
+                                                                 {std::min(block_tokens, cache_.tokens()), true}));
+    std::vector<CodedBlock> blocks;
+    for (std::int64_t first = 0; first < cache_.tokens(); first += block_tokens) {
+      const std::int64_t count = std::min(block_tokens, cache_.tokens() - first);
+      SEQKV_ASSIGN(CodedBlock block, coder.encode(space_, tokens.subspan(first, count),
+                                                  std::as_const(cache_).view().slice(first, count)));
+      blocks.push_back(std::move(block));
+    }
+    return blocks;
+  }
+
   /// Goes on from a restored cache and compares with the exact one.
   Result<void> go_on_from(const KvCache& restored, Tally& tally) {
     Sequence<ExecutionSpace> sequence(forward_.model().config());
@@ -137,6 +154,7 @@ class Evaluator {
   }
 
   const ExecutionSpace& space_;
+  std::shared_ptr<const Model<ExecutionSpace>> model_;
   Forward<ExecutionSpace> forward_;
   EvaluateOptions options_;
   TokenSpan document_;
@@ -166,8 +184,8 @@ Result<EvaluateReport> evaluate(const ExecutionSpace& space, std::shared_ptr<con
     }
   }
   const KvShape shape = model->config().kv_shape(options.dtype);
-  SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, std::move(model)));
-  Evaluator<ExecutionSpace> evaluator(space, std::move(forward), options);
+  SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, model));
+  Evaluator<ExecutionSpace> evaluator(space, std::move(model), std::move(forward), options);
   std::vector<Tally> tallies(codecs.size() + options.peers.size());
   const auto all = static_cast<std::int64_t>(documents.size() * tallies.size());
   std::int64_t done = 0;

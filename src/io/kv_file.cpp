@@ -120,6 +120,32 @@ std::optional<ConstKvView> view_in_place(const SafetensorsFile& file, const KvSh
 
 }  // namespace
 
+namespace {
+
+std::string hidden_name(std::int64_t layer) { return fmt::format("layers.{}.hidden", layer); }
+
+/// Of every layer or of none. Errors: missing_field, shape_mismatch.
+Result<std::vector<std::span<const std::byte>>> read_hidden(const SafetensorsFile& file, const KvShape& shape,
+                                                            std::int64_t tokens) {
+  std::vector<std::span<const std::byte>> hidden;
+  const TensorView* first = file.find(hidden_name(0));
+  if (first == nullptr) return hidden;
+  const std::string dtype = file.find(tensor_name(0, Kind::key))->dtype;
+  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+    SEQKV_ASSIGN(const TensorView states, file.tensor(hidden_name(layer)));
+    if (states.dtype != dtype || states.shape.size() != 2 || states.shape[0] != tokens ||
+        states.shape != first->shape) {
+      return Error(ErrorCode::shape_mismatch,
+                   fmt::format("expected {} [{}, hidden], the same in all layers", dtype, tokens))
+          .at_field(hidden_name(layer));
+    }
+    hidden.push_back(states.bytes);
+  }
+  return hidden;
+}
+
+}  // namespace
+
 Result<KvFile> KvFile::open(const std::filesystem::path& path) {
   const auto load = [&path]() -> Result<KvFile> {
     KvFile kv;
@@ -131,6 +157,7 @@ Result<KvFile> KvFile::open(const std::filesystem::path& path) {
     if (model != kv.file_.metadata().end() && !Digest::parse(model->second, kv.model_)) {
       return Error(ErrorCode::bad_format, "not 64 hexadecimal digits").at_field(model_key);
     }
+    SEQKV_ASSIGN(kv.hidden_, read_hidden(kv.file_, shape, tokens));
     if (auto view = view_in_place(kv.file_, shape, tokens)) {
       kv.view_ = std::move(*view);
       return kv;

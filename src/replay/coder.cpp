@@ -4,65 +4,72 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+#include <optional>
 
-#include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
-#include "core/token_checksum.hpp"
-#include "core/try.hpp"
-#include "model/rounded_forward.hpp"
-#include "replay/difference_coder.hpp"
-#include "replay/replay_stream.hpp"
-#include "replay/token_stream.hpp"
+#include "replay/block_tokens.hpp"
+#include "replay/rounded_blocks.hpp"
 #include "seqkv/hash.hpp"
 #include "seqkv/replay.hpp"
 
 namespace seqkv {
 namespace {
 
-using replay::BitDecoder;
-using replay::BitEncoder;
-using replay::DifferenceModel;
-using replay::ReplayStream;
+using codec::BlockParts;
+using replay::ReplayedPayload;
 
-/// What was learned from the blocks before.
-struct Models {
-  std::vector<DifferenceModel> state, key, value;  ///< by layer
-
-  Models(const ModelConfig& config, DType dtype) {
-    for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-      state.emplace_back(config.hidden, dtype);
-      key.emplace_back(config.kv_heads * config.head_dim, dtype);
-      value.emplace_back(config.kv_heads * config.head_dim, dtype);
-    }
+/// Of a block's values, [layers][K|V][kv_heads][tokens][head_dim] in the dtype (docs/format.md, decoded_hash).
+std::uint64_t hash_of(const KvCache& cache) {
+  const std::size_t bytes = codec::raw_bytes(cache.shape(), cache.tokens());
+  std::vector<std::uint64_t> hashes;
+  for (std::int64_t i = 0; i < 2 * cache.shape().layers; ++i) {
+    hashes.push_back(xxh3_64(cache.raw().subspan(static_cast<std::size_t>(i) * bytes, bytes)));
   }
-};
-
-/// A tensor of the engine as integers, and back.
-std::int32_t load(const std::byte* tensor, DType dtype, std::int64_t i) {
-  if (dtype == DType::f32) return ordered_of(load_le<std::uint32_t>(tensor + 4 * i), dtype);
-  return ordered_of(std::uint32_t{load_le<std::uint16_t>(tensor + 2 * i)}, dtype);
-}
-void store(std::byte* tensor, DType dtype, std::int64_t i, std::int32_t ordered) {
-  if (dtype == DType::f32) return store_le(tensor + 4 * i, bits_of(ordered, dtype));
-  store_le(tensor + 2 * i, static_cast<std::uint16_t>(bits_of(ordered, dtype)));
+  return codec::combine_hashes(hashes);
 }
 
-/// Calls visit(place in [K|V][kv_heads][rows][head_dim], tensor, element) for tokens [first, first + rows) of a layer.
-template <class Byte, class Visit>
-void for_each_number(const BasicKvView<Byte>& view, std::int64_t layer, std::int64_t first, std::int64_t rows,
-                     const Visit& visit) {
-  std::size_t place = 0;
-  for (int kind = 0; kind < 2; ++kind) {
-    const KvStrides& stride = view.strides[static_cast<std::size_t>(kind)];
-    Byte* tensor = view.tensors[static_cast<std::size_t>(2 * layer + kind)];
-    for (std::int64_t head = 0; head < view.shape.kv_heads; ++head) {
-      for (std::int64_t row = 0; row < rows; ++row) {
-        const std::int64_t at = head * stride.head + (first + row) * stride.token;
-        for (std::int64_t i = 0; i < view.shape.head_dim; ++i) visit(place++, tensor, at + i * stride.component);
-      }
-    }
+std::int64_t differences(const ConstKvView& a, const ConstKvView& b) {
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < a.tensors.size(); ++i) {
+    std::vector<std::int32_t> numbers;
+    const int kind = static_cast<int>(i % 2);
+    replay::for_each_element(a, kind, [&](std::size_t, std::int64_t element) {
+      numbers.push_back(replay::load_ordered(a.tensors[i], a.shape.dtype, element));
+    });
+    replay::for_each_element(b, kind, [&](std::size_t place, std::int64_t element) {
+      count += replay::load_ordered(b.tensors[i], b.shape.dtype, element) != numbers[place] ? 1 : 0;
+    });
   }
+  return count;
+}
+
+Result<void> check_inputs(const ModelConfig& config, TokenSpan tokens, const ConstKvView& cache, DType dtype,
+                          std::span<const std::span<const std::byte>> hidden) {
+  const KvShape& shape = cache.shape;
+  if (shape.layers != config.layers || shape.kv_heads != config.kv_heads || shape.head_dim != config.head_dim ||
+      shape.dtype != dtype || cache.tokens != std::ssize(tokens)) {
+    return Error(ErrorCode::shape_mismatch,
+                 fmt::format("a cache of {} tokens of {} for {} tokens and a model of {}", cache.tokens,
+                             shape.describe(), tokens.size(), config.kv_shape(dtype).describe()));
+  }
+  if (cache.memory != MemorySpace::host || std::ssize(cache.tensors) != 2 * shape.layers) {
+    return Error(ErrorCode::invalid_argument, "a host view of all tensors is expected");
+  }
+  if (!hidden.empty() && std::ssize(hidden) != config.layers) {
+    return Error(ErrorCode::shape_mismatch,
+                 fmt::format("hidden states of {} layers, the model has {}", hidden.size(), config.layers));
+  }
+  const std::size_t bytes = tokens.size() * static_cast<std::size_t>(config.hidden) * size_of(dtype);
+  for (std::size_t layer = 0; layer < hidden.size(); ++layer) {
+    if (hidden[layer].size() == bytes) continue;
+    return Error(ErrorCode::shape_mismatch,
+                 fmt::format("{} bytes of hidden states, expected {}: {} tokens x {} in {}", hidden[layer].size(),
+                             bytes, tokens.size(), config.hidden, to_string(dtype)))
+        .at_field(fmt::format("layers.{}.hidden", layer));
+  }
+  return {};
 }
 
 }  // namespace
@@ -70,56 +77,122 @@ void for_each_number(const BasicKvView<Byte>& view, std::int64_t layer, std::int
 template <class ExecutionSpace>
 struct ReplayCoder<ExecutionSpace>::State {
   std::shared_ptr<const Model<ExecutionSpace>> model;
+  Codec codec;
+  DType dtype;
   Options options;
-  std::uint64_t fingerprint = 0;
+  std::optional<replay::BlockTokens<ExecutionSpace>> tokens;     ///< where tokens are coded, or recomputing needs them
+  std::optional<replay::RoundedBlocks<ExecutionSpace>> rounded;  ///< of replay+lossless
+  std::int64_t position = 0;
+  std::vector<Token> block_tokens;
+  KvCache block_cache;
+  Report report;
 
   const ModelConfig& config() const { return model->config(); }
 
-  /// A block through the layers, each corrected before the next one sees it. `states(layer, exact)` and
-  /// `numbers(layer, exact)` fill in what the engine had, where that is known; `done(layer, exact)` has it in the end.
-  template <class Coder, class States, class Numbers, class Done>
-  Result<void> run_block(const ExecutionSpace& space, RoundedForward<ExecutionSpace>& forward,
-                         Sequence<ExecutionSpace>& sequence, TokenSpan tokens, bool with_states, Coder& coder,
-                         Models& models, const States& states, const Numbers& numbers, const Done& done) const {
-    const std::size_t rows = tokens.size();
-    const auto dim = static_cast<std::size_t>(config().head_dim);
-    const auto hidden = static_cast<std::size_t>(config().hidden);
-    replay::RowDrift state_drift(rows, 1.0F);
-    replay::RowDrift drift(rows, 1.0F);
-    std::vector<std::int32_t> exact;
-    SEQKV_TRY(forward.begin(space, sequence, tokens));
-    for (std::int64_t layer = 0; layer < config().layers; ++layer) {
-      const auto l = static_cast<std::size_t>(layer);
-      if (with_states) {
-        const auto expected = forward.state(space);
-        exact.assign(expected.size(), 0);
-        states(layer, std::span(exact));
-        for (std::size_t row = 0; row < rows; ++row) {
-          models.state[l].code_row(
-              coder, expected, exact, [=](std::size_t channel) { return row * hidden + channel; }, state_drift[row]);
-        }
-        std::copy(exact.begin(), exact.end(), expected.begin());
-        forward.set_state(space);
-        done(layer, true, std::span<const std::int32_t>());
-      }
-      forward.project(space, layer);
-      const auto expected = forward.cache(space, layer);
-      exact.assign(expected.size(), 0);
-      numbers(layer, std::span(exact));
-      for (std::size_t row = 0; row < rows; ++row) {
-        const std::size_t half = expected.size() / 2;
-        const auto at = [=](std::size_t channel) { return (channel / dim * rows + row) * dim + channel % dim; };
-        models.key[l].code_row(coder, expected, exact, at, drift[row]);
-        models.value[l].code_row(
-            coder, expected, exact, [=](std::size_t channel) { return half + at(channel); }, drift[row]);
-      }
-      std::copy(exact.begin(), exact.end(), expected.begin());
-      forward.set_cache(space, layer);
-      done(layer, false, std::span<const std::int32_t>(exact));
-      if (layer + 1 < config().layers) forward.finish(space, layer);
+  Result<void> check_place(TokenSpan ids) const {
+    if (ids.empty() || std::ssize(ids) > options.block_tokens) {
+      return Error(ErrorCode::invalid_argument,
+                   fmt::format("a block of {} tokens, expected 1 to {}", ids.size(), options.block_tokens));
     }
-    forward.end(space, sequence);
+    return check_tokens(ids, position, config());
+  }
+
+  Result<void> make_room(std::int64_t count) {
+    if (block_cache.tokens() == count) return {};
+    SEQKV_ASSIGN(block_cache, KvCache::create(config().kv_shape(dtype), count));
     return {};
+  }
+
+  /// What the forward pass of the tokens, which have been read, left in the cache.
+  Result<void> take_recomputed(const ExecutionSpace& space) {
+    return tokens->sequence().read(space, position, block_cache.view());
+  }
+  /// Numbers of a layer go to the block's cache.
+  auto to_block_cache() {
+    return [this](std::int64_t layer, std::span<const std::int32_t> numbers) {
+      const std::size_t half = numbers.size() / 2;
+      for (std::size_t i = 0; i < numbers.size(); ++i) {
+        std::byte* tensor = block_cache.view().tensors[static_cast<std::size_t>(2 * layer) + i / half];
+        replay::store_ordered(tensor, dtype, static_cast<std::int64_t>(i % half), numbers[i]);
+      }
+    };
+  }
+
+  Result<CodedBlock> encode(const ExecutionSpace& space, TokenSpan ids, const ConstKvView& cache, Hidden hidden) {
+    const bool compare = !rounded && !cache.tensors.empty();
+    if (rounded || compare) SEQKV_TRY(check_inputs(config(), ids, cache, dtype, hidden));
+    SEQKV_TRY(check_place(ids));
+    SEQKV_TRY(make_room(std::ssize(ids)));
+    const std::int64_t subblocks = 2 * config().layers;
+    codec::BlockWriter writer;
+    if (options.code_tokens) {
+      SEQKV_ASSIGN(const std::vector<std::byte> coded, tokens->encode(space, ids));
+      report.token_bytes += std::ssize(coded);
+      writer.start(position, std::ssize(ids), coded, subblocks);
+    } else {
+      if (tokens) SEQKV_TRY(tokens->read(space, ids));
+      writer.start({}, position, ids, subblocks);
+    }
+    std::vector<ReplayedPayload> payloads(static_cast<std::size_t>(subblocks));
+    if (rounded) {
+      SEQKV_ASSIGN(payloads, rounded->encode(space, ids, cache, hidden, report.state_bytes, to_block_cache()));
+    } else {
+      SEQKV_TRY(take_recomputed(space));
+      if (compare) report.different += differences(cache, std::as_const(block_cache).view());
+    }
+    for (std::size_t i = 0; i < payloads.size(); ++i) {
+      writer.append({payloads[i].bytes, payloads[i].raw});
+      report.cache_bytes[i / 2] += std::ssize(payloads[i].bytes);
+    }
+    CodedBlock block = writer.finish(hash_of(block_cache));
+    report.bytes += std::ssize(block);
+    report.tokens += std::ssize(ids);
+    position += std::ssize(ids);
+    return block;
+  }
+
+  Result<void> take_tokens(const ExecutionSpace& space, const BlockParts& parts) {
+    const bool coded = parts.token_bits == BlockParts::coded_token_bits;
+    if (coded != options.code_tokens) {
+      return Error(ErrorCode::corrupt, coded ? "its tokens are coded by a model" : "its tokens are not coded");
+    }
+    if (coded) {
+      SEQKV_ASSIGN(block_tokens, tokens->decode(space, parts.packed_tokens, parts.tokens));
+      return {};
+    }
+    block_tokens = codec::unpack_tokens(parts);
+    if (auto good = check_tokens(block_tokens, position, config()); !good) {
+      return Error(ErrorCode::corrupt, good.error().message);
+    }
+    if (tokens) SEQKV_TRY(tokens->read(space, block_tokens));
+    return {};
+  }
+
+  Result<Block> decode(const ExecutionSpace& space, CodedBlockView bytes) {
+    SEQKV_ASSIGN(const BlockParts parts, codec::parse_block(config().kv_shape(dtype), bytes));
+    if (parts.first_position != position) {
+      return Error(ErrorCode::corrupt,
+                   fmt::format("the block is for position {}, expected {}", parts.first_position, position));
+    }
+    if (parts.tokens > options.block_tokens || position + parts.tokens > config().max_positions) {
+      return Error(ErrorCode::limit_exceeded, fmt::format("{} tokens from position {}, the model has {} positions",
+                                                          parts.tokens, position, config().max_positions));
+    }
+    SEQKV_TRY(take_tokens(space, parts));
+    SEQKV_TRY(make_room(parts.tokens));
+    if (rounded) {
+      SEQKV_TRY(rounded->decode(space, block_tokens, parts.subblocks, to_block_cache()));
+    } else {
+      if (std::ranges::any_of(parts.subblocks, [](const auto& s) { return s.raw || !s.bytes.empty(); })) {
+        return Error(ErrorCode::corrupt, "a payload in a block of replay");
+      }
+      SEQKV_TRY(take_recomputed(space));
+    }
+    if (hash_of(block_cache) != parts.decoded_hash) {
+      return Error(ErrorCode::checksum_mismatch, "the values do not have the checksum stored with them");
+    }
+    position += parts.tokens;
+    return Block{block_tokens, std::as_const(block_cache).view()};
   }
 };
 
@@ -134,185 +207,58 @@ ReplayCoder<ExecutionSpace>::~ReplayCoder() = default;
 
 template <class ExecutionSpace>
 Result<ReplayCoder<ExecutionSpace>> ReplayCoder<ExecutionSpace>::create(
-    const ExecutionSpace&, std::shared_ptr<const Model<ExecutionSpace>> model, const Options& options) {
+    const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model, const Codec& codec, DType dtype,
+    const Options& options) {
+  if (!codec.needs_model()) {
+    return Error(ErrorCode::invalid_argument, codec.spec() + " is no codec of replay");
+  }
   if (options.block_tokens < 1 || options.block_tokens > limits::max_block_tokens) {
     return Error(ErrorCode::invalid_argument,
                  fmt::format("blocks of {} tokens, expected 1 to {}", options.block_tokens, limits::max_block_tokens));
   }
-  const std::uint64_t fingerprint = load_le<std::uint64_t>(model->fingerprint().combined().bytes.data());
-  return ReplayCoder(std::make_unique<State>(State{std::move(model), options, fingerprint}));
-}
-
-namespace {
-
-Result<void> check_inputs(const ModelConfig& config, TokenSpan tokens, const ConstKvView& cache,
-                          std::span<const std::span<const std::byte>> hidden) {
-  SEQKV_TRY(check_tokens(tokens, 0, config));
-  const KvShape& shape = cache.shape;
-  if (shape.layers != config.layers || shape.kv_heads != config.kv_heads || shape.head_dim != config.head_dim ||
-      cache.tokens != std::ssize(tokens)) {
-    return Error(ErrorCode::shape_mismatch,
-                 fmt::format("a cache of {} tokens of {} for {} tokens and a model of {}", cache.tokens,
-                             shape.describe(), tokens.size(), config.kv_shape(shape.dtype).describe()));
-  }
-  if (cache.memory != MemorySpace::host || std::ssize(cache.tensors) != 2 * shape.layers) {
-    return Error(ErrorCode::invalid_argument, "a host view of all tensors is expected");
-  }
-  if (!hidden.empty() && std::ssize(hidden) != config.layers) {
-    return Error(ErrorCode::shape_mismatch,
-                 fmt::format("hidden states of {} layers, the model has {}", hidden.size(), config.layers));
-  }
-  const std::size_t bytes = tokens.size() * static_cast<std::size_t>(config.hidden) * size_of(shape.dtype);
-  for (std::size_t layer = 0; layer < hidden.size(); ++layer) {
-    if (hidden[layer].size() == bytes) continue;
-    return Error(ErrorCode::shape_mismatch,
-                 fmt::format("{} bytes of hidden states, expected {}: {} tokens x {} in {}", hidden[layer].size(),
-                             bytes, tokens.size(), config.hidden, to_string(shape.dtype)))
-        .at_field(fmt::format("layers.{}.hidden", layer));
-  }
-  return {};
-}
-
-/// Checksum of the exact numbers of a block, layer after layer.
-class BlockChecksum {
- public:
-  void add(std::span<const std::int32_t> numbers) { hash_ = xxh3_64(as_bytes(numbers), hash_); }
-  std::uint32_t value() const { return static_cast<std::uint32_t>(hash_); }
-
- private:
-  std::uint64_t hash_ = 0;
-};
-
-}  // namespace
-
-template <class ExecutionSpace>
-Result<std::vector<std::byte>> ReplayCoder<ExecutionSpace>::encode(const ExecutionSpace& space, TokenSpan tokens,
-                                                                   const ConstKvView& cache,
-                                                                   std::span<const std::span<const std::byte>> hidden,
-                                                                   Report* report) {
-  const State& state = *state_;
-  SEQKV_TRY(check_inputs(state.config(), tokens, cache, hidden));
-  return guard_memory("to code a cache by replay", [&]() -> Result<std::vector<std::byte>> {
-    const DType dtype = cache.shape.dtype;
-    ReplayStream stream{state.fingerprint,
-                        dtype,
-                        state.options.rounding,
-                        !hidden.empty(),
-                        state.options.with_tokens,
-                        tokens.size(),
-                        token_checksum(tokens),
-                        static_cast<std::uint64_t>(state.options.block_tokens),
-                        {},
-                        {}};
-    if (state.options.with_tokens) {
-      SEQKV_ASSIGN(auto coder, ModelTokenCoder<ExecutionSpace>::create(space, state.model));
-      SEQKV_ASSIGN(stream.token_stream, coder.encode(space, {&tokens, 1}));
+  return guard_memory("for a coder of sessions", [&]() -> Result<ReplayCoder> {
+    auto state = std::make_unique<State>(State{model, codec, dtype, options, {}, {}, 0, {}, {}, {}});
+    const auto* lossless = std::get_if<LosslessSpec>(&codec.quantizer());
+    if (lossless == nullptr || options.code_tokens) {
+      SEQKV_ASSIGN(state->tokens, replay::BlockTokens<ExecutionSpace>::create(space, model, options.block_tokens,
+                                                                              options.code_tokens));
     }
-    RoundedForward<ExecutionSpace> forward(space, state.model, stream.rounding, dtype, state.options.block_tokens);
-    Sequence<ExecutionSpace> sequence(state.config());
-    SEQKV_TRY(sequence.reserve(space, std::ssize(tokens)));
-    Models models(state.config(), dtype);
-    if (report != nullptr) {
-      *report = {};
-      report->token_bytes = std::ssize(stream.token_stream);
-      report->state_bytes.resize(static_cast<std::size_t>(state.config().layers));
-      report->cache_bytes.resize(static_cast<std::size_t>(state.config().layers));
+    if (lossless != nullptr) {
+      state->rounded.emplace(space, model, lossless->rounding(dtype), dtype, options.block_tokens);
     }
-    const auto width = state.config().hidden;
-    for (std::size_t first = 0; first < tokens.size(); first += stream.block_tokens) {
-      const TokenSpan part = tokens.subspan(first, std::min<std::size_t>(stream.block_tokens, tokens.size() - first));
-      BitEncoder coder;
-      BlockChecksum checksum;
-      std::size_t spent = 0;
-      SEQKV_TRY(state.run_block(
-          space, forward, sequence, part, stream.with_states, coder, models,
-          [&](std::int64_t layer, std::span<std::int32_t> exact) {
-            const std::byte* from = hidden[static_cast<std::size_t>(layer)].data();
-            for (std::size_t i = 0; i < exact.size(); ++i) {
-              exact[i] = load(from, dtype, static_cast<std::int64_t>(first) * width + static_cast<std::int64_t>(i));
-            }
-          },
-          [&](std::int64_t layer, std::span<std::int32_t> exact) {
-            for_each_number(cache, layer, static_cast<std::int64_t>(first), std::ssize(part),
-                            [&](std::size_t place, const std::byte* tensor, std::int64_t element) {
-                              exact[place] = load(tensor, dtype, element);
-                            });
-          },
-          [&](std::int64_t layer, bool of_state, std::span<const std::int32_t> exact) {
-            if (!of_state) checksum.add(exact);
-            if (report == nullptr) return;
-            auto& sum = (of_state ? report->state_bytes : report->cache_bytes)[static_cast<std::size_t>(layer)];
-            sum += static_cast<std::int64_t>(coder.size() - spent);
-            spent = coder.size();
-          }));
-      stream.blocks.push_back({checksum.value(), std::move(coder).finish()});
-    }
-    auto bytes = replay::write(stream);
-    if (report != nullptr) report->bytes = std::ssize(bytes);
-    return bytes;
+    const auto layers = static_cast<std::size_t>(model->config().layers);
+    state->report.state_bytes.resize(layers);
+    state->report.cache_bytes.resize(layers);
+    return ReplayCoder(std::move(state));
   });
 }
 
 template <class ExecutionSpace>
-Result<typename ReplayCoder<ExecutionSpace>::Session> ReplayCoder<ExecutionSpace>::decode(
-    const ExecutionSpace& space, std::span<const std::byte> bytes, TokenSpan tokens) {
-  const State& state = *state_;
-  return guard_memory("to decode a replayed cache", [&]() -> Result<Session> {
-    SEQKV_ASSIGN(const ReplayStream stream, replay::parse_replay_stream(bytes));
-    if (stream.fingerprint != state.fingerprint) {
-      return Error(ErrorCode::wrong_model, fmt::format("the session was coded with model {:016x}, this one is {:016x}",
-                                                       stream.fingerprint, state.fingerprint));
-    }
-    Session session;
-    if (stream.with_tokens) {
-      if (!tokens.empty()) return Error(ErrorCode::invalid_argument, "the session has tokens of its own");
-      SEQKV_ASSIGN(auto coder, ModelTokenCoder<ExecutionSpace>::create(space, state.model));
-      SEQKV_ASSIGN(auto sessions, coder.decode(space, stream.token_stream));
-      if (sessions.size() != 1) return Error(ErrorCode::corrupt, "tokens of one session are expected");
-      session.tokens = std::move(sessions[0]);
-    } else {
-      session.tokens.assign(tokens.begin(), tokens.end());
-    }
-    if (session.tokens.size() != stream.tokens) {
-      return Error(stream.with_tokens ? ErrorCode::corrupt : ErrorCode::invalid_argument,
-                   fmt::format("{} tokens for a session of {}", session.tokens.size(), stream.tokens));
-    }
-    if (!stream.with_tokens && token_checksum(tokens) != stream.token_checksum) {
-      return Error(ErrorCode::invalid_argument, "the tokens are not those of the session");
-    }
-    SEQKV_TRY(check_tokens(session.tokens, 0, state.config()));
-    SEQKV_ASSIGN(session.cache, KvCache::create(state.config().kv_shape(stream.dtype), std::ssize(session.tokens)));
-    RoundedForward<ExecutionSpace> forward(space, state.model, stream.rounding, stream.dtype,
-                                           static_cast<std::int64_t>(stream.block_tokens));
-    Sequence<ExecutionSpace> sequence(state.config());
-    Models models(state.config(), stream.dtype);
-    for (std::size_t i = 0; i < stream.blocks.size(); ++i) {
-      const std::size_t first = i * stream.block_tokens;
-      const TokenSpan part =
-          TokenSpan(session.tokens).subspan(first, std::min<std::size_t>(stream.block_tokens, stream.tokens - first));
-      BitDecoder coder(stream.blocks[i].payload);
-      BlockChecksum checksum;
-      const auto nothing = [](std::int64_t, std::span<std::int32_t>) {};
-      SEQKV_TRY(state.run_block(space, forward, sequence, part, stream.with_states, coder, models, nothing, nothing,
-                                [&](std::int64_t layer, bool of_state, std::span<const std::int32_t> exact) {
-                                  if (of_state) return;
-                                  checksum.add(exact);
-                                  for_each_number(session.cache.view(), layer, static_cast<std::int64_t>(first),
-                                                  std::ssize(part),
-                                                  [&](std::size_t place, std::byte* tensor, std::int64_t element) {
-                                                    store(tensor, stream.dtype, element, exact[place]);
-                                                  });
-                                }));
-      if (!coder.at_end()) {
-        return Error(ErrorCode::corrupt, "the payload is not that of its block").in_block(static_cast<std::int64_t>(i));
-      }
-      if (checksum.value() != stream.blocks[i].checksum) {
-        return Error(ErrorCode::checksum_mismatch, "the checksum of the block's numbers is another")
-            .in_block(static_cast<std::int64_t>(i));
-      }
-    }
-    return session;
-  });
+std::int64_t ReplayCoder<ExecutionSpace>::position() const noexcept {
+  return state_->position;
+}
+
+template <class ExecutionSpace>
+void ReplayCoder<ExecutionSpace>::rewind(std::int64_t position) noexcept {
+  state_->tokens->truncate(position);
+  state_->position = position;
+}
+
+template <class ExecutionSpace>
+const typename ReplayCoder<ExecutionSpace>::Report& ReplayCoder<ExecutionSpace>::report() const noexcept {
+  return state_->report;
+}
+
+template <class ExecutionSpace>
+Result<CodedBlock> ReplayCoder<ExecutionSpace>::encode(const ExecutionSpace& space, TokenSpan tokens,
+                                                       const ConstKvView& cache, Hidden hidden) {
+  return guard_memory("to code a block by replay", [&] { return state_->encode(space, tokens, cache, hidden); });
+}
+
+template <class ExecutionSpace>
+Result<typename ReplayCoder<ExecutionSpace>::Block> ReplayCoder<ExecutionSpace>::decode(const ExecutionSpace& space,
+                                                                                        CodedBlockView block) {
+  return guard_memory("to decode a block by replay", [&] { return state_->decode(space, block); });
 }
 
 template <class ExecutionSpace>

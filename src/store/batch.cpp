@@ -14,6 +14,7 @@
 #include "seqkv/forward.hpp"
 #include "seqkv/kv_file.hpp"
 #include "seqkv/text_file.hpp"
+#include "store/session_replay.hpp"
 
 namespace seqkv {
 namespace {
@@ -29,18 +30,20 @@ struct Job {
   Sharing sharing = Sharing::by_tokens;
 };
 
-std::int64_t common_prefix(TokenSpan a, TokenSpan b) { return std::ranges::mismatch(a, b).in1 - a.begin(); }
+using store::common_prefix;
 
 /// Runs jobs one after the other on one sequence, which keeps the cache of the session before.
 template <class ExecutionSpace>
 class BatchRunner {
  public:
-  BatchRunner(const ExecutionSpace& space, Forward<ExecutionSpace> forward, Store store, const BatchOptions& options)
+  BatchRunner(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
+              Forward<ExecutionSpace> forward, Store store, const BatchOptions& options)
       : space_(space),
         forward_(std::move(forward)),
         store_(std::move(store)),
         options_(options),
-        sequence_(forward_.model().config()) {}
+        sequence_(forward_.model().config()),
+        replay_(std::move(model), options) {}
 
   Result<BatchRow> run(const Job& job) {
     const auto start = Clock::now();
@@ -96,7 +99,8 @@ class BatchRunner {
     const std::int64_t in_memory = common_prefix(current_, job.tokens);
     const std::int64_t block = options_.block_tokens;
     const bool same_bits = options_.codec.is_exact() && options_.dtype == DType::f32;
-    if (known_tokens <= in_memory || (options_.prefix == PrefixPolicy::exact && !same_bits)) {
+    if (known_tokens <= in_memory || (options_.prefix == PrefixPolicy::exact && !same_bits) ||
+        options_.codec.needs_model()) {
       truncate(in_memory);
     } else {
       const std::int64_t first = in_memory / block;
@@ -118,6 +122,7 @@ class BatchRunner {
 
   Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks,
                              std::int64_t tokens) {
+    if (options_.codec.needs_model()) return replay_.restore(space_, blocks, sequence);
     SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, tokens));
     SEQKV_TRY(decode(space_, options_.codec, blocks, cache.view()));
     return sequence.append(space_, cache.view());
@@ -125,6 +130,10 @@ class BatchRunner {
 
   Result<void> save_tokens(const Job& job, SessionWriter& writer, BatchRow& row) {
     if (writer.known_tokens() == row.tokens) return {};
+    if (std::holds_alternative<RecomputeSpec>(options_.codec.quantizer())) {
+      SEQKV_ASSIGN(row.new_tokens, save_by_replay(job, writer, {}));
+      return {};
+    }
     SEQKV_TRY(prepare(job, writer.known_tokens()));
     const TokenSpan rest = TokenSpan(job.tokens).subspan(sequence_.tokens());
     row.new_tokens = static_cast<std::int64_t>(rest.size());
@@ -133,23 +142,44 @@ class BatchRunner {
       SEQKV_TRY(forward_.run(space_, {&item, 1}));
     }
     current_ = job.tokens;
-    return save_from(job.tokens, writer, [this](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
+    const auto view_of = [this](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
       SEQKV_TRY(sequence_.read(space_, first, cache.view()));
       return ConstKvView(cache.view());
-    });
+    };
+    return save(job, writer, view_of, {});
   }
 
   Result<void> save_kv(const Job& job, SessionWriter& writer) {
     SEQKV_ASSIGN(const KvFile file, KvFile::open(job.line->kv));
-    return save_from(job.tokens, writer, [&file](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
+    const auto view_of = [&file](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
       ConstKvView part = file.view().slice(first, cache.tokens());
       part.shape = cache.shape();  // the file may leave out what it does not know of its rope
       return part;
-    });
+    };
+    return save(job, writer, view_of, source_of(file).hidden);
   }
 
-  /// Codes what the store does not have yet, some blocks at a time. `view_of(first, cache)` gives the values of
-  /// cache.tokens() tokens from `first` on, in `cache` or elsewhere.
+  /// What the store does not have yet. `view_of(first, cache)` gives the values of cache.tokens() tokens from `first`
+  /// on, in `cache` or elsewhere; `states_of`, where it is there, the states of such tokens.
+  template <class ViewOf>
+  Result<void> save(const Job& job, SessionWriter& writer, const ViewOf& view_of,
+                    const decltype(KvSource::hidden)& states_of) {
+    if (!options_.codec.needs_model()) return save_from(job.tokens, writer, view_of);
+    KvCache cache;
+    const auto read = [&](std::int64_t first, std::int64_t count, KvCache&) -> Result<ConstKvView> {
+      SEQKV_ASSIGN(cache, KvCache::create(store_.parameters().shape, count));
+      return view_of(first, cache);
+    };
+    SEQKV_TRY(save_by_replay(job, writer, {store_.parameters().shape, job.tokens, read, states_of}));
+    return {};
+  }
+
+  Result<std::int64_t> save_by_replay(const Job& job, SessionWriter& writer, const KvSource& source) {
+    SEQKV_ASSIGN(const auto known, store_.match(job.tokens, options_.codec));
+    return replay_.save(space_, job.tokens, source, known, writer);
+  }
+
+  /// Some blocks at a time.
   template <class ViewOf>
   Result<void> save_from(TokenSpan tokens, SessionWriter& writer, const ViewOf& view_of) {
     constexpr std::int64_t blocks_at_a_time = 32;
@@ -204,6 +234,7 @@ class BatchRunner {
   const BatchOptions& options_;
   Sequence<ExecutionSpace> sequence_;
   std::vector<Token> current_;  ///< what the sequence holds the cache of
+  store::SessionReplay<ExecutionSpace> replay_;
 
   static constexpr std::int64_t nowhere = INT64_MAX;
   std::int64_t inexact_from_ = nowhere;  ///< the token from which on the sequence sees the codec's error
@@ -277,7 +308,7 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
   }
   SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, model));
   SEQKV_ASSIGN(Store store, Store::open_for_writing(folder, parameters));
-  BatchRunner<ExecutionSpace> runner(space, std::move(forward), std::move(store), options);
+  BatchRunner<ExecutionSpace> runner(space, model, std::move(forward), std::move(store), options);
 
   // Neighbors in this order share the longest prefixes.
   std::stable_sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.tokens < b.tokens; });

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-// Any bytes as a stream of replay, of tokens or of a session: refused, or written again as they were. And any bytes as
+// Any bytes as a stream of tokens: refused, or written again as they were. And any bytes as
 // a payload of differences, which always give numbers of their dtype. Checksums are put right, without which nothing
 // but their checks would be tried.
 #include <cstring>
 #include <vector>
 
 #include "replay/difference_coder.hpp"
-#include "replay/replay_stream.hpp"
 #include "replay/token_stream.hpp"
 #include "seqkv/error.hpp"
 #include "seqkv/hash.hpp"
@@ -56,7 +55,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto* start = reinterpret_cast<const std::byte*>(data);
   const std::vector<std::byte> bytes(start, start + size);
   try_stream(bytes, [](const auto& stream) { return replay::parse_token_stream(stream, 1U << 20U); });
-  try_stream(bytes, [](const auto& stream) { return replay::parse_replay_stream(stream); });
   for (const DType dtype : {DType::bf16, DType::f16, DType::f32}) try_payload(bytes, dtype);
   return 0;
 }

@@ -51,21 +51,87 @@ Bytes random_bytes(std::size_t count, unsigned seed) {
   return bytes;
 }
 
+/// Blocks of a session, one after another.
+using Blocks = std::vector<CodedBlock>;
+
+std::size_t size_of(const Blocks& blocks) {
+  std::size_t bytes = 0;
+  for (const CodedBlock& block : blocks) bytes += block.size();
+  return bytes;
+}
+std::uint64_t hash_of(const Blocks& blocks) {
+  std::uint64_t hash = 0;
+  for (const CodedBlock& block : blocks) hash = xxh3_64(block, hash);
+  return hash;
+}
+
+Codec codec_of(const std::string& spec) { return value_of(Codec::parse(spec)); }
+
+/// The rows of states that belong to some tokens.
+Hidden rows_of(const Hidden& hidden, std::size_t tokens, std::size_t first, std::size_t count) {
+  Hidden out;
+  for (const auto& layer : hidden) {
+    const std::size_t row = layer.size() / tokens;
+    out.push_back(layer.subspan(first * row, count * row));
+  }
+  return out;
+}
+
+template <class Space>
+Result<Blocks> encode(const Space& space, ReplayCoder<Space>& coder, TokenSpan tokens, const ConstKvView& cache,
+                      const Hidden& hidden, std::size_t block_tokens) {
+  Blocks blocks;
+  for (std::size_t first = 0; first < tokens.size(); first += block_tokens) {
+    const std::size_t count = std::min(block_tokens, tokens.size() - first);
+    const auto part = cache.slice(static_cast<std::int64_t>(first), static_cast<std::int64_t>(count));
+    auto block = coder.encode(space, tokens.subspan(first, count), part, rows_of(hidden, tokens.size(), first, count));
+    if (!block) return std::move(block).error();
+    blocks.push_back(std::move(*block));
+  }
+  return blocks;
+}
+
+struct Session {
+  std::vector<Token> tokens;
+  Bytes cache;
+};
+
+template <class Space>
+Result<Session> decode(const Space& space, ReplayCoder<Space>& coder, const Blocks& blocks, std::int64_t tokens) {
+  Session session;
+  KvCache cache;
+  for (const CodedBlock& bytes : blocks) {
+    const std::int64_t first = coder.position();
+    auto block = coder.decode(space, bytes);
+    if (!block) return std::move(block).error();
+    if (cache.tokens() == 0) cache = value_of(KvCache::create(block->cache.shape, tokens));
+    value_of(copy(block->cache, cache.view().slice(first, block->cache.tokens)));
+    session.tokens.insert(session.tokens.end(), block->tokens.begin(), block->tokens.end());
+  }
+  session.cache = bytes_of(cache);
+  return session;
+}
+
 template <class Space>
 class ReplayCoderTest : public testing::Test {
  protected:
-  using Options = typename ReplayCoder<Space>::Options;
+  using Coder = ReplayCoder<Space>;
 
   Space space;
   std::shared_ptr<const Model<Space>> model = value_of(Model<Space>::load(space, SEQKV_MODEL));
   EngineCache engine;
+  TokenSpan ids = engine.file.tokens();
 
-  static Options options(std::int64_t block_tokens = 256) {
-    return {Rounding::transformers_eager(DType::bf16), block_tokens, true};
+  Coder coder(const std::string& spec = "replay+lossless", std::int64_t block_tokens = 256, bool code_tokens = true) {
+    return value_of(Coder::create(space, model, codec_of(spec), DType::bf16, {block_tokens, code_tokens}));
   }
-  ReplayCoder<Space> coder(const Options& wanted) { return value_of(ReplayCoder<Space>::create(space, model, wanted)); }
-  Bytes encoded(const Options& wanted, const Hidden& hidden, typename ReplayCoder<Space>::Report* report = nullptr) {
-    return value_of(coder(wanted).encode(space, engine.file.tokens(), engine.file.view(), hidden, report));
+  Blocks encoded(const std::string& spec, std::int64_t block_tokens, const Hidden& hidden, bool code_tokens = true) {
+    auto with = coder(spec, block_tokens, code_tokens);
+    return value_of(encode(space, with, ids, engine.file.view(), hidden, static_cast<std::size_t>(block_tokens)));
+  }
+  Result<Session> decoded(const Blocks& blocks, const std::string& spec = "replay+lossless", bool code_tokens = true) {
+    auto with = coder(spec, 256, code_tokens);
+    return decode(space, with, blocks, std::ssize(ids));
   }
 };
 TYPED_TEST_SUITE(ReplayCoderTest, test::Spaces);
@@ -73,53 +139,56 @@ TYPED_TEST_SUITE(ReplayCoderTest, test::Spaces);
 TYPED_TEST(ReplayCoderTest, TransformersCachesComeBack) {
   const Bytes expected = bytes_of(this->engine.file.view());
   for (const Hidden& hidden : {this->engine.hidden, Hidden()}) {
-    for (const Rounding& rounding :
-         {Rounding::transformers_eager(DType::bf16), Rounding::transformers_sdpa(DType::bf16), Rounding::none()}) {
-      auto options = this->options(16);
-      options.rounding = rounding;
-      const Bytes stream = this->encoded(options, hidden);
-      // A decoder needs no options.
-      const auto session = value_of(this->coder(this->options()).decode(this->space, stream));
-      EXPECT_TRUE(std::ranges::equal(session.tokens, this->engine.file.tokens()));
-      EXPECT_EQ(bytes_of(session.cache), expected);
+    for (const std::string of : {"engine=eager", "engine=sdpa", "engine=none", "rounding=bf16.21.1"}) {
+      for (const bool code_tokens : {true, false}) {
+        const std::string spec = "replay+lossless:" + of;
+        const auto session = value_of(this->decoded(this->encoded(spec, 16, hidden, code_tokens), spec, code_tokens));
+        EXPECT_TRUE(std::ranges::equal(session.tokens, this->ids));
+        EXPECT_EQ(session.cache, expected);
+      }
     }
   }
 }
 
 /// The point of it: with the states a few bits a hundred components, without them a few a component.
 TYPED_TEST(ReplayCoderTest, TransformersCachesTakeFewBits) {
-  const auto components =
-      static_cast<double>(this->engine.file.shape().components_per_token() * std::ssize(this->engine.file.tokens()));
-  typename ReplayCoder<TypeParam>::Report report;
-  const auto bits = [&](const typename ReplayCoder<TypeParam>::Options& options, const Hidden& hidden) {
-    const Bytes stream = this->encoded(options, hidden, &report);
-    EXPECT_EQ(report.bytes, std::ssize(stream));
-    return 8 * static_cast<double>(stream.size()) / components;
+  const auto components = static_cast<double>(this->engine.file.shape().components_per_token() * std::ssize(this->ids));
+  const auto bits = [&](const std::string& spec, const Hidden& hidden) {
+    auto coder = this->coder(spec);
+    const Blocks blocks = value_of(encode(this->space, coder, this->ids, this->engine.file.view(), hidden, 256));
+    EXPECT_EQ(coder.report().bytes, std::ssize(blocks[0]));
+    EXPECT_EQ(coder.report().tokens, std::ssize(this->ids));
+    EXPECT_LT(coder.report().token_bytes, 64);
+    return 8 * static_cast<double>(size_of(blocks)) / components;
   };
-  EXPECT_LT(bits(this->options(), this->engine.hidden), 0.12);
-  EXPECT_LT(report.cache_bytes[0] + report.cache_bytes[7], 100);
-  EXPECT_LT(bits(this->options(), {}), 0.5);
-  auto off = this->options();
-  off.rounding = Rounding::none();
-  EXPECT_LT(bits(off, {}), 3.7);
+  EXPECT_LT(bits("replay+lossless:engine=eager", this->engine.hidden), 0.12);
+  EXPECT_LT(bits("replay+lossless:engine=eager", {}), 0.5);
+  EXPECT_LT(bits("replay+lossless:engine=none", {}), 3.7);
 }
 
 TYPED_TEST(ReplayCoderTest, SpacesGiveTheSameBytes) {
   const Kokkos::Serial serial;
-  auto other =
-      value_of(ReplayCoder<Kokkos::Serial>::create(serial, value_of(Model<Kokkos::Serial>::load(serial, SEQKV_MODEL)),
-                                                   {Rounding::transformers_eager(DType::bf16), 16, true}));
-  for (const Hidden& hidden : {this->engine.hidden, Hidden()}) {
-    const Bytes stream = this->encoded(this->options(16), hidden);
-    EXPECT_EQ(stream, value_of(other.encode(serial, this->engine.file.tokens(), this->engine.file.view(), hidden)));
-    EXPECT_EQ(bytes_of(value_of(other.decode(serial, stream)).cache), bytes_of(this->engine.file.view()));
+  const auto same_model = value_of(Model<Kokkos::Serial>::load(serial, SEQKV_MODEL));
+  for (const std::string spec : {"replay", "replay+lossless:engine=eager"}) {
+    for (const Hidden& hidden : {this->engine.hidden, Hidden()}) {
+      const auto other = [&] {
+        return value_of(
+            ReplayCoder<Kokkos::Serial>::create(serial, same_model, codec_of(spec), DType::bf16, {16, true}));
+      };
+      auto encoder = other();
+      const Blocks blocks = value_of(encode(serial, encoder, this->ids, this->engine.file.view(), hidden, 16));
+      EXPECT_EQ(this->encoded(spec, 16, hidden), blocks);
+      auto decoder = other();
+      EXPECT_EQ(value_of(decode(serial, decoder, blocks, 40)).cache, value_of(this->decoded(blocks, spec)).cache);
+    }
   }
 }
 
 /// The bytes are part of the format.
-TYPED_TEST(ReplayCoderTest, GoldenStreams) {
-  EXPECT_EQ(xxh3_64(this->encoded(this->options(16), this->engine.hidden)), 4941011038462934167U);
-  EXPECT_EQ(xxh3_64(this->encoded(this->options(16), {})), 1935714602558178323U);
+TYPED_TEST(ReplayCoderTest, GoldenBlocks) {
+  EXPECT_EQ(hash_of(this->encoded("replay+lossless:engine=eager", 16, this->engine.hidden)), 15266469605657783168U);
+  EXPECT_EQ(hash_of(this->encoded("replay+lossless:engine=eager", 16, {})), 10611356819510464663U);
+  EXPECT_EQ(hash_of(this->encoded("replay", 16, {})), 2585256805569187424U);
 }
 
 TYPED_TEST(ReplayCoderTest, AnythingComesBack) {
@@ -130,77 +199,109 @@ TYPED_TEST(ReplayCoderTest, AnythingComesBack) {
       auto cache = value_of(KvCache::create(family.model->config().kv_shape(dtype), std::ssize(tokens)));
       const Bytes expected = random_bytes(static_cast<std::size_t>(cache.bytes()), ++seed);
       std::copy(expected.begin(), expected.end(), cache.view().tensors[0]);
-      const Bytes states =
-          random_bytes(tokens.size() * static_cast<std::size_t>(family.model->config().hidden) * size_of(dtype), seed);
+      const Bytes states = random_bytes(
+          tokens.size() * static_cast<std::size_t>(family.model->config().hidden) * seqkv::size_of(dtype), seed);
       const Hidden hidden(static_cast<std::size_t>(family.model->config().layers), states);
       for (const bool with_states : {false, true}) {
-        auto coder = value_of(ReplayCoder<TypeParam>::create(this->space, family.model,
-                                                             {Rounding::transformers_eager(dtype), 16, !with_states}));
-        const Bytes stream =
-            value_of(coder.encode(this->space, tokens, std::as_const(cache).view(), with_states ? hidden : Hidden()));
-        const auto session = value_of(coder.decode(this->space, stream, with_states ? tokens : TokenSpan()));
+        const auto coder = [&] {
+          return value_of(ReplayCoder<TypeParam>::create(this->space, family.model, codec_of("replay+lossless"), dtype,
+                                                         {16, !with_states}));
+        };
+        auto encoder = coder();
+        const Blocks blocks = value_of(
+            encode(this->space, encoder, tokens, std::as_const(cache).view(), with_states ? hidden : Hidden(), 16));
+        // What no pass expects is stored as it is.
+        EXPECT_LT(size_of(blocks), expected.size() + 3 * 400);
+        auto decoder = coder();
+        const auto session = value_of(decode(this->space, decoder, blocks, std::ssize(tokens)));
         ASSERT_TRUE(std::ranges::equal(session.tokens, tokens)) << family.name;
-        ASSERT_EQ(bytes_of(session.cache), expected) << family.name << ' ' << to_string(dtype) << with_states;
+        ASSERT_EQ(session.cache, expected) << family.name << ' ' << to_string(dtype) << with_states;
       }
     }
   }
 }
 
-TYPED_TEST(ReplayCoderTest, NoTokensAreASessionToo) {
-  const auto cache = value_of(KvCache::create(this->model->config().kv_shape(DType::bf16), 0));
-  auto coder = this->coder(this->options());
-  const Bytes stream = value_of(coder.encode(this->space, {}, cache.view(), {}));
-  EXPECT_EQ(value_of(coder.decode(this->space, stream)).cache.tokens(), 0);
-}
-
 TYPED_TEST(ReplayCoderTest, WhateverIsBrokenIsRefused) {
-  auto options = this->options(16);
-  options.with_tokens = false;
-  const TokenSpan tokens = this->engine.file.tokens();
-  const Bytes stream = this->encoded(options, this->engine.hidden);
-  auto coder = this->coder(options);
-  for (std::size_t size = 0; size < stream.size(); size += size < 60 ? 1 : 41) {
-    EXPECT_CODE(coder.decode(this->space, std::span(stream).first(size), tokens), ErrorCode::truncated);
+  for (const std::string spec : {"replay", "replay+lossless"}) {
+    const Blocks blocks = this->encoded(spec, 16, this->engine.hidden);
+    const auto try_bytes = [&](const CodedBlock& bytes) {
+      auto coder = this->coder(spec);
+      value_of(coder.decode(this->space, blocks[0]));
+      return coder.decode(this->space, bytes).ok();
+    };
+    EXPECT_TRUE(try_bytes(blocks[1]));
+    for (std::size_t size = 0; size < blocks[1].size(); size += 37) {
+      EXPECT_FALSE(try_bytes({blocks[1].begin(), blocks[1].begin() + static_cast<std::ptrdiff_t>(size)}));
+    }
+    int refused = 0, tried = 0;
+    for (std::size_t i = 8; i < blocks[1].size(); i += i < 60 ? 3 : 23) {
+      CodedBlock broken = blocks[1];
+      broken[i] ^= std::byte{0x20};
+      EXPECT_FALSE(try_bytes(broken));
+      // With its checksum put right the rest must notice, but for the last bits of a payload, which mean nothing.
+      store_le(broken.data(), xxh3_64(std::span<const std::byte>(broken).subspan(8)));
+      refused += try_bytes(broken) ? 0 : 1;
+      ++tried;
+    }
+    EXPECT_GE(refused, tried - 2) << spec;
+    auto coder = this->coder(spec);
+    EXPECT_CODE(coder.decode(this->space, blocks[1]), ErrorCode::corrupt);  // not its place
+    auto plain = this->coder(spec, 256, false);
+    EXPECT_CODE(plain.decode(this->space, blocks[0]), ErrorCode::corrupt);
+    const Blocks in_the_clear = this->encoded(spec, 16, this->engine.hidden, false);
+    EXPECT_CODE(this->coder(spec).decode(this->space, in_the_clear[0]), ErrorCode::corrupt);
+    auto small = this->coder(spec, 8);
+    EXPECT_CODE(small.decode(this->space, blocks[0]), ErrorCode::limit_exceeded);
   }
-  int tried = 0;
-  int refused = 0;
-  for (std::size_t i = 0; i < stream.size(); i += i < 60 ? 1 : 29) {
-    Bytes broken = stream;
-    broken[i] ^= std::byte{0x20};
-    // The last bits of a payload mean nothing: what comes back then is right.
-    const auto result = coder.decode(this->space, broken, tokens);
-    ASSERT_TRUE(!result.ok() || bytes_of(result->cache) == bytes_of(this->engine.file.view())) << "byte " << i;
-    refused += result.ok() ? 0 : 1;
-    ++tried;
-  }
-  EXPECT_GE(refused, tried - 3);  // one a block
-  Bytes longer = stream;
-  longer.push_back(std::byte{0});
-  EXPECT_CODE(coder.decode(this->space, longer, tokens), ErrorCode::corrupt);
-  EXPECT_CODE(coder.decode(this->space, stream), ErrorCode::invalid_argument);
-  EXPECT_CODE(coder.decode(this->space, stream, tokens.first(39)), ErrorCode::invalid_argument);
-  std::vector<Token> others(tokens.begin(), tokens.end());
-  others[20] ^= 1U;
-  EXPECT_CODE(coder.decode(this->space, stream, others), ErrorCode::invalid_argument);
-  const auto families = test::load_families(this->space);
-  auto other = value_of(ReplayCoder<TypeParam>::create(this->space, families[0].model, options));
-  EXPECT_CODE(other.decode(this->space, stream, tokens), ErrorCode::wrong_model);
 }
 
 TYPED_TEST(ReplayCoderTest, WhatDoesNotFitIsRefused) {
-  auto coder = this->coder(this->options());
-  const TokenSpan tokens = this->engine.file.tokens();
+  const auto result_of = [&](TokenSpan tokens, const ConstKvView& view, const Hidden& hidden) {
+    return this->coder().encode(this->space, tokens, view, hidden);
+  };
   const ConstKvView& view = this->engine.file.view();
-  EXPECT_CODE(coder.encode(this->space, tokens.first(39), view, {}), ErrorCode::shape_mismatch);
+  EXPECT_CODE(result_of(this->ids.first(39), view, {}), ErrorCode::shape_mismatch);
+  EXPECT_CODE(result_of({}, view.slice(0, 0), {}), ErrorCode::invalid_argument);
   Hidden hidden = this->engine.hidden;
   hidden[3] = hidden[3].first(hidden[3].size() - 2);
-  const auto result = coder.encode(this->space, tokens, view, hidden);
+  const auto result = result_of(this->ids, view, hidden);
   EXPECT_CODE(result, ErrorCode::shape_mismatch);
   EXPECT_EQ(result.error().field, "layers.3.hidden");
   hidden.pop_back();
-  EXPECT_CODE(coder.encode(this->space, tokens, view, hidden), ErrorCode::shape_mismatch);
-  EXPECT_CODE(ReplayCoder<TypeParam>::create(this->space, this->model, {Rounding::none(), 0, true}),
-              ErrorCode::invalid_argument);
+  EXPECT_CODE(result_of(this->ids, view, hidden), ErrorCode::shape_mismatch);
+  EXPECT_CODE(this->coder("replay", 16).encode(this->space, this->ids, view), ErrorCode::invalid_argument);
+  const auto create = [&](const std::string& spec, std::int64_t block_tokens) {
+    return ReplayCoder<TypeParam>::create(this->space, this->model, codec_of(spec), DType::bf16, {block_tokens, true});
+  };
+  EXPECT_CODE(create("replay", 0), ErrorCode::invalid_argument);
+  EXPECT_CODE(create("none+lossless", 16), ErrorCode::invalid_argument);
+}
+
+/// Tokens alone bring back what the model's own prefill made, and say of another cache how much they do not.
+TYPED_TEST(ReplayCoderTest, ReplayAloneGivesThePrefillsCache) {
+  for (const DType dtype : {DType::bf16, DType::f16, DType::f32}) {
+    auto forward = value_of(Forward<TypeParam>::create(this->space, this->model, 7));
+    auto cache = value_of(KvCache::create(this->model->config().kv_shape(dtype), std::ssize(this->ids)));
+    value_of(regenerate(this->space, forward, this->ids, cache.view()));
+    for (const bool code_tokens : {true, false}) {
+      const auto coder = [&](std::int64_t block_tokens) {
+        return value_of(ReplayCoder<TypeParam>::create(this->space, this->model, codec_of("replay"), dtype,
+                                                       {block_tokens, code_tokens}));
+      };
+      auto encoder = coder(16);
+      const Blocks blocks = value_of(encode(this->space, encoder, this->ids, std::as_const(cache).view(), {}, 16));
+      EXPECT_EQ(encoder.report().different, 0);
+      auto decoder = coder(64);
+      const auto session = value_of(decode(this->space, decoder, blocks, std::ssize(this->ids)));
+      EXPECT_EQ(session.cache, bytes_of(std::as_const(cache).view())) << to_string(dtype);
+      EXPECT_TRUE(std::ranges::equal(session.tokens, this->ids));
+    }
+  }
+  auto encoder = this->coder("replay", 256, false);
+  const auto block = value_of(encoder.encode(this->space, this->ids, this->engine.file.view()));
+  EXPECT_GT(encoder.report().different, 1000);  // torch rounds otherwise
+  encoder.rewind(0);
+  EXPECT_EQ(value_of(encoder.encode(this->space, this->ids, {})), block);
 }
 
 TYPED_TEST(ReplayCoderTest, RegeneratesWhatPrefillMade) {
