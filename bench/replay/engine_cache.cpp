@@ -18,27 +18,15 @@
 namespace seqkv::bench {
 namespace {
 
-struct EngineCache {
-  KvFile file;
-  std::vector<std::span<const std::byte>> hidden;
-};
-
-const std::vector<EngineCache>& caches() {
-  static const std::vector<EngineCache> all = [] {
+const std::vector<KvFile>& caches() {
+  static const std::vector<KvFile> all = [] {
     std::vector<std::filesystem::path> paths;
     for (const auto& entry : std::filesystem::directory_iterator(std::getenv("SEQKV_ENGINE_CACHES"))) {
       if (entry.path().extension() == ".safetensors") paths.push_back(entry.path());
     }
     std::sort(paths.begin(), paths.end());
-    std::vector<EngineCache> out;
-    for (const auto& path : paths) {
-      EngineCache cache{value_of(KvFile::open(path)), {}};
-      for (std::int64_t layer = 0; layer < model()->config().layers; ++layer) {
-        const std::string name = "layers." + std::to_string(layer) + ".hidden";
-        cache.hidden.push_back(value_of(cache.file.file().tensor(name)).bytes);
-      }
-      out.push_back(std::move(cache));
-    }
+    std::vector<KvFile> out;
+    for (const auto& path : paths) out.push_back(value_of(KvFile::open(path)));
     return out;
   }();
   return all;
@@ -46,27 +34,44 @@ const std::vector<EngineCache>& caches() {
 
 /// Which engine is assumed, and whether its hidden states are at hand.
 struct Way {
-  Rounding (*rounding)(DType);
+  const char* codec;
   bool hidden;
 };
-Rounding off(DType) { return Rounding::none(); }
+
+/// The blocks of a cache.
+std::vector<CodedBlock> encode_cache(ReplayCoder<Space>& coder, const KvFile& file, bool hidden) {
+  constexpr std::int64_t block_tokens = 256;
+  const KvSource source = source_of(file);
+  std::vector<CodedBlock> blocks;
+  KvCache buffer;
+  for (std::int64_t first = 0; first < std::ssize(source.tokens); first += block_tokens) {
+    const std::int64_t count = std::min(block_tokens, std::ssize(source.tokens) - first);
+    const auto states = hidden ? value_of(source.hidden(first, count)) : std::vector<std::span<const std::byte>>();
+    blocks.push_back(value_of(coder.encode(Space(), source.tokens.subspan(first, count),
+                                           value_of(source.read(first, count, buffer)), states)));
+  }
+  return blocks;
+}
+
+ReplayCoder<Space> coder_of(const Way& way) {
+  return value_of(
+      ReplayCoder<Space>::create(Space(), model(), value_of(Codec::parse(way.codec)), caches()[0].shape().dtype));
+}
 
 void encode(benchmark::State& state, const Way& way) {
-  ReplayCoder<Space>::Options options;
-  options.rounding = way.rounding(caches()[0].file.shape().dtype);
-  auto coder = value_of(ReplayCoder<Space>::create(Space(), model(), options));
   double bytes = 0, token_bytes = 0, state_bytes = 0, cache_bytes = 0, components = 0, tokens = 0;
   for (auto _ : state) {
-    for (const EngineCache& cache : caches()) {
-      ReplayCoder<Space>::Report report;
-      const auto hidden = way.hidden ? std::span(cache.hidden) : std::span<const std::span<const std::byte>>();
-      const auto stream = value_of(coder.encode(Space(), cache.file.tokens(), cache.file.view(), hidden, &report));
-      bytes += static_cast<double>(stream.size());
+    for (const KvFile& file : caches()) {
+      auto coder = coder_of(way);
+      encode_cache(coder, file, way.hidden);
+      const auto& report = coder.report();
+      const double of_states = std::accumulate(report.state_bytes.begin(), report.state_bytes.end(), 0.0);
+      bytes += static_cast<double>(report.bytes);
       token_bytes += static_cast<double>(report.token_bytes);
-      state_bytes += std::accumulate(report.state_bytes.begin(), report.state_bytes.end(), 0.0);
-      cache_bytes += std::accumulate(report.cache_bytes.begin(), report.cache_bytes.end(), 0.0);
-      tokens += static_cast<double>(cache.file.tokens().size());
-      components += static_cast<double>(cache.file.view().tokens * cache.file.shape().components_per_token());
+      state_bytes += of_states;
+      cache_bytes += std::accumulate(report.cache_bytes.begin(), report.cache_bytes.end(), -of_states);
+      tokens += static_cast<double>(report.tokens);
+      components += static_cast<double>(report.tokens * file.shape().components_per_token());
     }
   }
   state.counters["bits"] = 8 * bytes / components;
@@ -77,23 +82,25 @@ void encode(benchmark::State& state, const Way& way) {
 }
 
 void decode(benchmark::State& state, const Way& way) {
-  ReplayCoder<Space>::Options options;
-  options.rounding = way.rounding(caches()[0].file.shape().dtype);
-  options.with_tokens = false;
-  auto coder = value_of(ReplayCoder<Space>::create(Space(), model(), options));
   double tokens = 0;
-  std::vector<std::vector<std::byte>> streams;
-  for (const EngineCache& cache : caches()) {
-    const auto hidden = way.hidden ? std::span(cache.hidden) : std::span<const std::span<const std::byte>>();
-    streams.push_back(value_of(coder.encode(Space(), cache.file.tokens(), cache.file.view(), hidden)));
+  std::vector<std::vector<CodedBlock>> sessions;
+  for (const KvFile& file : caches()) {
+    auto coder = coder_of(way);
+    sessions.push_back(encode_cache(coder, file, way.hidden));
   }
   for (auto _ : state) {
-    for (std::size_t i = 0; i < streams.size(); ++i) {
-      const auto session = value_of(coder.decode(Space(), streams[i], caches()[i].file.tokens()));
-      auto expected = value_of(KvCache::create(session.cache.shape(), session.cache.tokens()));
-      check(copy(caches()[i].file.view(), expected.view()));
-      if (!std::ranges::equal(session.cache.raw(), expected.raw())) state.SkipWithError("other bits came back");
-      tokens += static_cast<double>(session.tokens.size());
+    for (std::size_t i = 0; i < sessions.size(); ++i) {
+      auto coder = coder_of(way);
+      for (const CodedBlock& bytes : sessions[i]) {
+        const std::int64_t first = coder.position();
+        const auto block = value_of(coder.decode(Space(), bytes));
+        auto ours = value_of(KvCache::create(block.cache.shape, block.cache.tokens));
+        auto theirs = value_of(KvCache::create(caches()[i].shape(), block.cache.tokens));
+        check(copy(block.cache, ours.view()));
+        check(copy(caches()[i].view().slice(first, block.cache.tokens), theirs.view()));
+        if (!std::ranges::equal(ours.raw(), theirs.raw())) state.SkipWithError("other bits came back");
+      }
+      tokens += static_cast<double>(coder.position());
     }
   }
   state.counters["tokens_per_s"] = benchmark::Counter(tokens, benchmark::Counter::kIsRate);
@@ -112,10 +119,10 @@ bool add() {
   };
   for (const bool hidden : {true, false}) {
     const std::string end = hidden ? "/states" : "/none";
-    once("encode/eager" + end, encode, {Rounding::transformers_eager, hidden});
-    once("encode/sdpa" + end, encode, {Rounding::transformers_sdpa, hidden});
-    once("encode/off" + end, encode, {off, hidden});
-    once("decode/eager" + end, decode, {Rounding::transformers_eager, hidden});
+    once("encode/eager" + end, encode, {"replay+lossless:engine=eager", hidden});
+    once("encode/sdpa" + end, encode, {"replay+lossless:engine=sdpa", hidden});
+    once("encode/off" + end, encode, {"replay+lossless:engine=none", hidden});
+    once("decode/eager" + end, decode, {"replay+lossless:engine=eager", hidden});
   }
   return true;
 }

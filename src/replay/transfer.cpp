@@ -160,6 +160,7 @@ Result<TransferReport> decompress(const ExecutionSpace& space,
       if (auto good = source.check(number, block->tokens); !good) return in_block(good.error());
     }
     ConstKvView values = block->cache;
+    values.shape.rope = source.shape.rope;
     if (wanted.dtype != source.shape.dtype) {
       SEQKV_ASSIGN(converted, KvCache::create(file.shape(), values.tokens));
       SEQKV_TRY(copy(space, values, converted.view()));
