@@ -5,6 +5,7 @@
 /// All of seqkv. A program that needs a part of it compiles faster with that part's header.
 #pragma once
 
+#include "seqkv/advise.hpp"
 #include "seqkv/backends.hpp"
 #include "seqkv/batch.hpp"
 #include "seqkv/cache_gradient.hpp"

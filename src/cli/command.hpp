@@ -46,6 +46,7 @@ Action declare_compare(CLI::App& app);
 Action declare_compress(CLI::App& app);
 Action declare_decompress(CLI::App& app);
 Action declare_evaluate(CLI::App& app);
+Action declare_advise(CLI::App& app);
 Action declare_calibrate(CLI::App& app);
 Action declare_batch(CLI::App& app);
 Action declare_restore(CLI::App& app);

@@ -7,20 +7,18 @@
 
 #include <algorithm>
 
-#include "cli/arguments.hpp"
+#include "cli/documents.hpp"
 #include "cli/peer.hpp"
-#include "seqkv/text_file.hpp"
 
 namespace seqkv::cli {
 namespace {
 
 struct Arguments {
   std::string model;
-  std::string text;
   std::string profile;
   std::vector<std::string> codecs;
   std::vector<std::string> peers;
-  std::int64_t docs = 24;
+  Documents documents;
   bool only = false;
   std::string dtype = "bf16";
   EvaluateOptions options;
@@ -43,27 +41,6 @@ Result<std::vector<Codec>> parse_codecs(const Arguments& arguments) {
     if (std::find(codecs.begin(), codecs.end(), *ready) == codecs.end()) codecs.push_back(std::move(*ready));
   }
   return codecs;
-}
-
-/// The first documents that are long enough.
-Result<std::vector<std::vector<Token>>> read_tokens(const Arguments& arguments, const Model<Space>& model) {
-  auto texts = read_documents(arguments.text);
-  if (!texts) return std::move(texts).error();
-  const auto needed = static_cast<std::size_t>(arguments.options.context + arguments.options.continuation);
-  std::vector<std::vector<Token>> documents;
-  for (const std::string& text : *texts) {
-    if (static_cast<std::int64_t>(documents.size()) == arguments.docs) break;
-    auto tokens = model.encode_document(text);
-    if (!tokens) return std::move(tokens).error().in_file(arguments.text);
-    if (tokens->size() < needed) continue;
-    tokens->resize(needed);
-    documents.push_back(std::move(*tokens));
-  }
-  if (documents.empty()) {
-    return Error(ErrorCode::empty_input, fmt::format("none of {} documents has {} tokens", texts->size(), needed))
-        .in_file(arguments.text);
-  }
-  return documents;
 }
 
 Report to_report(const EvaluateRow& row) {
@@ -97,12 +74,10 @@ Result<int> run(Arguments& arguments, const Options& options) {
     if (!peer) return std::move(peer).error();
     arguments.options.peers.push_back(std::move(*peer));
   }
-  auto documents = read_tokens(arguments, **model);
+  auto documents = arguments.documents.read(options, **model);
   if (!documents) return std::move(documents).error();
-  if (static_cast<std::int64_t>(documents->size()) < arguments.docs) {
-    say(options,
-        fmt::format("only {} documents are long enough ({} were asked for)", documents->size(), arguments.docs));
-  }
+  arguments.options.context = arguments.documents.context;
+  arguments.options.continuation = arguments.documents.continuation;
   Progress progress(options, "evaluate");
   auto report = evaluate(space, *model, *documents, *codecs, arguments.options,
                          [&progress](std::int64_t done, std::int64_t all) { progress.update(done, all); });
@@ -113,7 +88,7 @@ Result<int> run(Arguments& arguments, const Options& options) {
     if (options.json) rows.back().set("surprisal_bits_per_token", report->surprisal_bits_per_token);
   }
   print(options, {{"model", arguments.model},
-                  {"text", arguments.text},
+                  {"text", arguments.documents.text},
                   {"documents", report->documents},
                   {"context", arguments.options.context},
                   {"continuation", arguments.options.continuation},
@@ -129,18 +104,12 @@ Result<int> run(Arguments& arguments, const Options& options) {
 Action declare_evaluate(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   app.add_option("--model", arguments->model, "Model folder")->required();
-  app.add_option("--text", arguments->text, "Documents (.jsonl with \"text\"; .xz and .zst too)")->required();
+  arguments->documents.declare(app);
   app.add_option("--codec", arguments->codecs, std::string(codec_help) + "; several may be given");
   add_profile(app, arguments->profile);
   app.add_option("--peer", arguments->peers,
                  "NAME=COMMAND: another codec; `COMMAND IN OUT` recodes a KV file and prints {\"bytes\": N}");
   app.add_flag("--only", arguments->only, "Without the baselines raw and none+turboquant:2, 3, 4")->needs("--codec");
-  app.add_option("--context", arguments->options.context, "Tokens whose cache is coded (default 768)")
-      ->check(CLI::Range(2, 1 << 24));
-  app.add_option("--continue", arguments->options.continuation, "Tokens run on the restored cache (default 128)")
-      ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--docs", arguments->docs, "Documents: the first that are long enough (default 24)")
-      ->check(CLI::PositiveNumber);
   add_dtype(app, arguments->dtype, "Number type in which an engine holds the cache (default bf16)");
   app.footer(
       "The exact cache is fp32; `raw` shows what rounding to --dtype alone does.\nExample:\n"

@@ -25,13 +25,14 @@ const std::vector<Command>& commands() {
       {"compress", "Code a KV cache into a frame (.sqkv)", declare_compress},
       {"decompress", "Restore a KV cache from a frame", declare_decompress},
       {"evaluate", "Measure codecs on text: bits against quality after a restore", declare_evaluate},
+      {"advise", "Say which codec restores soonest at a bandwidth and a KL", declare_advise},
       {"batch", "Put the sessions of a manifest into a store, each shared prefix once", declare_batch},
       {"restore", "Write the KV cache of a stored session", declare_restore},
       {"ls", "List the sessions of a store", declare_ls},
       {"inspect", "Look into a frame, a store or a session", declare_inspect},
       {"verify", "Check every byte of a frame or a store", declare_verify},
       {"trie", "Build and ask tries of token sequences", declare_trie},
-      {"encode-tokens", "Code tokens near their entropy, by n-gram counts", declare_encode_tokens},
+      {"encode-tokens", "Code tokens near their entropy, by n-gram counts or a model", declare_encode_tokens},
       {"decode-tokens", "Restore coded tokens", declare_decode_tokens},
   };
   return list;

@@ -32,7 +32,7 @@ PUBLIC = {
     "trie": "retention token_coder trie trie_distance trie_match trie_view",
     "codec": "codec frame profile transfer",
     "replay": "replay",
-    "evaluate": "evaluate",
+    "evaluate": "advise evaluate",
     "calibrate": "calibrate",
     "store": "batch manifest store",
 }
