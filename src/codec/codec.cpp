@@ -17,7 +17,7 @@ namespace {
 constexpr std::string_view known =
     "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+lossless, "
     "linear+turboquant:BITS, "
-    "linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS";
+    "linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, linear+ref+ecsq:...";
 
 Error invalid(std::string_view spec, const std::string& what) {
   return Error(ErrorCode::invalid_codec_spec,
@@ -82,7 +82,9 @@ std::string print(const EcsqSpec& ecsq) {
 
 std::string print(Predictor predictor, const QuantizerSpec& quantizer) {
   if (std::holds_alternative<RawSpec>(quantizer)) return "raw";
-  const std::string prefix = predictor == Predictor::linear ? "linear+" : "none+";
+  const std::string prefix = predictor == Predictor::linear_ref ? "linear+ref+"
+                             : predictor == Predictor::linear   ? "linear+"
+                                                                : "none+";
   if (const auto* ecsq = std::get_if<EcsqSpec>(&quantizer)) return prefix + print(*ecsq);
   if (std::holds_alternative<LosslessSpec>(quantizer)) return prefix + "lossless";
   const auto& turboquant = std::get<TurboQuantSpec>(quantizer);
@@ -95,6 +97,10 @@ Result<void> check_pair(std::string_view spec, Predictor predictor, const Quanti
   if (predictor == Predictor::none) {
     if (std::holds_alternative<EcsqSpec>(quantizer)) return invalid(spec, "ecsq goes with the predictor linear");
     return {};
+  }
+  if (predictor == Predictor::linear_ref) {
+    if (std::holds_alternative<EcsqSpec>(quantizer)) return {};
+    return invalid(spec, "the predictor linear+ref goes with ecsq");
   }
   if (turboquant != nullptr && turboquant->unrotated_keys) {
     return invalid(spec, "residuals of keys are unrotated without keys=unrotated");
@@ -118,6 +124,10 @@ Result<Codec> Codec::with_profile(std::shared_ptr<const Profile> profile) const 
   return out.with_step(step);
 }
 
+bool Codec::uses_references() const noexcept {
+  return predictor_ == Predictor::linear_ref && profile_ != nullptr && profile_->has_references();
+}
+
 Digest Codec::profile_fingerprint() const noexcept { return profile_ == nullptr ? Digest{} : profile_->fingerprint(); }
 
 bool Codec::is_settled() const noexcept {
@@ -139,6 +149,10 @@ Result<Codec> Codec::parse(std::string_view spec) {
     const auto name = take_until(rest, '+');
     if (name != "none" && name != "linear") return invalid(spec, fmt::format("unknown predictor '{}'", name));
     if (name == "linear") predictor = Predictor::linear;
+    if (name == "linear" && rest.starts_with("ref+")) {
+      take_until(rest, '+');
+      predictor = Predictor::linear_ref;
+    }
   }
   const bool has_arguments = rest.find(':') != std::string_view::npos;
   const auto name = take_until(rest, ':');

@@ -60,19 +60,20 @@ void Encoder<ExecutionSpace>::reserve(std::int64_t blocks, std::int64_t block_to
 
 template <class ExecutionSpace>
 void Encoder<ExecutionSpace>::run(std::span<const ConstKvView> blocks, TokenSpan tokens, std::int64_t first_position,
-                                  std::span<CodedBlock> out) {
+                                  std::span<CodedBlock> out, const References& references) {
   const auto count = static_cast<std::int64_t>(blocks.size());
   block_tokens_ = blocks.front().tokens;
   tokens_ = static_cast<std::int64_t>(tokens.size());
   writers_.resize(blocks.size());
   hashes_.resize(blocks.size() * subblocks());
+  named_.assign(blocks.size(), {});
+  if (predictive_) start_prediction(tokens, first_position, references);
   for (std::int64_t block = 0; block < count; ++block) {
     const std::int64_t first = block * block_tokens_;
     writers_[block].start(std::move(out[block]), first_position + first, tokens.subspan(first, tokens_of(block)),
-                          subblocks());
+                          named_[block], subblocks());
   }
   owner_.set_positions(space_, first_position, tokens_);
-  if (predictive_) predictive_->start({block_tokens_, tokens_, count}, tokens.data(), first_position);
   const std::int64_t all = count * subblocks();
   for (std::int64_t first = 0; first < all; first += together()) {
     const Chunk chunk = lay_out(first, std::min(together(), all - first));
@@ -89,6 +90,26 @@ void Encoder<ExecutionSpace>::run(std::span<const ConstKvView> blocks, TokenSpan
     const auto hashes = std::span(hashes_).subspan(block * subblocks(), subblocks());
     out[block] = writers_[block].finish(combine_hashes(hashes));
   });
+}
+
+/// References are cut where blocks end.
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::start_prediction(TokenSpan tokens, std::int64_t first_position,
+                                               const References& references) {
+  std::vector<RowReference> rows;
+  for (const ReferenceSpan& span : codec_.uses_references() ? references.spans : std::vector<ReferenceSpan>()) {
+    const ReferenceBlock& from = references.blocks[static_cast<std::size_t>(span.block)];
+    for (std::int64_t done = 0; done < span.count;) {
+      const std::int64_t first = span.first + done;
+      const std::int64_t block = first / block_tokens_;
+      const std::int64_t count = std::min(span.count - done, (block + 1) * block_tokens_ - first);
+      const std::int64_t source = span.source + done;
+      rows.push_back({first, from.first_position + source, from.values.slice(source, count)});
+      named_[block].push_back({first - block * block_tokens_, count, from.hash, source});
+      done += count;
+    }
+  }
+  predictive_->start({block_tokens_, tokens_, blocks()}, tokens.data(), first_position, rows);
 }
 
 template <class ExecutionSpace>
