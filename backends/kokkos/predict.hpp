@@ -40,6 +40,20 @@ struct MoveColumns {
   }
 };
 
+/// What a reference says of a row, in its first columns.
+struct PlaceReference {
+  float* features;
+  std::int64_t ld_features;
+  const std::int32_t* rows;
+  const float* values;  ///< [rows][columns]
+  std::int64_t columns;
+
+  KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
+    float* out = features + rows[i] * ld_features;
+    for (std::int64_t k = 0; k < columns; ++k) out[k] = values[i * columns + k];
+  }
+};
+
 // Structs, not lambdas: several sources run them (codec/batch.hpp).
 struct GradeRow {
   codec::PredictiveStep step;
@@ -68,6 +82,13 @@ struct RestoreRow : ResidualRow {
     const std::int64_t head = i % step.heads;
     codec::restore_head(step, row, head, at(row, head), 1.0F);
   }
+};
+
+/// Sizes of payloads, before others take their place.
+struct KeepSize {
+  const codec::Task* tasks;
+  std::int64_t* sizes;
+  KOKKOS_FUNCTION void operator()(const std::int64_t block) const { sizes[block] = tasks[block].bytes; }
 };
 
 /// Tasks of the residuals that ResidualRow makes, for the kernels of caches.

@@ -28,6 +28,7 @@ struct CalibrateOptions {
   std::optional<std::int64_t> layers_below;  ///< whose decoded values predict one above (2)
   std::optional<std::int64_t> token_width;  ///< numbers that are known of a token (as many as the profile has room for)
   std::int64_t profile_bytes = 0;           ///< the largest profile; 0: by effort, a share of the model
+  bool references = false;                  ///< also how tokens that stand elsewhere, too, are predicted from there
   std::filesystem::path work;               ///< folder for samples; empty: beside the profile, removed when it is done
   const std::atomic<bool>* stop = nullptr;  ///< when it becomes true calibrate ends: interrupted
   /// What is done, and how much of it: collect (chunks), fit (sub-blocks), measure (documents times steps).
@@ -37,6 +38,7 @@ struct CalibrateOptions {
 struct CalibrateReport {
   std::int64_t chunks = 0;    ///< pieces of text that the fit saw
   std::int64_t rows = 0;      ///< tokens sampled from them
+  std::int64_t pairs = 0;     ///< documents behind two preambles each
   std::int64_t resumed = 0;   ///< chunks that an earlier run had left in the work folder
   std::int64_t held_out = 0;  ///< documents that the curve was measured on
   double collect_seconds = 0;

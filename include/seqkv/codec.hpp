@@ -61,19 +61,21 @@ using QuantizerSpec = std::variant<RawSpec, TurboQuantSpec, LosslessSpec, EcsqSp
 /// What is known of a number before it is coded.
 enum class Predictor : std::uint8_t {
   none,
-  linear,  ///< from the token and from what has been decoded in the layers below; needs a profile
-  replay,  ///< the model's forward pass over the tokens; needs the model (replay.hpp)
+  linear,      ///< from the token and from what has been decoded in the layers below; needs a profile
+  linear_ref,  ///< from what the same token has been decoded to in another context, too, where there is one
+  replay,      ///< the model's forward pass over the tokens; needs the model (replay.hpp)
 };
 
 class Profile;
 
 /// A codec string, taken apart. Grammar (docs/codec.md):
 ///   codec      = [ predictor "+" ] quantizer | "replay" [ "+lossless" [ ":" engine ] ]
-///   predictor  = "none" | "linear"
+///   predictor  = "none" | "linear" | "linear+ref" | "replay:" layers
 ///   engine     = "engine=eager" | "engine=sdpa" | "engine=none" | "rounding=" dtype "." points "." weights
 ///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ]
 ///              | "ecsq:step=" step | "ecsq:kl=" nats | "ecsq:bits=" bits
-/// linear goes with ecsq, lossless and turboquant (of residuals, whose keys are unrotated), none with all but ecsq.
+/// linear and replay:layers go with ecsq, lossless and turboquant (of residuals, whose keys are unrotated), none with
+/// all but ecsq, linear+ref with ecsq.
 class Codec {
  public:
   /// Errors: invalid_codec_spec, with what is known.
@@ -90,9 +92,17 @@ class Codec {
     return std::holds_alternative<RawSpec>(quantizer_) || std::holds_alternative<LosslessSpec>(quantizer_);
   }
 
-  bool needs_profile() const noexcept { return predictor_ == Predictor::linear; }
+  bool needs_profile() const noexcept { return layers_ > 0 || is_linear(); }
   /// Coded and decoded by the functions of replay.hpp, those that take a model.
   bool needs_model() const noexcept { return predictor_ == Predictor::replay; }
+  /// Layers that are run again, of replay: the caches of those and of the one above need no residual, those further up
+  /// are predicted from the state that enters it (docs/replay.md). 0: all.
+  std::int64_t replayed_layers() const noexcept { return layers_; }
+  /// What codes the layers above them. Precondition: replayed_layers() > 0.
+  Codec of_the_rest() const;
+  /// Whether blocks can be predicted from others: the string says so, and the profile knows how. Where it does not,
+  /// linear+ref codes as linear.
+  bool uses_references() const noexcept;
   /// The same codec with the profile that it needs; one that needs none ignores it. A target of KL becomes a step.
   /// Errors: invalid_argument (a target that the profile has not measured).
   Result<Codec> with_profile(std::shared_ptr<const Profile> profile) const;
@@ -110,12 +120,15 @@ class Codec {
   int least_bits(DType dtype) const noexcept;
 
   friend bool operator==(const Codec& a, const Codec& b) {
-    return a.predictor_ == b.predictor_ && a.quantizer_ == b.quantizer_;
+    return a.predictor_ == b.predictor_ && a.layers_ == b.layers_ && a.quantizer_ == b.quantizer_;
   }
 
  private:
-  Codec(Predictor predictor, const QuantizerSpec& quantizer);
+  Codec(Predictor predictor, const QuantizerSpec& quantizer, std::int64_t layers = 0);
+  bool is_linear() const noexcept { return predictor_ == Predictor::linear || predictor_ == Predictor::linear_ref; }
+
   Predictor predictor_;
+  std::int64_t layers_ = 0;
   QuantizerSpec quantizer_;
   std::string spec_;
   std::shared_ptr<const Profile> profile_;
@@ -125,12 +138,25 @@ class Codec {
 using CodedBlock = std::vector<std::byte>;
 using CodedBlockView = std::span<const std::byte>;
 
+/// What a block is predicted from, as its head says: tokens [first, first + count) of it are those from `source` on of
+/// the block of this hash.
+struct BlockReference {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::uint64_t hash = 0;  ///< CodedBlockInfo::hash
+  std::int64_t source = 0;
+  friend bool operator==(const BlockReference&, const BlockReference&) = default;
+};
+
 /// What the head of a coded block says.
 struct CodedBlockInfo {
+  std::uint64_t hash = 0;  ///< of its bytes
   std::int64_t first_position = 0;
-  std::int64_t count = 0;          ///< of tokens
-  std::vector<Token> tokens;       ///< or none, where they are coded by a model
-  std::int64_t raw_subblocks = 0;  ///< stored as they are because coding would not have made them smaller
+  std::int64_t count = 0;                  ///< of tokens
+  std::vector<Token> tokens;               ///< or none, where they are coded by a model
+  std::vector<BlockReference> references;  ///< ascending
+  std::int64_t referring_subblocks = 0;    ///< that are predicted with them
+  std::int64_t raw_subblocks = 0;          ///< stored as they are because coding would not have made them smaller
   std::uint64_t decoded_hash = 0;
 };
 
@@ -147,20 +173,46 @@ Result<void> check_sizes(const Codec& codec, const KvShape& shape, std::span<con
 /// The same for blocks of so many bytes together.
 Result<void> check_sizes(const Codec& codec, const KvShape& shape, std::int64_t bytes, std::int64_t tokens);
 
+/// A stored block as it decodes: others are predicted from it (docs/reference.md).
+struct ReferenceBlock {
+  std::uint64_t hash = 0;           ///< CodedBlockInfo::hash
+  std::int64_t first_position = 0;  ///< in its own session
+  ConstKvView values;               ///< on the host
+};
+
+/// Tokens [first, first + count) of a cache are those from `source` on of a reference block.
+struct ReferenceSpan {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t block = 0;  ///< in References::blocks
+  std::int64_t source = 0;
+};
+
+struct References {
+  std::vector<ReferenceBlock> blocks;
+  std::vector<ReferenceSpan> spans;  ///< ascending, none overlap
+};
+
 /// Codes `kv` in blocks of `block_tokens` (the last may be shorter). `first_position` is the position of the first
 /// token in its session. `kv` is in host memory; work runs on `space` and is complete on return.
 /// A block's size never exceeds that of its raw values plus its header.
-/// Errors: shape_mismatch (tokens and kv differ in length), invalid_argument, limit_exceeded, out_of_memory.
+/// References are used by codecs that do so (Codec::uses_references), else ignored. That tokens agree is the caller's
+/// business: where they do not, bits are lost, but no value is wrong.
+/// Errors: shape_mismatch (tokens and kv, or kv and references differ), invalid_argument, limit_exceeded,
+/// out_of_memory.
 template <class ExecutionSpace>
 Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec& codec, const ConstKvView& kv,
-                                       TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens);
+                                       TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens,
+                                       const References& references = {});
 
 /// Decodes consecutive blocks into `out` (host memory, of the tokens of all blocks together), checking every
 /// checksum. On an error `out` holds a part of the values: a caller that promises all or nothing decodes into
 /// memory or a file of its own.
-/// Errors: corrupt, checksum_mismatch (with the block), shape_mismatch, out_of_memory.
+/// `references` are those that the blocks name, and maybe others.
+/// Errors: corrupt, checksum_mismatch (with the block), missing_reference (with the block), shape_mismatch,
+/// out_of_memory.
 template <class ExecutionSpace>
 Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<const CodedBlockView> blocks,
-                    const KvView& out);
+                    const KvView& out, std::span<const ReferenceBlock> references = {});
 
 }  // namespace seqkv

@@ -39,6 +39,7 @@ enum class ErrorCode : std::int32_t {
   checksum_mismatch = 501,    ///< stored and recomputed checksum differ
   truncated = 502,            ///< a seqkv file that ends too early
   unsupported_version = 503,  ///< a seqkv file of a version this library does not read
+  missing_reference = 504,    ///< a block that was predicted from another one, which is not there
 
   io = 600,         ///< the operating system refused a read or write
   disk_full = 601,  ///< no space left on the device, or a quota

@@ -43,6 +43,8 @@ class Profile {
   std::span<const std::byte> contents() const noexcept;
   /// Its size.
   std::int64_t bytes() const noexcept { return static_cast<std::int64_t>(contents().size()); }
+  /// Whether it says how tokens that stand elsewhere, too, are predicted from there.
+  bool has_references() const noexcept;
   /// By falling step.
   const std::vector<RatePoint>& curve() const noexcept;
 

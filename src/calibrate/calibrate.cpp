@@ -55,6 +55,7 @@ class Calibration {
     SEQKV_ASSIGN(plan_, make_plan(model_->config(), fingerprint, documents, options_));
     report_.chunks = static_cast<std::int64_t>(plan_.chunks.size());
     report_.rows = plan_.rows_in_all();
+    report_.pairs = static_cast<std::int64_t>(plan_.pairs.size());
     report_.held_out = static_cast<std::int64_t>(plan_.held_out.size());
     SEQKV_TRY(make_folder());
     auto start = Clock::now();
@@ -111,6 +112,9 @@ class Calibration {
       SEQKV_ASSIGN(Fitted fitted, fit.next());
       contents_.subblocks.push_back(std::move(fitted));
       if (options_.progress) options_.progress("fit", b + 1, plan_.subblocks());
+    }
+    for (std::int64_t b = 0; b < plan_.subblocks(); ++b) {
+      contents_.subblocks[static_cast<std::size_t>(b)].reference = fit.reference(b);
     }
     contents_.tables = fit.make_tables();
     contents_.lossless_tables = fit.make_lossless_tables();

@@ -70,6 +70,25 @@ class Collector {
     return std::span<const std::byte>(bytes_);
   }
 
+  /// The file of a pair, in memory.
+  Result<std::span<const std::byte>> run_pair(std::int64_t number) {
+    const Pair& pair = plan_.pairs[static_cast<std::size_t>(number)];
+    bytes_.resize(static_cast<std::size_t>(layout_.pair_file()));
+    for (std::size_t i = 0; i < pair.contexts.size(); ++i) {
+      sequence_.truncate(0);
+      const typename Forward<ExecutionSpace>::Item item{&sequence_, pair.contexts[i], 0};
+      SEQKV_TRY(forward_.run(space_, {&item, 1}));
+      SEQKV_ASSIGN(KvCache cache, KvCache::create(plan_.shape, sequence_.tokens()));
+      SEQKV_TRY(sequence_.read(space_, 0, cache.view()));
+      for (std::int64_t b = 0; b < layout_.subblocks; ++b) {
+        const std::int64_t of_context = layout_.pair_subblock() / 2;
+        std::byte* to = bytes_.data() + b * layout_.pair_subblock() + static_cast<std::int64_t>(i) * of_context;
+        for (const std::int64_t t : pair.positions) SEQKV_TRY(store_row<float>(cache, b, pair.starts[i] + t, to));
+      }
+    }
+    return std::span<const std::byte>(bytes_);
+  }
+
  private:
   /// All heads of a token, as float or bf16; keys, and gradients of keys, as if they were at position 0.
   template <class T>
@@ -82,7 +101,7 @@ class Collector {
     if (pairs > 0) rope_angles(frequencies_, token, cosine.data(), sine.data());
     const ConstKvView view = cache.view();
     for (std::int64_t head = 0; head < plan_.shape.kv_heads; ++head) {
-      const std::int64_t at = (head * plan_.context + token) * dim;
+      const std::int64_t at = (head * cache.tokens() + token) * dim;
       for (std::int64_t i = 0; i < dim; ++i) {
         x[static_cast<std::size_t>(i)] =
             load_as_float(view.tensors[static_cast<std::size_t>(subblock)], view.shape.dtype, at + i);
@@ -136,20 +155,23 @@ Result<std::int64_t> collect(const ExecutionSpace& space, std::shared_ptr<const 
   Collector<ExecutionSpace> collector(space, plan, config, std::move(forward), std::move(gradient));
   SEQKV_TRY(collector.reserve());
   const auto chunks = static_cast<std::int64_t>(plan.chunks.size());
+  const std::int64_t all = chunks + static_cast<std::int64_t>(plan.pairs.size());
   std::int64_t resumed = 0;
-  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+  for (std::int64_t done = 0; done < all; ++done) {
     if (options.stop != nullptr && *options.stop) {
       return Error(ErrorCode::interrupted, fmt::format("{} of {} chunks are in {}; the same command goes on there",
-                                                       chunk, chunks, folder.string()));
+                                                       done, all, folder.string()));
     }
-    const auto path = sample_file(folder, chunk);
-    if (is_there(path, SampleLayout(plan).file())) {
+    const bool is_pair = done >= chunks;
+    const auto path = is_pair ? pair_file(folder, done - chunks) : sample_file(folder, done);
+    if (is_there(path, is_pair ? SampleLayout(plan).pair_file() : SampleLayout(plan).file())) {
       ++resumed;
     } else {
-      SEQKV_ASSIGN(const std::span<const std::byte> bytes, collector.run(chunk));
+      SEQKV_ASSIGN(const std::span<const std::byte> bytes,
+                   is_pair ? collector.run_pair(done - chunks) : collector.run(done));
       SEQKV_TRY(io::write_file(path, bytes));
     }
-    if (options.progress) options.progress("collect", chunk + 1, chunks);
+    if (options.progress) options.progress("collect", done + 1, all);
   }
   return resumed;
 }

@@ -23,8 +23,6 @@ constexpr double nats_of_unit = 0.02;
 /// Importance is predicted with an error; weights that followed it in full would trust it too much.
 constexpr double trust = 0.85;
 
-float exp2_of(float x) { return detmath::exp2(x); }
-
 }  // namespace
 
 /// What is passed along while a sub-block is learned.
@@ -36,9 +34,7 @@ struct Fit::Work {
   Importance importance;
   Stored weight;                  ///< [columns]: log2 of a token's weight
   std::vector<float> log_weight;  ///< log2 g by row, as the codec rounds it
-  std::vector<float> matter;      ///< by row: how much its residual's shape matters
-  Floats predicted;               ///< [rows][width]
-  Floats residual;
+  Predicted predicted;
   Fitted out;
 };
 
@@ -49,7 +45,9 @@ Fit::Fit(const Plan& plan, std::filesystem::path folder, const Floats& tokens)
       hats_(plan.context - 1),
       weights_(weights_of(plan)),
       coder_(weights_),
-      lossless_(plan) {}
+      lossless_(plan) {
+  if (!plan.pairs.empty()) references_.emplace(plan, folder_, tokens);
+}
 
 /// What the profile knows of a row's token.
 float* Fit::write_token(std::int64_t row, float* out) const {
@@ -103,114 +101,17 @@ void Fit::weigh(Work& work) {
   work.out.knots = hats_.knots(hats);
   work.weight = Stored::round(std::move(row));
 
-  const Floats predicted = multiply(work.inputs, PackedFloats::pack(1, work.columns, work.weight.values));
-  work.log_weight.resize(static_cast<std::size_t>(work.inputs.rows));
-  std::vector<float> hat(static_cast<std::size_t>(hats_.count()));
-  for (std::int64_t r = 0; r < work.inputs.rows; ++r) {
-    hats_.write(plan_.rows[static_cast<std::size_t>(r)].block_behind, hat.data());
-    float sum = predicted.row(r)[0];
-    for (std::size_t k = 0; k < hat.size(); ++k) sum += hat[k] * work.out.knots[k];
-    constexpr auto most = static_cast<float>(codec::most_grade);
-    constexpr auto part = static_cast<float>(codec::grades_of_octave);
-    work.log_weight[static_cast<std::size_t>(r)] = std::floor(std::clamp(sum * part, -most, most) + 0.5F) / part;
-  }
-}
-
-/// What the stored predictor makes of rows of features.
-Floats Fit::predict_from(const Work& work, const Rows& inputs) const {
-  const std::int64_t width = plan_.width();
-  const std::int64_t rank = work.out.rank;
-  if (rank == 0) return multiply(inputs, PackedFloats::pack(width, work.columns, work.out.predict.values));
-  const Floats squeezed = multiply(inputs, PackedFloats::pack(rank, work.columns, work.out.squeeze.values));
-  return multiply(squeezed, PackedFloats::pack(width, rank, work.out.predict.values));
-}
-
-/// Coefficients and, where the plan has a rank, their factors, as they are stored; what they predict, and what is left.
-void Fit::solve(Work& work) const {
-  const std::int64_t width = plan_.width();
-  const Dense moments = gram(work.inputs, work.matter);
-  const Dense coefficients = least_squares(moments, work.columns);
-  const std::int64_t rank = work.out.rank = plan_.rank(work.number);
-  if (rank == 0) {
-    work.out.predict = Stored::round(coefficients);
-    work.predicted = predict_from(work, work.inputs);
-    work.out.predict.append(work.weight);
-  } else {
-    // One part of the rank is the weight's: row 1 between, column 1 behind.
-    const Factors factors = reduce_rank(moments, work.columns, coefficients, work.importance.metric, rank - 1);
-    Stored squeeze = Stored::round(factors.squeeze);
-    const auto behind_constant = squeeze.values.begin() + work.columns;
-    squeeze.values.insert(behind_constant, work.weight.values.begin(), work.weight.values.end());
-    if (work.weight.dtype == DType::f32) squeeze.dtype = DType::f32;
-    Dense expand(width + 1, rank);
-    for (std::int64_t j = 0; j < width; ++j) {
-      expand(j, 0) = factors.expand(j, 0);
-      for (std::int64_t k = 2; k < rank; ++k) expand(j, k) = factors.expand(j, k - 1);
-    }
-    expand(width, 1) = 1;
-    work.out.squeeze = std::move(squeeze);
-    work.out.predict = Stored::round(expand);
-    work.predicted = predict_from(work, work.inputs);
-  }
-  work.residual = Floats(work.inputs.rows, width);
-  for_row_ranges(work.inputs.rows, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t r = first; r < last; ++r) {
-      const float* exact = work.samples.values.row(r);
-      for (std::int64_t i = 0; i < width; ++i) work.residual.row(r)[i] = exact[i] - work.predicted.row(r)[i];
-    }
-  });
-}
-
-/// Mean squares of the residuals in the metric, by row.
-std::vector<float> Fit::weighted_sizes(const Work& work) const {
-  const std::int64_t width = plan_.width();
-  const Floats weighted = multiply(work.residual, work.importance.metric.root);
-  std::vector<float> size(static_cast<std::size_t>(weighted.rows));
-  for (std::int64_t r = 0; r < weighted.rows; ++r) {
-    float sum = 0;
-    for (std::int64_t i = 0; i < width; ++i) sum += weighted.row(r)[i] * weighted.row(r)[i];
-    size[static_cast<std::size_t>(r)] = sum / static_cast<float>(width);
-  }
-  return size;
-}
-
-/// Least squares, rows by how much their residuals will matter: those that are coded finer than they can be predicted
-/// count by what they save, others by their weight.
-void Fit::predict(Work& work) const {
-  work.matter.resize(static_cast<std::size_t>(work.inputs.rows));
-  const auto weigh_rows = [&](const auto& size_of_residual) {
-    double sum = 0;
-    for (std::size_t r = 0; r < work.matter.size(); ++r) {
-      const float square = exp2_of(2 * work.log_weight[r]);
-      work.matter[r] = weights_[r] * square / (1 + square * size_of_residual(r));
-      sum += work.matter[r];
-    }
-    for (float& m : work.matter) m *= static_cast<float>(static_cast<double>(work.matter.size()) / sum);
-  };
-  weigh_rows([](std::size_t) { return 6.0F; });
-  solve(work);
-  std::vector<float> size = weighted_sizes(work);
-  double mean = 0;
-  double all = 0;
-  for (std::size_t r = 0; r < size.size(); ++r) {
-    mean += double{weights_[r]} * size[r];
-    all += weights_[r];
-  }
-  const auto half = static_cast<float>(mean / all / 2);
-  weigh_rows([half](std::size_t) { return half; });
-  solve(work);
-  size = weighted_sizes(work);
-  weigh_rows([&](std::size_t r) { return size[r]; });
+  work.log_weight = log_weights(work.inputs, work.weight, plan_.rows, hats_, work.out.knots);
 }
 
 /// Quantizes with a step of 1, and keeps what a decoder will have.
 void Fit::code(Work& work) {
   const FittedTransform& transform = work.out.transform;
-  const Floats coefficients = transform.apply(work.residual);
+  const Floats coefficients = transform.apply(work.predicted.residual);
   Floats decoded = transform.undo(coder_.code({coefficients, work.log_weight, transform.scales, transform.slope}));
   for_row_ranges(decoded.rows, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t r = first; r < last; ++r) {
-      for (std::int64_t i = 0; i < plan_.width(); ++i) decoded.row(r)[i] += work.predicted.row(r)[i];
+      for (std::int64_t i = 0; i < plan_.width(); ++i) decoded.row(r)[i] += work.predicted.values.row(r)[i];
     }
   });
   decoded_.push_back(std::move(decoded));
@@ -219,7 +120,8 @@ void Fit::code(Work& work) {
 /// A decoder without loss has exact values below.
 void Fit::fit_lossless(Work& work) {
   if (!plan_.sizes.lossless) return;
-  work.out.lossless = lossless_.next(work.number, work.samples.values, predict_from(work, inputs_of(work, exact_)));
+  work.out.lossless = lossless_.next(work.number, work.samples.values,
+                                     predict_from(work.out, inputs_of(work, exact_), work.columns, plan_.width()));
   exact_.push_back(std::move(work.samples.values));
 }
 
@@ -230,10 +132,12 @@ Result<Fitted> Fit::next() {
   work.columns = plan_.inputs(work.number);
   work.inputs = inputs_of(work, decoded_);
   weigh(work);
-  predict(work);
-  work.out.transform = fit_transform({work.residual, work.log_weight, work.matter, weights_}, work.importance.metric,
-                                     plan_.sizes.blocks);
+  work.predicted = fit_predictor({work.inputs, work.samples.values, work.weight, work.log_weight, weights_,
+                                  work.importance.metric, plan_.rank(work.number), plan_.sizes.blocks},
+                                 work.out);
   code(work);
+  if (references_)
+    SEQKV_TRY(references_->next(work.number, {work.out, work.weight, work.out.knots, work.importance.metric}));
   fit_lossless(work);
   work.out.first_row = work.samples.first_row;
   const std::int64_t done = work.number + 1;

@@ -7,20 +7,18 @@
 #pragma once
 
 #include <array>
+#include <optional>
 
 #include "calibrate/code_samples.hpp"
-#include "calibrate/fit_transform.hpp"
-#include "calibrate/importance.hpp"
+#include "calibrate/fit_predictor.hpp"
 #include "calibrate/lossless.hpp"
+#include "calibrate/reference_fit.hpp"
 
 namespace seqkv::calibration {
 
 /// Of one (layer, kind); names as in docs/profile.md.
-struct Fitted {
-  std::int64_t rank = 0;  ///< 0: there is no `squeeze`
-  Stored squeeze;         ///< [rank][inputs]: the constant, what the weight is made of, what numbers are made of
-  Stored predict;         ///< [width + 1][inputs], or `expand` [width + 1][rank]
-  FittedTransform transform;
+struct Fitted : FittedPredictor {
+  std::optional<FittedPredictor> reference;
   std::array<float, codec::distance_knots> knots{};
   std::vector<float> first_row;
   FittedLossless lossless;
@@ -34,6 +32,11 @@ class Fit {
   /// Sub-block after sub-block, from 0 on. Errors: those of read_samples.
   Result<Fitted> next();
 
+  /// When all have been fitted: how each is predicted from a reference, if the plan has pairs and that is of use.
+  std::optional<FittedPredictor> reference(std::int64_t number) const {
+    return references_ ? references_->fitted(number) : std::nullopt;
+  }
+
   /// For the symbols that the fit has seen.
   std::vector<codec::Frequencies> make_tables() const { return coder_.make_tables(); }
   std::vector<codec::Frequencies> make_lossless_tables() const { return lossless_.make_tables(); }
@@ -44,10 +47,6 @@ class Fit {
   float* write_token(std::int64_t row, float* out) const;
   float* write_below(std::int64_t number, std::int64_t row, const std::vector<Floats>& below, float* out) const;
   void weigh(Work& work);
-  void predict(Work& work) const;
-  Floats predict_from(const Work& work, const Rows& inputs) const;
-  void solve(Work& work) const;
-  std::vector<float> weighted_sizes(const Work& work) const;
   void code(Work& work);
   void fit_lossless(Work& work);
 
@@ -60,6 +59,7 @@ class Fit {
   std::vector<Floats> exact_;    ///< the same as they were, for coding without loss
   SampleCoder coder_;
   LosslessFit lossless_;
+  std::optional<ReferenceFit> references_;
 };
 
 }  // namespace seqkv::calibration

@@ -161,6 +161,41 @@ void place_rows(Plan& plan, std::int64_t block_tokens) {
   for (Row& row : plan.rows) row.weight /= mean;
 }
 
+/// Each chunk is a document behind the beginnings of two others.
+void make_pairs(Plan& plan, std::int64_t block_tokens) {
+  const std::int64_t tokens = plan.context * 2 / 3;
+  const std::int64_t most = plan.context * 2 / 3;
+  const std::int64_t least = plan.context / 12;
+  const std::vector<double> probability(
+      static_cast<std::size_t>(tokens - limits::reference_lead),
+      static_cast<double>(plan.rows_of_chunk) / static_cast<double>(tokens - limits::reference_lead));
+  const std::size_t chunks = plan.chunks.size();
+  for (std::size_t c = 0; c < chunks; ++c) {
+    Random random(chunks + c);
+    Pair pair;
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto other = static_cast<std::size_t>(random.uniform() * static_cast<double>(chunks - 1));
+      const Chunk& before = plan.chunks[(c + 1 + other) % chunks];
+      pair.starts[i] = 1 + least + static_cast<std::int64_t>(random.uniform() * static_cast<double>(most - least + 1));
+      pair.contexts[i].assign(before.begin(), before.begin() + pair.starts[i]);
+      pair.contexts[i].insert(pair.contexts[i].end(), plan.chunks[c].begin() + 1, plan.chunks[c].begin() + 1 + tokens);
+    }
+    pair.positions = sample(probability, plan.rows_of_chunk, random.uniform());
+    for (std::int64_t& position : pair.positions) {
+      position += limits::reference_lead;
+      for (const std::size_t i : {0, 1}) {
+        const auto end = static_cast<std::int64_t>(pair.contexts[i].size());
+        const std::int64_t t = pair.starts[i] + position;
+        const std::int64_t block_end = std::min(end, (t / block_tokens + 1) * block_tokens);
+        const Row row{pair.contexts[i][static_cast<std::size_t>(t)], static_cast<float>(end - t),
+                      static_cast<float>(block_end - t), 1.0F};
+        (i == 0 ? plan.predicted_rows : plan.source_rows).push_back(row);
+      }
+    }
+    plan.pairs.push_back(std::move(pair));
+  }
+}
+
 Digest key_of(const Plan& plan, const Digest& model, const CalibrateOptions& options) {
   Sha256 hash;
   hash.update(std::span(model.bytes)).update(version).update(static_cast<std::uint64_t>(options.dtype));
@@ -189,6 +224,11 @@ Result<void> check_options(const ModelConfig& config, const CalibrateOptions& op
         ErrorCode::invalid_argument,
         fmt::format("a context of {} and a continuation of {} tokens are more than the {} positions of the model",
                     options.context, options.continuation, config.max_positions));
+  }
+  if (options.references && options.context * 4 / 3 + 1 > config.max_positions) {
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("references are learned from contexts of up to {} tokens, the model has {} positions",
+                             options.context * 4 / 3 + 1, config.max_positions));
   }
   if (options.layers_below.value_or(0) < 0 || options.token_width.value_or(0) < 0 || options.profile_bytes < 0) {
     return Error(ErrorCode::invalid_argument, "a number of layers, a width or a size below 0");
@@ -225,6 +265,7 @@ Result<Plan> make_plan(const ModelConfig& config, const Digest& model, const std
     plan.first_token = first;
   }
   place_rows(plan, options.block_tokens);
+  if (options.references) make_pairs(plan, options.block_tokens);
   plan.key = key_of(plan, model, options);
   return plan;
 }

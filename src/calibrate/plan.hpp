@@ -5,6 +5,7 @@
 /// What calibration looks at: which pieces of the text, and which of their tokens.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -25,6 +26,13 @@ struct Row {
 /// A piece of a document: its first token (the usual one put in front of later pieces), context and continuation.
 using Chunk = std::vector<Token>;
 
+/// A document behind two preambles: its tokens are predicted in the first of these contexts, from the second.
+struct Pair {
+  std::array<std::vector<Token>, 2> contexts;
+  std::array<std::int64_t, 2> starts{};  ///< of the document in each
+  std::vector<std::int64_t> positions;   ///< the sampled tokens of the document, ascending; as many as of a chunk
+};
+
 struct Plan {
   KvShape shape;
   std::int64_t context = 0;
@@ -37,6 +45,9 @@ struct Plan {
   std::vector<Row> rows;                             ///< of all chunks
   std::vector<std::vector<Token>> held_out;          ///< documents of which nothing is in `chunks`
   std::optional<Token> first_token;                  ///< with which all chunks begin
+  std::vector<Pair> pairs;                           ///< for predictions from references; none: they are not learned
+  std::vector<Row> predicted_rows;                   ///< of all pairs in the first context
+  std::vector<Row> source_rows;                      ///< and in the second
   Digest key;                                        ///< of all of this, the model and the text
 
   std::int64_t width() const { return shape.kv_heads * shape.head_dim; }

@@ -23,6 +23,8 @@ struct SampleLayout {
   std::int64_t gradients() const { return draws * rows * width * 2; }  ///< bytes behind them
   std::int64_t subblock() const { return values() + gradients(); }
   std::int64_t file() const { return subblocks * subblock(); }
+  std::int64_t pair_subblock() const { return 2 * rows * width * 4; }
+  std::int64_t pair_file() const { return subblocks * pair_subblock(); }
 };
 
 std::filesystem::path sample_file(const std::filesystem::path& folder, std::int64_t chunk);
@@ -33,6 +35,14 @@ struct Samples {
   std::vector<Floats> gradients;  ///< [draws] of the same
   std::vector<float> first_row;   ///< [width]: what stands at position 0
 };
+
+/// The same of pairs: values alone, in both contexts.
+std::filesystem::path pair_file(const std::filesystem::path& folder, std::int64_t pair);
+struct PairSamples {
+  Floats predicted;  ///< [rows][width]
+  Floats source;
+};
+Result<PairSamples> read_pairs(const Plan& plan, const std::filesystem::path& folder, std::int64_t subblock);
 
 /// Errors: file_not_found, io, truncated.
 Result<Samples> read_samples(const Plan& plan, const std::filesystem::path& folder, std::int64_t subblock);

@@ -75,6 +75,26 @@ std::map<std::string, std::string> metadata_of(const Plan& plan, const Digest& m
   return out;
 }
 
+/// A predictor with its transform.
+void append_predictor(std::vector<Tensor>& out, const std::string& prefix, std::int64_t inputs, std::int64_t width,
+                      const FittedPredictor& fitted) {
+  if (fitted.rank == 0) {
+    out.push_back(tensor_of(prefix + "predict", {width + 1, inputs}, fitted.predict));
+  } else {
+    out.push_back(tensor_of(prefix + "squeeze", {fitted.rank, inputs}, fitted.squeeze));
+    out.push_back(tensor_of(prefix + "expand", {width + 1, fitted.rank}, fitted.predict));
+  }
+  const FittedTransform& transform = fitted.transform;
+  const auto blocks_of = [&](std::int64_t rows, std::int64_t columns) -> std::vector<std::int64_t> {
+    if (transform.blocks == 1) return {rows, columns};
+    return {transform.blocks, rows / transform.blocks, columns / transform.blocks};
+  };
+  out.push_back(tensor_of(prefix + "forward", blocks_of(transform.coefficients, width), transform.forward));
+  out.push_back(tensor_of(prefix + "inverse", blocks_of(width, transform.coefficients), transform.inverse));
+  out.push_back({{prefix + "scales", "I16", {transform.coefficients}}, little_endian<std::int16_t>(transform.scales)});
+  out.push_back({{prefix + "slope", "I32", {1}}, little_endian<std::int32_t>(std::array{transform.slope})});
+}
+
 std::vector<Tensor> tensors_of(const Plan& plan, const Contents& contents) {
   std::vector<Tensor> out;
   out.push_back(tensor_of("tokens", {contents.vocabulary, plan.sizes.token_width}, contents.tokens));
@@ -85,23 +105,11 @@ std::vector<Tensor> tensors_of(const Plan& plan, const Contents& contents) {
     const Fitted& fitted = contents.subblocks[b];
     const std::string prefix = fmt::format("layers.{}.{}.", b / 2, b % 2 == 0 ? "key" : "value");
     const std::int64_t inputs = plan.inputs(static_cast<std::int64_t>(b));
-    if (fitted.rank == 0) {
-      out.push_back(tensor_of(prefix + "predict", {width + 1, inputs}, fitted.predict));
-    } else {
-      out.push_back(tensor_of(prefix + "squeeze", {fitted.rank, inputs}, fitted.squeeze));
-      out.push_back(tensor_of(prefix + "expand", {width + 1, fitted.rank}, fitted.predict));
+    append_predictor(out, prefix, inputs, width, fitted);
+    if (fitted.reference) {
+      append_predictor(out, prefix + "reference.", inputs + 2 * width, width, *fitted.reference);
     }
-    const FittedTransform& transform = fitted.transform;
-    const auto blocks_of = [&](std::int64_t rows, std::int64_t columns) -> std::vector<std::int64_t> {
-      if (transform.blocks == 1) return {rows, columns};
-      return {transform.blocks, rows / transform.blocks, columns / transform.blocks};
-    };
-    out.push_back(tensor_of(prefix + "forward", blocks_of(transform.coefficients, width), transform.forward));
-    out.push_back(tensor_of(prefix + "inverse", blocks_of(width, transform.coefficients), transform.inverse));
     out.push_back({{prefix + "knots", "F32", {codec::distance_knots}}, f32_bytes(fitted.knots)});
-    out.push_back(
-        {{prefix + "scales", "I16", {transform.coefficients}}, little_endian<std::int16_t>(transform.scales)});
-    out.push_back({{prefix + "slope", "I32", {1}}, little_endian<std::int32_t>(std::array{transform.slope})});
     out.push_back({{prefix + "first_row", "F32", {width}}, f32_bytes(fitted.first_row)});
     if (!plan.sizes.lossless) continue;
     if (b > 0) out.push_back(tensor_of(prefix + "lossless.below", {width, width}, fitted.lossless.below));

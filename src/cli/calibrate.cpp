@@ -84,6 +84,7 @@ Result<int> run(Arguments& arguments, const Options& options) {
                   {"chunks", report->chunks},
                   {"resumed_chunks", report->resumed},
                   {"sampled_tokens", report->rows},
+                  {"pairs", report->pairs},
                   {"held_out", report->held_out},
                   {"collect_seconds", report->collect_seconds},
                   {"fit_seconds", report->fit_seconds},
@@ -122,6 +123,10 @@ Action declare_calibrate(CLI::App& app) {
   app.add_option("--token-width", arguments->options.token_width,
                  "Numbers that the profile knows of a token (default: up to 512, as it has room)")
       ->check(CLI::NonNegativeNumber);
+  app.add_flag(
+      "--references", arguments->options.references,
+      "Learn, too, how the same tokens in another context predict a block, for linear+ref (the profile and the "
+      "time to make it grow by about a half)");
   app.add_option("--work", arguments->work,
                  "Folder for samples (default OUT.work); a run that was stopped goes on there. Removed when done");
   add_dtype(app, arguments->dtype, "Number type in which engines hold the cache (default bf16)");

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "codec/predict/ecsq_arguments.hpp"
 #include "core/bytes.hpp"
 #include "core/try.hpp"
 #include "seqkv/hash.hpp"
@@ -20,6 +21,7 @@ constexpr std::uint32_t raw_flag = 1U << 31U;
 constexpr std::size_t alignment = 8;
 constexpr std::size_t hashed_from = 8;  // the coded hash covers all that follows it; first of it is the decoded hash
 constexpr std::size_t table_at = 40;
+constexpr std::int64_t reference_bytes = 16;
 
 Error corrupt(const std::string& what, std::size_t position) {
   return Error(ErrorCode::corrupt, what).at_byte(static_cast<std::int64_t>(position));
@@ -45,7 +47,32 @@ void pack_tokens(TokenSpan tokens, int bits, ByteWriter& out) {
   if (filled > 0) out.put(static_cast<std::uint8_t>(pending));
 }
 
+/// What the block is predicted from: pieces of it, one behind the other.
+Result<void> read_references(ByteReader& reader, std::uint32_t count, BlockParts& parts) {
+  std::int64_t end = 0;
+  for (std::uint32_t i = 0; i < count && reader.ok(); ++i) {
+    BlockReference reference;
+    reference.hash = reader.get<std::uint64_t>();
+    reference.first = reader.get<std::uint16_t>();
+    reference.count = reader.get<std::uint16_t>();
+    reference.source = reader.get<std::uint16_t>();
+    const auto reserved = reader.get<std::uint16_t>();
+    if (reserved != 0 || reference.first < end || reference.count < 1 ||
+        reference.first + reference.count > parts.tokens ||
+        reference.source + reference.count > limits::max_block_tokens) {
+      return corrupt("a reference of tokens that the block cannot have", reader.position());
+    }
+    end = reference.first + reference.count;
+    parts.references.push_back(reference);
+  }
+  return {};
+}
+
 }  // namespace
+
+bool SubblockPayload::refers() const {
+  return !raw && bytes.size() >= 2 && (load_le<std::uint16_t>(bytes.data()) & referring_flag) != 0;
+}
 
 std::int64_t raw_bytes(const KvShape& shape, std::int64_t tokens) {
   return shape.kv_heads * tokens * shape.head_dim * static_cast<std::int64_t>(size_of(shape.dtype));
@@ -65,10 +92,27 @@ Result<void> check_block_size(const KvShape& shape, std::int64_t block_tokens) {
   return {};
 }
 
+Result<void> check_references(const KvShape& shape, std::span<const ReferenceBlock> references) {
+  for (const ReferenceBlock& block : references) {
+    KvShape expected = shape;
+    expected.dtype = block.values.shape.dtype;
+    if (block.values.shape != expected) {
+      return Error(ErrorCode::shape_mismatch,
+                   fmt::format("a reference of {} for caches of {}", block.values.shape.describe(), shape.describe()));
+    }
+    if (block.values.memory != MemorySpace::host || block.values.tokens > limits::max_block_tokens ||
+        block.first_position < 0 || block.first_position > limits::max_tokens - block.values.tokens) {
+      return Error(ErrorCode::invalid_argument, "references are blocks in host memory");
+    }
+  }
+  return {};
+}
+
 std::int64_t most_overhead(const KvShape& shape, std::int64_t tokens) {
   const std::int64_t subblocks = 2 * shape.layers;
   const auto padding = static_cast<std::int64_t>(alignment);
-  return static_cast<std::int64_t>(table_at) + subblocks * 4 + tokens * 4 + (subblocks + 2) * padding;
+  const std::int64_t references = tokens * reference_bytes;  // of one token each
+  return static_cast<std::int64_t>(table_at) + subblocks * 4 + references + tokens * 4 + (subblocks + 2) * padding;
 }
 
 void BlockWriter::put_head(std::int64_t first_position, std::int64_t tokens, std::int64_t subblocks, int token_bits,
@@ -85,11 +129,19 @@ void BlockWriter::put_head(std::int64_t first_position, std::int64_t tokens, std
   out_.pad_to(alignment);
 }
 
-void BlockWriter::start(CodedBlock memory, std::int64_t first_position, TokenSpan tokens, std::int64_t subblocks) {
+void BlockWriter::start(CodedBlock memory, std::int64_t first_position, TokenSpan tokens,
+                        std::span<const BlockReference> references, std::int64_t subblocks) {
   const Token largest = tokens.empty() ? 0 : *std::max_element(tokens.begin(), tokens.end());
   const int token_bits = std::bit_width(largest);
   out_ = ByteWriter(std::move(memory));
-  put_head(first_position, static_cast<std::int64_t>(tokens.size()), subblocks, token_bits, 0);
+  put_head(first_position, static_cast<std::int64_t>(tokens.size()), subblocks, token_bits, references.size());
+  for (const BlockReference& reference : references) {
+    out_.put(reference.hash);
+    out_.put(static_cast<std::uint16_t>(reference.first));
+    out_.put(static_cast<std::uint16_t>(reference.count));
+    out_.put(static_cast<std::uint16_t>(reference.source));
+    out_.put(std::uint16_t{0});
+  }
   pack_tokens(tokens, token_bits, out_);
   out_.pad_to(alignment);
 }
@@ -128,15 +180,16 @@ Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block) {
     return Error(ErrorCode::checksum_mismatch, "the coded bytes do not have the checksum stored with them").at_byte(0);
   }
   BlockParts parts;
+  parts.hash = hash;
   parts.decoded_hash = reader.get<std::uint64_t>();
   const auto position = reader.get<std::uint64_t>();
   parts.tokens = reader.get<std::uint32_t>();
   const auto subblocks = reader.get<std::uint32_t>();
   const auto token_bits = reader.get<std::uint32_t>();
-  const auto coded_bytes = reader.get<std::uint32_t>();
+  const auto more = reader.get<std::uint32_t>();  // references, or bytes of coded tokens
   const bool by_model = token_bits == static_cast<std::uint32_t>(BlockParts::coded_token_bits);
-  if (!reader.ok() || (by_model ? coded_bytes > block.size() : coded_bytes != 0 || token_bits > 32) ||
-      position > static_cast<std::uint64_t>(limits::max_tokens)) {
+  const bool more_fits = by_model ? more <= block.size() : more <= limits::max_block_tokens && token_bits <= 32;
+  if (!reader.ok() || !more_fits || position > static_cast<std::uint64_t>(limits::max_tokens)) {
     return corrupt("the head of the block is impossible", reader.position());
   }
   if (parts.tokens < 1 || parts.tokens > limits::max_block_tokens) {
@@ -151,7 +204,8 @@ Result<BlockParts> parse_block(const KvShape& shape, CodedBlockView block) {
   std::vector<std::uint32_t> table(subblocks);
   for (auto& entry : table) entry = reader.get<std::uint32_t>();
   bool padding_is_zero = reader.skip_padding(alignment);
-  parts.packed_tokens = reader.get_bytes(by_model ? coded_bytes : packed_size(parts.tokens, parts.token_bits));
+  SEQKV_TRY(read_references(reader, by_model ? 0 : more, parts));
+  parts.packed_tokens = reader.get_bytes(by_model ? more : packed_size(parts.tokens, parts.token_bits));
   const bool clean = by_model || packing_is_clean(parts.packed_tokens, parts.tokens, parts.token_bits);
   padding_is_zero = padding_is_zero && clean && reader.skip_padding(alignment);
   const std::int64_t whole = raw_bytes(shape, parts.tokens);
@@ -199,7 +253,10 @@ namespace seqkv {
 Result<CodedBlockInfo> inspect_block(const KvShape& shape, CodedBlockView block) {
   SEQKV_ASSIGN(const codec::BlockParts parts, codec::parse_block(shape, block));
   const auto raw = std::ranges::count_if(parts.subblocks, &codec::SubblockPayload::raw);
-  CodedBlockInfo info{parts.first_position, parts.tokens, {}, raw, parts.decoded_hash};
+  const auto referring =
+      std::ranges::count_if(parts.subblocks, [&](const auto& s) { return !parts.references.empty() && s.refers(); });
+  CodedBlockInfo info{parts.hash, parts.first_position, parts.tokens, {}, parts.references, referring,
+                      raw,        parts.decoded_hash};
   if (parts.token_bits != codec::BlockParts::coded_token_bits) info.tokens = codec::unpack_tokens(parts);
   return info;
 }

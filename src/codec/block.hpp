@@ -19,6 +19,9 @@ namespace seqkv::codec {
 struct SubblockPayload {
   std::span<const std::byte> bytes;
   bool raw = false;  ///< values as they are; else the quantizer's format
+
+  /// Of ecsq in a block with references: whether rows that have one are predicted with it.
+  bool refers() const;
 };
 
 /// A block taken apart; spans point into it.
@@ -29,7 +32,9 @@ struct BlockParts {
   std::int64_t first_position = 0;
   std::int64_t tokens = 0;
   int token_bits = 0;                        ///< or coded_token_bits
+  std::uint64_t hash = 0;                    ///< of its bytes
   std::span<const std::byte> packed_tokens;  ///< or coded by a model
+  std::vector<BlockReference> references;    ///< ascending
   std::vector<SubblockPayload> subblocks;    ///< [layers][K|V]
   std::uint64_t decoded_hash = 0;
 };
@@ -40,6 +45,9 @@ std::int64_t raw_bytes(const KvShape& shape, std::int64_t tokens);
 /// Whether caches of this shape can be cut into blocks of so many tokens. Errors: invalid_argument, limit_exceeded.
 Result<void> check_block_size(const KvShape& shape, std::int64_t block_tokens);
 
+/// Whether blocks of caches of this shape can be predicted from those. Errors: shape_mismatch, invalid_argument.
+Result<void> check_references(const KvShape& shape, std::span<const ReferenceBlock> references);
+
 /// No coded block has more bytes than the raw values of its sub-blocks and this.
 std::int64_t most_overhead(const KvShape& shape, std::int64_t tokens);
 
@@ -47,7 +55,8 @@ std::int64_t most_overhead(const KvShape& shape, std::int64_t tokens);
 class BlockWriter {
  public:
   /// `memory` is a block that is no longer needed.
-  void start(CodedBlock memory, std::int64_t first_position, TokenSpan tokens, std::int64_t subblocks);
+  void start(CodedBlock memory, std::int64_t first_position, TokenSpan tokens,
+             std::span<const BlockReference> references, std::int64_t subblocks);
   /// The same with tokens that a model has coded.
   void start(std::int64_t first_position, std::int64_t tokens, std::span<const std::byte> coded_tokens,
              std::int64_t subblocks);

@@ -19,8 +19,8 @@ namespace {
 
 constexpr std::string_view known =
     "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+lossless, "
-    "linear+turboquant:BITS, linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, replay, "
-    "replay+lossless:engine=ENGINE (eager, sdpa or none)";
+    "linear+turboquant:BITS, linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, linear+ref+ecsq:..., "
+    "replay, replay+lossless:engine=ENGINE (eager, sdpa or none), replay:LAYERS+QUANTIZER";
 
 Error invalid(std::string_view spec, const std::string& what) {
   return Error(ErrorCode::invalid_codec_spec,
@@ -121,11 +121,12 @@ std::string print(const EcsqSpec& ecsq) {
   return fmt::format("ecsq:step={}", ecsq.step);
 }
 
-std::string print(Predictor predictor, const QuantizerSpec& quantizer) {
+std::string print(Predictor predictor, std::int64_t layers, const QuantizerSpec& quantizer) {
   if (std::holds_alternative<RawSpec>(quantizer)) return "raw";
   if (std::holds_alternative<RecomputeSpec>(quantizer)) return "replay";
-  constexpr std::array<std::string_view, 3> prefixes = {"none+", "linear+", "replay+"};
-  const std::string prefix(prefixes[static_cast<std::size_t>(predictor)]);
+  constexpr std::array<std::string_view, 4> prefixes = {"none+", "linear+", "linear+ref+", "replay+"};
+  std::string prefix(prefixes[static_cast<std::size_t>(predictor)]);
+  if (layers > 0) prefix = fmt::format("replay:{}+", layers);
   if (const auto* ecsq = std::get_if<EcsqSpec>(&quantizer)) return prefix + print(*ecsq);
   if (const auto* lossless = std::get_if<LosslessSpec>(&quantizer)) return prefix + print(*lossless);
   const auto& turboquant = std::get<TurboQuantSpec>(quantizer);
@@ -133,27 +134,41 @@ std::string print(Predictor predictor, const QuantizerSpec& quantizer) {
 }
 
 /// What goes with what. Errors: invalid_codec_spec.
-Result<void> check_pair(std::string_view spec, Predictor predictor, const QuantizerSpec& quantizer) {
+Result<void> check_pair(std::string_view spec, Predictor predictor, std::int64_t layers,
+                        const QuantizerSpec& quantizer) {
   const auto* turboquant = std::get_if<TurboQuantSpec>(&quantizer);
-  if (predictor == Predictor::replay) {
+  if (predictor == Predictor::replay && layers == 0) {
     if (std::holds_alternative<LosslessSpec>(quantizer)) return {};
-    return invalid(spec, "replay goes alone or with lossless");
+    return invalid(spec, "replay goes alone or with lossless, or with a number of layers");
   }
   if (predictor == Predictor::none) {
     if (std::holds_alternative<EcsqSpec>(quantizer)) return invalid(spec, "ecsq goes with the predictor linear");
     return {};
   }
+  if (predictor == Predictor::linear_ref) {
+    if (std::holds_alternative<EcsqSpec>(quantizer)) return {};
+    return invalid(spec, "the predictor linear+ref goes with ecsq");
+  }
   if (turboquant != nullptr && turboquant->unrotated_keys) {
     return invalid(spec, "residuals of keys are unrotated without keys=unrotated");
   }
+  if (predictor == Predictor::replay && std::holds_alternative<LosslessSpec>(quantizer)) {
+    return invalid(spec, "replay:LAYERS goes with ecsq and turboquant");
+  }
   if (!std::holds_alternative<RawSpec>(quantizer)) return {};
-  return invalid(spec, "the predictor linear goes with ecsq, lossless and turboquant");
+  return invalid(spec, "linear and replay:LAYERS go with ecsq, lossless and turboquant");
 }
 
 }  // namespace
 
-Codec::Codec(Predictor predictor, const QuantizerSpec& quantizer)
-    : predictor_(predictor), quantizer_(quantizer), spec_(print(predictor, quantizer)) {}
+Codec::Codec(Predictor predictor, const QuantizerSpec& quantizer, std::int64_t layers)
+    : predictor_(predictor), layers_(layers), quantizer_(quantizer), spec_(print(predictor, layers, quantizer)) {}
+
+Codec Codec::of_the_rest() const {
+  Codec out(Predictor::linear, quantizer_);
+  out.profile_ = profile_;
+  return out;
+}
 
 Rounding LosslessSpec::rounding(DType dtype) const noexcept {
   switch (engine) {
@@ -178,6 +193,10 @@ Result<Codec> Codec::with_profile(std::shared_ptr<const Profile> profile) const 
   return out.with_step(step);
 }
 
+bool Codec::uses_references() const noexcept {
+  return predictor_ == Predictor::linear_ref && profile_ != nullptr && profile_->has_references();
+}
+
 Digest Codec::profile_fingerprint() const noexcept { return profile_ == nullptr ? Digest{} : profile_->fingerprint(); }
 
 bool Codec::is_settled() const noexcept {
@@ -186,7 +205,7 @@ bool Codec::is_settled() const noexcept {
 }
 
 Codec Codec::with_step(float step) const {
-  Codec out(predictor_, EcsqSpec{step, 0, 0});
+  Codec out(predictor_, EcsqSpec{step, 0, 0}, layers_);
   out.profile_ = profile_;
   return out;
 }
@@ -196,12 +215,21 @@ Result<Codec> Codec::parse(std::string_view spec) {
   if (static_cast<std::int64_t>(spec.size()) > limits::max_codec_spec) return invalid(spec, "too long");
   if (spec == "replay") return Codec(Predictor::replay, RecomputeSpec{});
   Predictor predictor = Predictor::none;
+  std::int64_t layers = 0;
   if (rest.find('+') != std::string_view::npos) {
     const auto name = take_until(rest, '+');
-    if (name == "linear") {
+    if (name == "linear" && rest.starts_with("ref+")) {
+      take_until(rest, '+');
+      predictor = Predictor::linear_ref;
+    } else if (name == "linear") {
       predictor = Predictor::linear;
     } else if (name == "replay") {
       predictor = Predictor::replay;
+    } else if (name.starts_with("replay:")) {
+      predictor = Predictor::replay;
+      if (!parse_number(name.substr(7), 1, limits::max_layers, layers)) {
+        return invalid(spec, fmt::format("'{}' is no number of layers from 1 on", name.substr(7)));
+      }
     } else if (name != "none") {
       return invalid(spec, fmt::format("unknown predictor '{}'", name));
     }
@@ -213,7 +241,7 @@ Result<Codec> Codec::parse(std::string_view spec) {
     SEQKV_ASSIGN(quantizer, parse_ecsq(spec, rest));
   } else if (name == "turboquant") {
     SEQKV_ASSIGN(quantizer, parse_turboquant(spec, rest));
-  } else if (name == "lossless" && predictor == Predictor::replay) {
+  } else if (name == "lossless" && predictor == Predictor::replay && layers == 0) {
     SEQKV_ASSIGN(quantizer, parse_engine(spec, has_arguments ? rest : "engine=eager"));
   } else if (name != "raw" && name != "lossless") {
     return invalid(spec, fmt::format("unknown quantizer '{}'", name));
@@ -222,8 +250,8 @@ Result<Codec> Codec::parse(std::string_view spec) {
   } else if (name == "lossless") {
     quantizer = LosslessSpec{};
   }
-  SEQKV_TRY(check_pair(spec, predictor, quantizer));
-  return Codec(predictor, quantizer);
+  SEQKV_TRY(check_pair(spec, predictor, layers, quantizer));
+  return Codec(predictor, quantizer, layers);
 }
 
 Result<Codec> Codec::parse_stored(std::string_view spec) {

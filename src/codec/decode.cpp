@@ -18,9 +18,10 @@ namespace seqkv {
 
 template <class ExecutionSpace>
 Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<const CodedBlockView> blocks,
-                    const KvView& out) {
+                    const KvView& out, std::span<const ReferenceBlock> references) {
   return guard_memory("to decode a batch of blocks", [&]() -> Result<void> {
     SEQKV_ASSIGN(const std::vector<codec::BlockParts> parts, codec::parse_blocks(space, out.shape, blocks));
+    SEQKV_TRY(codec::check_references(out.shape, references));
     std::int64_t sum = 0;
     for (const codec::BlockParts& block : parts) sum += block.tokens;
     if (sum != out.tokens) {
@@ -33,7 +34,7 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
     std::int64_t token = 0;
     for (std::size_t first = 0; first < parts.size(); first += together) {
       const auto batch = std::span(parts).subspan(first, std::min(together, parts.size() - first));
-      if (auto status = decoder.run(batch); !status) {
+      if (auto status = decoder.run(batch, references); !status) {
         Error error = std::move(status).error();
         if (error.block >= 0) error.block += static_cast<std::int64_t>(first);
         return error;
@@ -60,8 +61,9 @@ Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame,
   return cache;
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                            \
-  template Result<void> decode(const Space&, const Codec&, std::span<const CodedBlockView>, const KvView&); \
+#define SEQKV_INSTANTIATE(Space)                                                                           \
+  template Result<void> decode(const Space&, const Codec&, std::span<const CodedBlockView>, const KvView&, \
+                               std::span<const ReferenceBlock>);                                           \
   template Result<KvCache> decode(const Space&, const FrameReader&, const std::shared_ptr<const Profile>&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 

@@ -60,18 +60,20 @@ Result<Decoder<ExecutionSpace>> Decoder<ExecutionSpace>::create(const ExecutionS
   if (codec.needs_profile()) {
     SEQKV_TRY(check_profile(codec, shape));
     decoder.predictive_.emplace(space, codec, decoder.owner_.kernel());
+    decoder.uses_references_ = codec.uses_references();
   }
   return decoder;
 }
 
 template <class ExecutionSpace>
-Result<void> Decoder<ExecutionSpace>::run(std::span<const BlockParts> parts) {
+Result<void> Decoder<ExecutionSpace>::run(std::span<const BlockParts> parts,
+                                          std::span<const ReferenceBlock> references) {
   lay_out(parts);
   if (parts.empty()) return {};
   owner_.set_positions(space_, parts.front().first_position, places_.back().first_token + places_.back().tokens);
   const auto all = static_cast<std::int64_t>(parts.size()) * subblocks();
   const std::int64_t together = predictive_ ? all : subblocks_together(space_, subblock(0), all);
-  if (predictive_) SEQKV_TRY(start_prediction(parts));
+  if (predictive_) SEQKV_TRY(start_prediction(parts, references));
   for (std::int64_t first = 0; first < all; first += together) decode(parts, first, std::min(together, all - first));
   return check(parts);
 }
@@ -162,7 +164,7 @@ void Decoder<ExecutionSpace>::decode(std::span<const BlockParts> parts, std::int
   tasks_.to_device(space_, count);
   if (predictive_) {
     for (std::int64_t number = 0; number < subblocks(); ++number) {
-      predictive_->decode(number, tasks_.device() + number * blocks());
+      predictive_->decode(number, tasks_.device() + number * blocks(), refers(parts, number));
     }
   } else {
     std::visit([&](const auto& kernel) { decode_tasks(space_, kernel, chunk.largest, tasks_, count); },
@@ -180,7 +182,19 @@ void Decoder<ExecutionSpace>::decode(std::span<const BlockParts> parts, std::int
 }
 
 template <class ExecutionSpace>
-Result<void> Decoder<ExecutionSpace>::start_prediction(std::span<const BlockParts> parts) {
+std::vector<std::uint8_t> Decoder<ExecutionSpace>::refers(std::span<const BlockParts> parts,
+                                                          std::int64_t number) const {
+  std::vector<std::uint8_t> out(parts.size(), 0);
+  for (std::size_t block = 0; block < parts.size(); ++block) {
+    const bool says = parts[block].subblocks[static_cast<std::size_t>(number)].refers();
+    out[block] = says && predictive_->may_refer(number, static_cast<std::int64_t>(block)) ? 1 : 0;
+  }
+  return out;
+}
+
+template <class ExecutionSpace>
+Result<void> Decoder<ExecutionSpace>::start_prediction(std::span<const BlockParts> parts,
+                                                       std::span<const ReferenceBlock> references) {
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const bool fits = i + 1 < parts.size() ? parts[i].tokens == parts[0].tokens : parts[i].tokens <= parts[0].tokens;
     if (!fits) {
@@ -194,7 +208,24 @@ Result<void> Decoder<ExecutionSpace>::start_prediction(std::span<const BlockPart
     ids.insert(ids.end(), of_block.begin(), of_block.end());
   }
   const BlockGrid grid{places_.front().tokens, static_cast<std::int64_t>(ids.size()), blocks()};
-  predictive_->start(grid, ids.data(), parts.front().first_position);
+  std::vector<RowReference> rows;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (const BlockReference& piece : parts[i].references) {
+      const auto found = std::ranges::find(references, piece.hash, &ReferenceBlock::hash);
+      if (found == references.end()) {
+        return Error(ErrorCode::missing_reference,
+                     fmt::format("predicted from a block that is not there, of the hash {:016x}", piece.hash))
+            .in_block(static_cast<std::int64_t>(i));
+      }
+      if (!uses_references_ || piece.source + piece.count > found->values.tokens) {
+        return Error(ErrorCode::corrupt, "a reference that the codec, or the block that it names, does not have")
+            .in_block(static_cast<std::int64_t>(i));
+      }
+      rows.push_back({places_[i].first_token + piece.first, found->first_position + piece.source,
+                      found->values.slice(piece.source, piece.count)});
+    }
+  }
+  predictive_->start(grid, ids.data(), parts.front().first_position, rows);
   return {};
 }
 

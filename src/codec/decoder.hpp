@@ -38,8 +38,9 @@ class Decoder {
   }
 
   /// Every checksum has held where it succeeds. The first error in block order is reported, its block counted from 0.
-  /// Errors: corrupt, checksum_mismatch. Throws where memory is short (core/guard_memory.hpp).
-  Result<void> run(std::span<const BlockParts> parts);
+  /// `references` are those that the blocks name, and maybe others.
+  /// Errors: corrupt, checksum_mismatch, missing_reference. Throws where memory is short (core/guard_memory.hpp).
+  Result<void> run(std::span<const BlockParts> parts, std::span<const ReferenceBlock> references = {});
 
   /// The values of a block of the last run.
   ConstKvView values(std::size_t block) const;
@@ -71,7 +72,9 @@ class Decoder {
   Chunk make_tasks(std::span<const BlockParts> parts, std::int64_t first, std::int64_t count);
   void upload_payloads(std::span<const BlockParts> parts, const Chunk& chunk);
   void decode(std::span<const BlockParts> parts, std::int64_t first, std::int64_t count);
-  Result<void> start_prediction(std::span<const BlockParts> parts);
+  Result<void> start_prediction(std::span<const BlockParts> parts, std::span<const ReferenceBlock> references);
+  /// Which of the blocks use their references in a sub-block.
+  std::vector<std::uint8_t> refers(std::span<const BlockParts> parts, std::int64_t number) const;
   /// Where the task of sub-block `i` of a chunk stands. A predictive coder takes a sub-block of all blocks at a time.
   std::int64_t task_at(std::int64_t i) const { return predictive_ ? i % subblocks() * blocks() + i / subblocks() : i; }
   std::int64_t blocks() const { return static_cast<std::int64_t>(places_.size()); }
@@ -81,6 +84,7 @@ class Decoder {
   KvShape shape_;
   KernelOwner<ExecutionSpace> owner_;
   std::optional<PredictiveCoder<ExecutionSpace>> predictive_;
+  bool uses_references_ = false;
   std::vector<Place> places_;
   std::vector<std::uint64_t> hashes_;  ///< of the values of every sub-block
   std::vector<std::uint8_t> broken_;   ///< sub-blocks that do not decode

@@ -18,7 +18,7 @@ namespace seqkv {
 namespace {
 
 Result<void> check_arguments(const ConstKvView& kv, TokenSpan tokens, std::int64_t first_position,
-                             std::int64_t block_tokens) {
+                             std::int64_t block_tokens, const References& references) {
   SEQKV_TRY(kv.shape.check());
   const auto ids = static_cast<std::int64_t>(tokens.size());
   if (kv.tokens != ids) {
@@ -28,15 +28,41 @@ Result<void> check_arguments(const ConstKvView& kv, TokenSpan tokens, std::int64
   if (first_position < 0 || first_position > limits::max_tokens - kv.tokens) {
     return Error(ErrorCode::invalid_argument, fmt::format("first position {}", first_position));
   }
+  SEQKV_TRY(codec::check_references(kv.shape, references.blocks));
+  std::int64_t end = 0;
+  for (const ReferenceSpan& span : references.spans) {
+    const bool known = span.block >= 0 && span.block < static_cast<std::int64_t>(references.blocks.size());
+    if (!known || span.first < end || span.count < 1 || span.count > kv.tokens - span.first || span.source < 0 ||
+        span.count > references.blocks[static_cast<std::size_t>(span.block)].values.tokens - span.source) {
+      return Error(ErrorCode::invalid_argument,
+                   fmt::format("a reference of {} tokens from {} on", span.count, span.first));
+    }
+    end = span.first + span.count;
+  }
   return codec::check_block_size(kv.shape, block_tokens);
+}
+
+/// Those of tokens [first, first + count), counted from there.
+References part_of(const References& references, std::int64_t first, std::int64_t count) {
+  References out{references.blocks, {}};
+  for (ReferenceSpan span : references.spans) {
+    const std::int64_t begin = std::max(span.first, first);
+    span.count = std::min(span.first + span.count, first + count) - begin;
+    if (span.count <= 0) continue;
+    span.source += begin - span.first;
+    span.first = begin - first;
+    out.spans.push_back(span);
+  }
+  return out;
 }
 
 }  // namespace
 
 template <class ExecutionSpace>
 Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec& codec, const ConstKvView& kv,
-                                       TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens) {
-  SEQKV_TRY(check_arguments(kv, tokens, first_position, block_tokens));
+                                       TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens,
+                                       const References& references) {
+  SEQKV_TRY(check_arguments(kv, tokens, first_position, block_tokens, references));
   return guard_memory("to code a batch of blocks", [&]() -> Result<std::vector<CodedBlock>> {
     SEQKV_ASSIGN(auto encoder, codec::Encoder<ExecutionSpace>::create(space, codec, kv.shape));
     std::vector<CodedBlock> out(static_cast<std::size_t>(divide_up(kv.tokens, block_tokens)));
@@ -48,7 +74,7 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
         blocks.push_back(kv.slice(at, std::min(block_tokens, first + count - at)));
       }
       encoder.run(blocks, tokens.subspan(first, count), first_position + first,
-                  std::span(out).subspan(block, blocks.size()));
+                  std::span(out).subspan(block, blocks.size()), part_of(references, first, count));
     }
     return out;
   });
@@ -56,7 +82,7 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
 
 #define SEQKV_INSTANTIATE(Space)                                                                             \
   template Result<std::vector<CodedBlock>> encode(const Space&, const Codec&, const ConstKvView&, TokenSpan, \
-                                                  std::int64_t, std::int64_t);
+                                                  std::int64_t, std::int64_t, const References&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv

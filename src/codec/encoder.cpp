@@ -61,19 +61,20 @@ void Encoder<ExecutionSpace>::reserve(std::int64_t blocks, std::int64_t block_to
 
 template <class ExecutionSpace>
 void Encoder<ExecutionSpace>::run(std::span<const ConstKvView> blocks, TokenSpan tokens, std::int64_t first_position,
-                                  std::span<CodedBlock> out) {
+                                  std::span<CodedBlock> out, const References& references) {
   const auto count = static_cast<std::int64_t>(blocks.size());
   block_tokens_ = blocks.front().tokens;
   tokens_ = static_cast<std::int64_t>(tokens.size());
   writers_.resize(blocks.size());
   hashes_.resize(blocks.size() * subblocks());
+  named_.assign(blocks.size(), {});
+  if (predictive_) start_prediction(tokens, first_position, references);
   for (std::int64_t block = 0; block < count; ++block) {
     const std::int64_t first = block * block_tokens_;
     writers_[block].start(std::move(out[block]), first_position + first, tokens.subspan(first, tokens_of(block)),
-                          subblocks());
+                          named_[block], subblocks());
   }
   owner_.set_positions(space_, first_position, tokens_);
-  if (predictive_) predictive_->start({block_tokens_, tokens_, count}, tokens.data(), first_position);
   const std::int64_t all = count * subblocks();
   for (std::int64_t first = 0; first < all; first += together()) {
     const Chunk chunk = lay_out(first, std::min(together(), all - first));
@@ -90,6 +91,26 @@ void Encoder<ExecutionSpace>::run(std::span<const ConstKvView> blocks, TokenSpan
     const auto hashes = std::span(hashes_).subspan(block * subblocks(), subblocks());
     out[block] = writers_[block].finish(combine_hashes(hashes));
   });
+}
+
+/// References are cut where blocks end.
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::start_prediction(TokenSpan tokens, std::int64_t first_position,
+                                               const References& references) {
+  std::vector<RowReference> rows;
+  for (const ReferenceSpan& span : codec_.uses_references() ? references.spans : std::vector<ReferenceSpan>()) {
+    const ReferenceBlock& from = references.blocks[static_cast<std::size_t>(span.block)];
+    for (std::int64_t done = 0; done < span.count;) {
+      const std::int64_t first = span.first + done;
+      const std::int64_t block = first / block_tokens_;
+      const std::int64_t count = std::min(span.count - done, (block + 1) * block_tokens_ - first);
+      const std::int64_t source = span.source + done;
+      rows.push_back({first, from.first_position + source, from.values.slice(source, count)});
+      named_[block].push_back({first - block * block_tokens_, count, from.hash, source});
+      done += count;
+    }
+  }
+  predictive_->start({block_tokens_, tokens_, blocks()}, tokens.data(), first_position, rows);
 }
 
 template <class ExecutionSpace>
@@ -179,6 +200,11 @@ void Encoder<ExecutionSpace>::make_tasks(const Chunk& chunk) {
             not_codable,
             false};
     if constexpr (is_host_space<ExecutionSpace>) task.values = const_cast<std::byte*>(sources_[i]);  // it only reads
+    if (index % subblocks() >= given_) continue;
+    task.coded = task.values;
+    task.values = decoded_.device() + at(chunk, index);
+    task.bytes = raw_bytes(shape_, task.subblock.tokens);
+    task.raw = true;
   }
 }
 
@@ -209,6 +235,10 @@ void Encoder<ExecutionSpace>::code_predictively(const Chunk& chunk) {
   if (restores) decoded_at_.to_device(space_, chunk.count);
   for (std::int64_t number = 0; number < subblocks(); ++number) {
     const std::int64_t first = number * blocks();
+    if (number < given_) {
+      predictive_->decode(number, tasks_.device() + first, {});
+      continue;
+    }
     predictive_->encode(number, tasks_.device() + first, restores ? decoded_at_.device() + first : nullptr);
   }
   tasks_.to_host(space_, chunk.count);
@@ -258,6 +288,7 @@ template <class ExecutionSpace>
 SubblockPayload Encoder<ExecutionSpace>::payload(const Chunk& chunk, std::int64_t index) const {
   const std::int64_t i = index - chunk.first;
   const Task& task = tasks_[task_at(i)];
+  if (index % subblocks() < given_) return {};
   if (is_raw(i)) return {{sources_[i], static_cast<std::size_t>(raw_bytes(shape_, task.subblock.tokens))}, true};
   return {{slots_.host() + i * chunk.slot, static_cast<std::size_t>(task.bytes)}, false};
 }

@@ -32,8 +32,13 @@ class Encoder {
   /// Codes consecutive blocks of one size, but that the last may be shorter, into out[0], out[1], ..., whose memory is
   /// used again. Precondition: as many ids as tokens, values in host memory and of the shape. Throws where memory is
   /// short (core/guard_memory.hpp).
+  /// `references`, spans counted from the first token of the call: see encode().
   void run(std::span<const ConstKvView> blocks, TokenSpan tokens, std::int64_t first_position,
-           std::span<CodedBlock> out);
+           std::span<CodedBlock> out, const References& references = {});
+
+  /// Of every block the first `subblocks` sub-blocks are what a decoder has anyway: they get an empty payload, and
+  /// predict those above. Precondition: a codec that predicts and is not exact.
+  void give(std::int64_t subblocks) { given_ = subblocks; }
 
   /// Host memory that the buffers have grown to.
   std::int64_t bytes() const {
@@ -62,6 +67,7 @@ class Encoder {
   std::int64_t at(const Chunk& chunk, std::int64_t index) const;
   const std::byte* in_place(std::span<const ConstKvView> blocks, std::int64_t index) const;
 
+  void start_prediction(TokenSpan tokens, std::int64_t first_position, const References& references);
   void gather(std::span<const ConstKvView> blocks, const Chunk& chunk);
   template <class Kernel>
   void code(const Kernel& kernel, const Chunk& chunk);
@@ -82,10 +88,12 @@ class Encoder {
   KernelOwner<ExecutionSpace> owner_;
   std::optional<PredictiveCoder<ExecutionSpace>> predictive_;
   std::int64_t block_tokens_ = 0;
-  std::int64_t tokens_ = 0;                ///< of all blocks of the call
-  std::vector<BlockWriter> writers_;       ///< one a block
-  std::vector<std::uint64_t> hashes_;      ///< of the values of every sub-block
-  std::vector<const std::byte*> sources_;  ///< of a chunk's values, on the host: the caller's or values_
+  std::int64_t given_ = 0;                          ///< sub-blocks
+  std::int64_t tokens_ = 0;                         ///< of all blocks of the call
+  std::vector<BlockWriter> writers_;                ///< one a block
+  std::vector<std::vector<BlockReference>> named_;  ///< what each block is predicted from
+  std::vector<std::uint64_t> hashes_;               ///< of the values of every sub-block
+  std::vector<const std::byte*> sources_;           ///< of a chunk's values, on the host: the caller's or values_
   Mirrored<ExecutionSpace, std::byte> values_, slots_, decoded_;
   Mirrored<ExecutionSpace, Task> tasks_, decode_;
   Mirrored<ExecutionSpace, std::byte*> decoded_at_;

@@ -53,6 +53,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "truncated";
     case ErrorCode::unsupported_version:
       return "unsupported_version";
+    case ErrorCode::missing_reference:
+      return "missing_reference";
     case ErrorCode::io:
       return "io";
     case ErrorCode::disk_full:

@@ -7,9 +7,12 @@
 #include <cstring>
 #include <optional>
 
+#include "codec/decoder.hpp"
+#include "codec/encoder.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
 #include "replay/block_tokens.hpp"
+#include "replay/first_layers.hpp"
 #include "replay/rounded_blocks.hpp"
 #include "seqkv/hash.hpp"
 #include "seqkv/replay.hpp"
@@ -28,21 +31,6 @@ std::uint64_t hash_of(const KvCache& cache) {
     hashes.push_back(xxh3_64(cache.raw().subspan(static_cast<std::size_t>(i) * bytes, bytes)));
   }
   return codec::combine_hashes(hashes);
-}
-
-std::int64_t differences(const ConstKvView& a, const ConstKvView& b) {
-  std::int64_t count = 0;
-  for (std::size_t i = 0; i < a.tensors.size(); ++i) {
-    std::vector<std::int32_t> numbers;
-    const int kind = static_cast<int>(i % 2);
-    replay::for_each_element(a, kind, [&](std::size_t, std::int64_t element) {
-      numbers.push_back(replay::load_ordered(a.tensors[i], a.shape.dtype, element));
-    });
-    replay::for_each_element(b, kind, [&](std::size_t place, std::int64_t element) {
-      count += replay::load_ordered(b.tensors[i], b.shape.dtype, element) != numbers[place] ? 1 : 0;
-    });
-  }
-  return count;
 }
 
 Result<void> check_inputs(const ModelConfig& config, TokenSpan tokens, const ConstKvView& cache, DType dtype,
@@ -82,6 +70,10 @@ struct ReplayCoder<ExecutionSpace>::State {
   Options options;
   std::optional<replay::BlockTokens<ExecutionSpace>> tokens;     ///< where tokens are coded, or recomputing needs them
   std::optional<replay::RoundedBlocks<ExecutionSpace>> rounded;  ///< of replay+lossless
+  // Of replay:LAYERS.
+  std::optional<replay::FirstLayers<ExecutionSpace>> first_layers;
+  std::optional<codec::Encoder<ExecutionSpace>> encoder;
+  std::optional<codec::Decoder<ExecutionSpace>> decoder;
   std::int64_t position = 0;
   std::vector<Token> block_tokens;
   KvCache block_cache;
@@ -110,19 +102,67 @@ struct ReplayCoder<ExecutionSpace>::State {
   /// Numbers of a layer go to the block's cache.
   auto to_block_cache() {
     return [this](std::int64_t layer, std::span<const std::int32_t> numbers) {
-      const std::size_t half = numbers.size() / 2;
-      for (std::size_t i = 0; i < numbers.size(); ++i) {
-        std::byte* tensor = block_cache.view().tensors[static_cast<std::size_t>(2 * layer) + i / half];
-        replay::store_ordered(tensor, dtype, static_cast<std::int64_t>(i % half), numbers[i]);
-      }
+      replay::store_layer(numbers, layer, block_cache.view());
     };
   }
 
+  /// For replay:LAYERS. Its tokens are never coded: that takes the whole model. Errors: invalid_argument.
+  Result<void> prepare_rest(const ExecutionSpace& space) {
+    const std::int64_t layers = codec.replayed_layers();
+    if (layers + 1 >= config().layers) {
+      return Error(ErrorCode::invalid_argument,
+                   fmt::format("{} leaves nothing of {} layers", codec.spec(), config().layers));
+    }
+    options.code_tokens = false;
+    first_layers.emplace(space, model, layers, dtype, options.block_tokens);
+    const KvShape shape = config().kv_shape(dtype);
+    SEQKV_ASSIGN(encoder, codec::Encoder<ExecutionSpace>::create(space, codec.of_the_rest(), shape));
+    encoder->give(first_layers->subblocks());
+    SEQKV_ASSIGN(decoder, codec::Decoder<ExecutionSpace>::create(space, codec.of_the_rest(), shape));
+    return {};
+  }
+
+  /// The first layers anew, the others as residuals.
+  Result<CodedBlock> encode_rest(const ExecutionSpace& space, TokenSpan ids, const ConstKvView& cache) {
+    SEQKV_TRY(copy(space, cache, block_cache.view()));
+    SEQKV_TRY(first_layers->run(space, ids, block_cache.view()));
+    const ConstKvView values = std::as_const(block_cache).view();
+    report.different += replay::differences(cache, values, static_cast<std::size_t>(first_layers->subblocks()));
+    CodedBlock block;
+    encoder->run({&values, 1}, ids, position, {&block, 1});
+    return block;
+  }
+
+  Result<void> decode_rest(const ExecutionSpace& space, BlockParts parts) {
+    SEQKV_TRY(first_layers->run(space, block_tokens, block_cache.view()));
+    for (std::size_t i = 0; i < static_cast<std::size_t>(first_layers->subblocks()); ++i) {
+      codec::SubblockPayload& payload = parts.subblocks[i];
+      if (payload.raw || !payload.bytes.empty()) {
+        return Error(ErrorCode::corrupt, "a payload where the model makes the values");
+      }
+      const auto bytes = static_cast<std::size_t>(codec::raw_bytes(block_cache.shape(), parts.tokens));
+      payload = {{block_cache.view().tensors[i], bytes}, true};
+    }
+    return decoder->run({&parts, 1});
+  }
+
+  /// Counts a block that has been coded.
+  CodedBlock count(CodedBlock block, std::int64_t tokens_of_block) {
+    report.bytes += std::ssize(block);
+    report.tokens += tokens_of_block;
+    position += tokens_of_block;
+    return block;
+  }
+
   Result<CodedBlock> encode(const ExecutionSpace& space, TokenSpan ids, const ConstKvView& cache, Hidden hidden) {
-    const bool compare = !rounded && !cache.tensors.empty();
-    if (rounded || compare) SEQKV_TRY(check_inputs(config(), ids, cache, dtype, hidden));
+    const bool compare = !cache.tensors.empty();  // replay alone does without
+    if (rounded || first_layers || compare) SEQKV_TRY(check_inputs(config(), ids, cache, dtype, hidden));
     SEQKV_TRY(check_place(ids));
     SEQKV_TRY(make_room(std::ssize(ids)));
+    if (first_layers) {
+      SEQKV_ASSIGN(CodedBlock block, encode_rest(space, ids, cache));
+      return count(std::move(block), std::ssize(ids));
+    }
     const std::int64_t subblocks = 2 * config().layers;
     codec::BlockWriter writer;
     if (options.code_tokens) {
@@ -131,24 +171,21 @@ struct ReplayCoder<ExecutionSpace>::State {
       writer.start(position, std::ssize(ids), coded, subblocks);
     } else {
       if (tokens) SEQKV_TRY(tokens->read(space, ids));
-      writer.start({}, position, ids, subblocks);
+      writer.start({}, position, ids, {}, subblocks);
     }
     std::vector<ReplayedPayload> payloads(static_cast<std::size_t>(subblocks));
     if (rounded) {
       SEQKV_ASSIGN(payloads, rounded->encode(space, ids, cache, hidden, report.state_bytes, to_block_cache()));
     } else {
       SEQKV_TRY(take_recomputed(space));
-      if (compare) report.different += differences(cache, std::as_const(block_cache).view());
+      const ConstKvView values = std::as_const(block_cache).view();
+      if (compare) report.different += replay::differences(cache, values, values.tensors.size());
     }
     for (std::size_t i = 0; i < payloads.size(); ++i) {
       writer.append({payloads[i].bytes, payloads[i].raw});
       report.cache_bytes[i / 2] += std::ssize(payloads[i].bytes);
     }
-    CodedBlock block = writer.finish(hash_of(block_cache));
-    report.bytes += std::ssize(block);
-    report.tokens += std::ssize(ids);
-    position += std::ssize(ids);
-    return block;
+    return count(writer.finish(hash_of(block_cache)), std::ssize(ids));
   }
 
   Result<void> take_tokens(const ExecutionSpace& space, const BlockParts& parts) {
@@ -169,7 +206,7 @@ struct ReplayCoder<ExecutionSpace>::State {
   }
 
   Result<Block> decode(const ExecutionSpace& space, CodedBlockView bytes) {
-    SEQKV_ASSIGN(const BlockParts parts, codec::parse_block(config().kv_shape(dtype), bytes));
+    SEQKV_ASSIGN(BlockParts parts, codec::parse_block(config().kv_shape(dtype), bytes));
     if (parts.first_position != position) {
       return Error(ErrorCode::corrupt,
                    fmt::format("the block is for position {}, expected {}", parts.first_position, position));
@@ -180,6 +217,12 @@ struct ReplayCoder<ExecutionSpace>::State {
     }
     SEQKV_TRY(take_tokens(space, parts));
     SEQKV_TRY(make_room(parts.tokens));
+    if (first_layers) {
+      const std::int64_t count = parts.tokens;
+      SEQKV_TRY(decode_rest(space, std::move(parts)));
+      position += count;
+      return Block{block_tokens, decoder->values(0)};
+    }
     if (rounded) {
       SEQKV_TRY(rounded->decode(space, block_tokens, parts.subblocks, to_block_cache()));
     } else {
@@ -217,7 +260,14 @@ Result<ReplayCoder<ExecutionSpace>> ReplayCoder<ExecutionSpace>::create(
                  fmt::format("blocks of {} tokens, expected 1 to {}", options.block_tokens, limits::max_block_tokens));
   }
   return guard_memory("for a coder of sessions", [&]() -> Result<ReplayCoder> {
-    auto state = std::make_unique<State>(State{model, codec, dtype, options, {}, {}, 0, {}, {}, {}});
+    auto state = std::make_unique<State>(State{model, codec, dtype, options, {}, {}, {}, {}, {}, 0, {}, {}, {}});
+    const auto layers = static_cast<std::size_t>(model->config().layers);
+    state->report.state_bytes.resize(layers);
+    state->report.cache_bytes.resize(layers);
+    if (codec.replayed_layers() > 0) {
+      SEQKV_TRY(state->prepare_rest(space));
+      return ReplayCoder(std::move(state));
+    }
     const auto* lossless = std::get_if<LosslessSpec>(&codec.quantizer());
     if (lossless == nullptr || options.code_tokens) {
       SEQKV_ASSIGN(state->tokens, replay::BlockTokens<ExecutionSpace>::create(space, model, options.block_tokens,
@@ -226,9 +276,6 @@ Result<ReplayCoder<ExecutionSpace>> ReplayCoder<ExecutionSpace>::create(
     if (lossless != nullptr) {
       state->rounded.emplace(space, model, lossless->rounding(dtype), dtype, options.block_tokens);
     }
-    const auto layers = static_cast<std::size_t>(model->config().layers);
-    state->report.state_bytes.resize(layers);
-    state->report.cache_bytes.resize(layers);
     return ReplayCoder(std::move(state));
   });
 }

@@ -10,35 +10,12 @@
 #include <vector>
 
 #include "codec/block.hpp"
-#include "core/bytes.hpp"
 #include "core/try.hpp"
 #include "model/rounded_forward.hpp"
 #include "replay/difference_coder.hpp"
+#include "replay/ordered.hpp"
 
 namespace seqkv::replay {
-
-/// A number of an engine as an integer, and back.
-inline std::int32_t load_ordered(const std::byte* tensor, DType dtype, std::int64_t i) {
-  if (dtype == DType::f32) return ordered_of(load_le<std::uint32_t>(tensor + 4 * i), dtype);
-  return ordered_of(std::uint32_t{load_le<std::uint16_t>(tensor + 2 * i)}, dtype);
-}
-inline void store_ordered(std::byte* tensor, DType dtype, std::int64_t i, std::int32_t ordered) {
-  if (dtype == DType::f32) return store_le(tensor + 4 * i, bits_of(ordered, dtype));
-  store_le(tensor + 2 * i, static_cast<std::uint16_t>(bits_of(ordered, dtype)));
-}
-
-/// Calls visit(place in [kv_heads][tokens][head_dim], element) for a tensor of a view.
-template <class Byte, class Visit>
-void for_each_element(const BasicKvView<Byte>& view, int kind, const Visit& visit) {
-  const KvStrides& stride = view.strides[static_cast<std::size_t>(kind)];
-  std::size_t place = 0;
-  for (std::int64_t head = 0; head < view.shape.kv_heads; ++head) {
-    for (std::int64_t token = 0; token < view.tokens; ++token) {
-      const std::int64_t at = head * stride.head + token * stride.token;
-      for (std::int64_t i = 0; i < view.shape.head_dim; ++i) visit(place++, at + i * stride.component);
-    }
-  }
-}
 
 /// What a block's sub-block becomes.
 struct ReplayedPayload {

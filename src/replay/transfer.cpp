@@ -70,8 +70,9 @@ template <class ExecutionSpace>
 Result<TransferReport> compress(const ExecutionSpace& space, const std::shared_ptr<const Model<ExecutionSpace>>& model,
                                 const KvSource& source, FrameWriter& frame, const TransferOptions& options) {
   const FrameInfo& info = frame.info();
-  SEQKV_ASSIGN(const Codec codec, Codec::parse(info.codec));
-  if (!codec.needs_model()) return compress(space, source, frame, options);
+  SEQKV_ASSIGN(const Codec named, Codec::parse(info.codec));
+  if (!named.needs_model()) return compress(space, source, frame, options);
+  SEQKV_ASSIGN(const Codec codec, named.with_profile(options.profile));
   SEQKV_TRY(check_model(model, codec, info.model));
   SEQKV_TRY(check_size(*model, source.shape, std::ssize(source.tokens)));
   if (!(source.shape == info.shape) || std::ssize(source.tokens) != info.tokens) {
@@ -118,7 +119,7 @@ template <class ExecutionSpace>
 Result<TransferReport> decompress(const ExecutionSpace& space,
                                   const std::shared_ptr<const Model<ExecutionSpace>>& model, const BlockSource& source,
                                   KvFileWriter& file, const TransferOptions& options) {
-  SEQKV_ASSIGN(const Codec codec, Codec::parse_stored(source.codec));
+  SEQKV_ASSIGN(const Codec codec, codec::find_codec(source.codec, source.profile, options.profile));
   if (!codec.needs_model()) return decompress(space, source, file, options);
   SEQKV_TRY(check_model(model, codec, source.model));
   SEQKV_TRY(check_size(*model, source.shape, source.tokens()));
@@ -179,7 +180,7 @@ template <class ExecutionSpace>
 Result<KvCache> decode(const ExecutionSpace& space, const std::shared_ptr<const Model<ExecutionSpace>>& model,
                        const FrameReader& frame, const std::shared_ptr<const Profile>& profile) {
   const FrameInfo& info = frame.info();
-  SEQKV_ASSIGN(const Codec codec, Codec::parse_stored(info.codec));
+  SEQKV_ASSIGN(const Codec codec, codec::find_codec(info.codec, info.profile, profile));
   if (!codec.needs_model()) return decode(space, frame, profile);
   SEQKV_TRY(check_model(model, codec, info.model));
   SEQKV_TRY(check_size(*model, info.shape, info.tokens));

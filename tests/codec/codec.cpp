@@ -12,9 +12,9 @@ namespace seqkv {
 namespace {
 
 TEST(Codec, CanonicalStringsParseToThemselves) {
-  for (const char* spec :
-       {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5", "none+turboquant:3,keys=unrotated",
-        "linear+turboquant:3", "linear+ecsq:step=0.5", "linear+ecsq:kl=0.01", "linear+ecsq:bits=0.25"}) {
+  for (const char* spec : {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5",
+                           "none+turboquant:3,keys=unrotated", "linear+turboquant:3", "linear+ecsq:step=0.5",
+                           "linear+ecsq:kl=0.01", "linear+ecsq:bits=0.25", "linear+ref+ecsq:step=0.5"}) {
     const auto codec = Codec::parse(spec);
     ASSERT_OK(codec);
     EXPECT_EQ(codec->spec(), spec);
@@ -47,6 +47,10 @@ TEST(Codec, WhatTheGrammarDoesNotKnowIsRefused) {
                            "lossless:",
                            "none+none+raw",
                            "linear+raw",
+                           "linear+ref",
+                           "linear+ref+lossless",
+                           "ref+ecsq:step=1",
+                           "linear+ref+ref+ecsq:step=1",
                            "linear+turboquant:3,keys=unrotated",
                            "none+ecsq:step=1",
                            "linear+ecsq",

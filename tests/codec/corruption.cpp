@@ -142,7 +142,7 @@ TEST(Frame, SubblocksBeyondTheLimitAreRefused) {
   huge.kv_heads = limits::max_kv_heads;
   huge.head_dim = limits::max_head_dim;
   codec::BlockWriter writer;
-  writer.start({}, 0, std::vector<Token>(limits::max_block_tokens), 4);
+  writer.start({}, 0, std::vector<Token>(limits::max_block_tokens), {}, 4);
   for (int i = 0; i < 4; ++i) writer.append({});
   const CodedBlock block = writer.finish(0);
   EXPECT_CODE(check_block(huge, block), ErrorCode::corrupt);

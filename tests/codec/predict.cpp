@@ -209,7 +209,7 @@ TYPED_TEST(Predict, DamagedPayloadsAreNoticed) {
       const auto payload = parts.subblocks[which].bytes;
       const auto decode_with = [&](const std::vector<std::byte>& bytes) {
         codec::BlockWriter writer;
-        writer.start({}, 0, ids, 4);
+        writer.start({}, 0, ids, {}, 4);
         for (std::size_t i = 0; i < 4; ++i) {
           writer.append(i == which ? codec::SubblockPayload{bytes, false} : parts.subblocks[i]);
         }

@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<Token> ids(static_cast<std::size_t>(tokens), data[3] % 60U);
   auto rest = std::as_bytes(std::span(data, size)).subspan(4);
   codec::BlockWriter writer;
-  writer.start({}, 0, ids, 2 * shape.layers);
+  writer.start({}, 0, ids, {}, 2 * shape.layers);
   for (std::int64_t i = 0; i < 2 * shape.layers; ++i) {
     // The bytes in parts of sizes that they name; the last takes what is left.
     std::size_t bytes = rest.size();

@@ -17,6 +17,7 @@ struct BlockGrid {
   std::int64_t block_tokens = 0;  ///< of all blocks but the last
   std::int64_t tokens = 0;        ///< of all blocks
   std::int64_t blocks = 0;
+  std::int64_t extra_groups = 0;  ///< of slots, in each block: 1 where its rows may be of two kinds
 
   SEQKV_INLINE std::int64_t tokens_of(std::int64_t block) const {
     return block + 1 < blocks ? block_tokens : tokens - block * block_tokens;
@@ -41,10 +42,20 @@ struct PredictiveModel {
   const float* first_row = nullptr;  ///< [width]: what stands at position 0 of sequences with the usual first token
 };
 
+/// How the slots of a block are divided: groups of tokens that are predicted without a reference come first.
+struct BlockKinds {
+  std::int32_t groups = 0;        ///< that have tokens
+  std::int32_t fresh_groups = 0;  ///< of these, without a reference
+  std::int32_t refers = 0;        ///< whether rows that have a reference are predicted with it
+};
+
 /// One sub-block of every block of a batch, predicted.
 struct PredictiveStep {
   BlockGrid grid;
   PredictiveModel model;
+  PredictiveModel reference;                ///< of rows that are predicted with a reference
+  const std::uint8_t* referring = nullptr;  ///< [tokens]: rows that have one; null: none of all
+  const BlockKinds* block_kinds = nullptr;  ///< [blocks]
   std::int64_t heads = 1;
   Task* tasks = nullptr;                 ///< [blocks]
   std::byte* const* restored = nullptr;  ///< [blocks]: where restored values go; null: where the tasks say

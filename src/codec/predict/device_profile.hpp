@@ -7,6 +7,7 @@
 
 #include <Kokkos_Core.hpp>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,31 +21,26 @@ namespace seqkv::codec {
 template <class ExecutionSpace>
 class DeviceProfile {
  public:
-  struct Subblock {
+  struct Predictor {
     kernels::PackedMatrix squeeze, predict;
     DiagonalMatrix forward, inverse;
+    PredictiveModel model;
+  };
+  struct Subblock : Predictor {
+    std::optional<Predictor> reference;
     kernels::PackedMatrix below, within;  ///< of lossless coding
     const std::int16_t* lossless_scales = nullptr;
-    PredictiveModel model;
   };
 
   /// The profile must outlive it. Fences on devices.
   DeviceProfile(const ExecutionSpace& space, const Profile::Data& profile) {
     for (const auto& from : profile.subblocks) {
       Subblock to;
-      to.squeeze = place(space, from.squeeze);
-      to.predict = place(space, from.predict);
-      to.forward = {place(space, from.forward), from.forward.blocks};
-      to.inverse = {place(space, from.inverse), from.inverse.blocks};
+      place(space, profile, from, from, to);
+      if (from.reference) place(space, profile, from, *from.reference, to.reference.emplace());
       to.below = place(space, from.below);
       to.within = place(space, from.within);
       to.lossless_scales = place(space, std::span(from.lossless_scales));
-      to.model.width = profile.width();
-      to.model.coefficients = to.forward.outputs();
-      std::copy(from.knots.begin(), from.knots.end(), to.model.knots);
-      to.model.scales = place(space, std::span(from.scales));
-      to.model.slope = from.slope;
-      to.model.first_row = place(space, std::span(from.first_row));
       subblocks.push_back(to);
     }
     tokens = place(space, std::span(profile.tokens));
@@ -62,6 +58,19 @@ class DeviceProfile {
  private:
   using Memory = Kokkos::View<std::byte*, typename ExecutionSpace::memory_space>;
 
+  void place(const ExecutionSpace& space, const Profile::Data& profile, const Profile::Data::Subblock& subblock,
+             const Profile::Data::Predictor& from, Predictor& to) {
+    to.squeeze = place(space, from.squeeze);
+    to.predict = place(space, from.predict);
+    to.forward = {place(space, from.forward), from.forward.blocks};
+    to.inverse = {place(space, from.inverse), from.inverse.blocks};
+    to.model.width = profile.width();
+    to.model.coefficients = to.forward.outputs();
+    std::copy(subblock.knots.begin(), subblock.knots.end(), to.model.knots);
+    to.model.scales = place(space, std::span(from.scales));
+    to.model.slope = from.slope;
+    to.model.first_row = place(space, std::span(subblock.first_row));
+  }
   template <class T>
   const T* place(const ExecutionSpace& space, std::span<const T> from) {
     if constexpr (is_host_space<ExecutionSpace>) {

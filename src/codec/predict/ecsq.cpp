@@ -31,6 +31,7 @@ EcsqCoder<ExecutionSpace>::EcsqCoder(const ExecutionSpace& space, const Predicti
       ld_residuals_(round_up(prediction.profile().width(), kernels::panel_width)) {
   for (const auto& subblock : prediction.device().subblocks) {
     coefficients_ = std::max(coefficients_, subblock.model.coefficients);
+    if (subblock.reference) coefficients_ = std::max(coefficients_, subblock.reference->model.coefficients);
   }
   quantizers_.reserve("seqkv::codec::quantizers", coefficients_);
   for (std::int64_t c = 0; c < coefficients_; ++c) quantizers_[c] = Quantizer::uniform(step);
@@ -40,7 +41,7 @@ EcsqCoder<ExecutionSpace>::EcsqCoder(const ExecutionSpace& space, const Predicti
 template <class ExecutionSpace>
 std::int64_t EcsqCoder<ExecutionSpace>::payload_bytes(std::int64_t block_tokens, DType) const {
   SymbolBlock largest{};
-  largest.runs = coefficients_ / tile_coefficients * slot_groups({block_tokens, block_tokens, 1});
+  largest.runs = coefficients_ / tile_coefficients * slot_groups({block_tokens, block_tokens, 1, 1});
   largest.run_symbols = rans::group;
   return 2 + 2 * most_large + largest.most_bytes();
 }
@@ -91,13 +92,17 @@ void EcsqCoder<ExecutionSpace>::encode(const Prediction<ExecutionSpace>& predict
   for_each("seqkv::codec::order_rows", space_, step.grid.blocks, kokkos::OrderBlock{step});
   run_step<kokkos::ResidualSlot>("seqkv::codec::residuals", space_, step, slots, step.heads,
                                  &cpu::PredictiveKernels::residual_slots);
-  forward_transform(space_, ForwardTransform{slots, step.residuals, step.ld_residuals, matrices.forward,
-                                             quantizers_.device(), step.numbers, slots});
+  for (const KindRange& range : prediction.slots()) {
+    forward_transform(
+        space_, ForwardTransform{range.count, step.residuals + range.first * step.ld_residuals, step.ld_residuals,
+                                 range.refers ? matrices.reference->forward : matrices.forward, quantizers_.device(),
+                                 step.numbers + range.first, slots});
+  }
   run_step<kokkos::PackBlock>("seqkv::codec::pack", space_, step, step.grid.blocks, 1,
                               &cpu::PredictiveKernels::pack_blocks);
   encode_symbols(space_, prediction.device().tables, coded_.device(), step.grid.blocks);
   for_each("seqkv::codec::close", space_, step.grid.blocks, kokkos::ClosePayload{step});
-  restore(step, matrices.inverse);
+  restore(step, prediction, number);
 }
 
 template <class ExecutionSpace>
@@ -109,15 +114,20 @@ void EcsqCoder<ExecutionSpace>::decode(const Prediction<ExecutionSpace>& predict
   decode_symbols(space_, prediction.device().tables, coded_.device(), step.grid.blocks);
   run_step<kokkos::UnpackBlock>("seqkv::codec::unpack", space_, step, step.grid.blocks, 1,
                                 &cpu::PredictiveKernels::unpack_blocks);
-  restore(step, prediction.subblock(number).inverse);
+  restore(step, prediction, number);
 }
 
 /// From numbers to values and to the features of the sub-blocks above.
 template <class ExecutionSpace>
-void EcsqCoder<ExecutionSpace>::restore(const EcsqStep& step, const DiagonalMatrix& inverse) const {
+void EcsqCoder<ExecutionSpace>::restore(const EcsqStep& step, const Prediction<ExecutionSpace>& prediction,
+                                        std::int64_t number) const {
+  const auto& matrices = prediction.subblock(number);
   const std::int64_t slots = step.all_slots();
-  inverse_transform(space_, InverseTransform{slots, step.numbers, slots, quantizers_.device(), inverse, step.residuals,
-                                             step.ld_residuals});
+  for (const KindRange& range : prediction.slots()) {
+    inverse_transform(space_, InverseTransform{range.count, step.numbers + range.first, slots, quantizers_.device(),
+                                               range.refers ? matrices.reference->inverse : matrices.inverse,
+                                               step.residuals + range.first * step.ld_residuals, step.ld_residuals});
+  }
   run_step<kokkos::RestoreSlot>("seqkv::codec::restore", space_, step, slots, step.heads,
                                 &cpu::PredictiveKernels::restore_slots);
 }

@@ -32,7 +32,7 @@ class EcsqCoder {
 
  private:
   EcsqStep make_step(const Prediction<ExecutionSpace>& prediction, const PredictiveStep& predicted) const;
-  void restore(const EcsqStep& step, const DiagonalMatrix& inverse) const;
+  void restore(const EcsqStep& step, const Prediction<ExecutionSpace>& prediction, std::int64_t number) const;
 
   template <class T>
   using Array = GrowingArray<ExecutionSpace, T>;

@@ -11,24 +11,44 @@
 
 namespace seqkv::codec {
 
-/// Tokens of a block by falling grade, those of one grade as they come: a counting sort.
-SEQKV_INLINE void order_block(const EcsqStep& step, std::int64_t block) {
+/// Whether a row is predicted with its reference.
+SEQKV_INLINE bool refers(const EcsqStep& step, std::int64_t block, std::int64_t row) {
+  return step.block_kinds[block].refers != 0 && step.referring[row] != 0;
+}
+
+/// Tokens of a block of one kind by falling grade, those of one grade as they come, from `slot` on: a counting sort.
+/// Returns the slot behind the last group.
+SEQKV_INLINE std::int64_t order_kind(const EcsqStep& step, std::int64_t block, bool kind, std::int64_t slot) {
   const std::int64_t first = block * step.grid.block_tokens;
   const std::int64_t tokens = step.grid.tokens_of(block);
-  const std::int64_t slots = step.slots();
-  std::int32_t* order = step.order + block * slots;
+  std::int32_t* order = step.order + block * step.slots();
   std::int32_t starts[grades + 1] = {};
-  for (std::int64_t t = 0; t < tokens; ++t) ++starts[most_grade - step.grade[first + t] + 1];
-  for (int g = 0; g < grades; ++g) starts[g + 1] += starts[g];
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    order[starts[most_grade - step.grade[first + t]]++] = static_cast<std::int32_t>(first + t);
+  for (std::int64_t row = first; row < first + tokens; ++row) {
+    if (refers(step, block, row) == kind) ++starts[most_grade - step.grade[row] + 1];
   }
-  for (std::int64_t s = tokens; s < slots; ++s) order[s] = -1;
+  starts[0] = static_cast<std::int32_t>(slot);
+  for (int g = 0; g < grades; ++g) starts[g + 1] += starts[g];
+  const std::int64_t last = starts[grades];
+  for (std::int64_t row = first; row < first + tokens; ++row) {
+    if (refers(step, block, row) == kind) {
+      order[starts[most_grade - step.grade[row]]++] = static_cast<std::int32_t>(row);
+    }
+  }
+  for (slot = last; slot % tile_slots != 0; ++slot) order[slot] = -1;
+  return slot;
+}
+
+/// Tokens without a reference, then those with one, each in groups of their own; the mean grades of these.
+SEQKV_INLINE void order_block(const EcsqStep& step, std::int64_t block) {
+  std::int32_t* order = step.order + block * step.slots();
+  std::int64_t slot = order_kind(step, block, false, 0);
+  if (step.block_kinds[block].refers != 0) slot = order_kind(step, block, true, slot);
+  for (; slot < step.slots(); ++slot) order[slot] = -1;
   for (std::int64_t group = 0; group < step.groups(); ++group) {
     std::int32_t sum = 0;
     std::int32_t count = 0;
-    for (std::int64_t s = group * tile_slots; s < (group + 1) * tile_slots && s < tokens; ++s, ++count) {
-      sum += step.grade[order[s]];
+    for (slot = group * tile_slots; slot < (group + 1) * tile_slots && order[slot] >= 0; ++slot, ++count) {
+      sum += step.grade[order[slot]];
     }
     // In sixteenths; the offset keeps the division of positive numbers.
     constexpr std::int32_t offset = 16 * most_grade;
@@ -63,7 +83,9 @@ SEQKV_INLINE std::int64_t for_each_tile(const EcsqStep& step, std::int64_t block
   std::int64_t coded = 0;
   for (std::int64_t quad = 0; quad < step.quads(); ++quad) {
     for (std::int64_t group = 0; group < step.groups_of(block); ++group) {
-      const int of_tile = class_of_tile(step, quad, step.group_grade[block * groups + group]);
+      const PredictiveModel& model = step.model_of(block, group);
+      if (quad * tile_coefficients >= model.coefficients) continue;
+      const int of_tile = class_of_tile(step, model, quad, step.group_grade[block * groups + group]);
       if (of_tile < 0) {
         skipped(quad, group);
       } else {
@@ -146,7 +168,8 @@ SEQKV_INLINE void pack_block(const EcsqStep& step, std::int64_t block) {
   const bool codable = largest < zigzag(no_number) && larges <= most_large;
   step.status[block] = codable ? block_status::good : block_status::raw;
   if (larges > most_large) larges = 0;
-  rans::store16(task.coded, static_cast<std::uint32_t>(larges));
+  rans::store16(task.coded,
+                static_cast<std::uint32_t>(larges) | (step.block_kinds[block].refers != 0 ? referring_flag : 0U));
   start_symbols(step, block, runs, large + 2 * larges, 0);
 }
 
@@ -157,6 +180,8 @@ SEQKV_INLINE void close_payload(const EcsqStep& step, std::int64_t block) {
   if (task.bytes >= raw_bytes_of(task)) step.status[block] = block_status::raw;
   if (step.status[block] == block_status::raw) task.bytes = not_codable;
 }
+
+SEQKV_INLINE std::int64_t larges_of(const Task& task) { return rans::load16(task.coded) & ~referring_flag; }
 
 /// Takes a payload apart.
 SEQKV_INLINE void open_payload(const EcsqStep& step, std::int64_t block) {
@@ -172,7 +197,7 @@ SEQKV_INLINE void open_payload(const EcsqStep& step, std::int64_t block) {
     copy_raw(task);
     return;
   }
-  const std::int64_t larges = task.bytes < 2 ? 0 : rans::load16(task.coded);
+  const std::int64_t larges = task.bytes < 2 ? 0 : larges_of(task);
   if (task.bytes < 2 + 2 * larges || larges > most_large) {
     step.status[block] = block_status::broken;
     return;
@@ -187,7 +212,7 @@ SEQKV_INLINE void unpack_block(const EcsqStep& step, std::int64_t block) {
   const std::int64_t ld = step.all_slots();
   const std::uint8_t* symbols = step.coded[block].symbols;
   const std::byte* large = task.coded + 2;
-  const std::int64_t larges = is_coded ? rans::load16(task.coded) : 0;
+  const std::int64_t larges = is_coded ? larges_of(task) : 0;
   std::int64_t used = 0;
   bool fits = true;
   const auto clear = [&](std::int64_t quad, std::int64_t group) { clear_tile(tile_at(step, block, quad, group), ld); };

@@ -13,6 +13,7 @@
 #include "codec/key_angles.hpp"
 #include "codec/predict/arguments.hpp"
 #include "codec/predict/device_profile.hpp"
+#include "codec/predict/reference_rows.hpp"
 #include "core/growing_array.hpp"
 #include "core/mirrored.hpp"
 
@@ -23,16 +24,27 @@ class Prediction {
  public:
   using Subblock = typename DeviceProfile<ExecutionSpace>::Subblock;
 
-  Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile);
+  /// `with_references`: rows may have one.
+  Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile, bool with_references);
 
   void reserve(const BlockGrid& grid);
 
   /// Begins a batch: consecutive blocks from `first_position` on. `ids` is host memory. Does not fence.
-  void start(const BlockGrid& grid, const Token* ids, std::int64_t first_position);
+  void start(const BlockGrid& grid, const Token* ids, std::int64_t first_position,
+             std::span<const RowReference> references);
+
+  /// To be called before predict(), once a sub-block.
+  void enter(std::int64_t number);
+  /// Whether a block can be predicted with its references in this sub-block.
+  bool may_refer(std::int64_t number, std::int64_t block) const {
+    return subblock(number).reference.has_value() && references_.has(block);
+  }
 
   /// Expects sub-block `number` of all blocks, whose tasks these are; in order, from 0 on, features of those below
-  /// being there. Does not fence.
-  PredictiveStep predict(std::int64_t number, Task* tasks) const;
+  /// being there. `refers`, one a block or none: which may_refer() and do. Does not fence.
+  PredictiveStep predict(std::int64_t number, Task* tasks, std::span<const std::uint8_t> refers);
+  /// Slots that are transformed in the same way.
+  const std::vector<KindRange>& slots() const { return references_.slots(); }
 
   /// To be called when sub-block `number` is in the features.
   void leave(std::int64_t number) const;
@@ -42,24 +54,30 @@ class Prediction {
   const DeviceProfile<ExecutionSpace>& device() const { return device_; }
   const Subblock& subblock(std::int64_t number) const { return device_.subblocks[static_cast<std::size_t>(number)]; }
   std::int64_t bytes() const {
-    return features_.bytes() + squeezed_.bytes() + predicted_.bytes() + grade_.bytes() + status_.bytes();
+    return references_.bytes() + features_.bytes() + squeezed_.bytes() + predicted_.bytes() + grade_.bytes() +
+           status_.bytes();
   }
 
  private:
+  using Predictor = typename DeviceProfile<ExecutionSpace>::Predictor;
   PredictiveStep make_step(std::int64_t number, Task* tasks) const;
+  void multiply(const Predictor& predictor, std::int64_t first_column, std::int64_t first, std::int64_t rows) const;
+  /// Features: what references say, the constant, the token, sub-blocks below.
   std::int64_t column(std::int64_t subblocks) const {
-    return 1 + profile().token_width + subblocks * profile().width();
+    return constant_ + 1 + profile().token_width + subblocks * profile().width();
   }
 
   ExecutionSpace space_;
   std::shared_ptr<const Profile> profile_;
   DeviceProfile<ExecutionSpace> device_;
+  std::int64_t constant_;  ///< its column
   std::int64_t ld_features_;
   std::int64_t ld_predicted_;
   std::int64_t ld_squeezed_ = 0;
   BlockGrid grid_;
   bool has_first_token_ = false;
   KeyAngles<ExecutionSpace> angles_;
+  ReferenceRows<ExecutionSpace> references_;
   Mirrored<ExecutionSpace, Token> tokens_;
   GrowingArray<ExecutionSpace, float> features_, squeezed_, predicted_;
   GrowingArray<ExecutionSpace, std::int8_t> grade_;

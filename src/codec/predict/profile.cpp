@@ -168,7 +168,7 @@ class Parser {
 
   /// A whole matrix, or two whose product it is.
   Result<void> parse_predictor(const std::string& prefix, std::int64_t outputs, std::int64_t inputs,
-                               Profile::Data::Subblock& model) const {
+                               Profile::Data::Predictor& model) const {
     std::string name = prefix + "predict";
     if (file_.find(prefix + "squeeze") != nullptr) {
       if (file_.find(name) != nullptr) return bad(name, "stands beside factors, squeeze and expand, of itself");
@@ -184,7 +184,8 @@ class Parser {
   }
 
   /// Blocks [blocks][C][d] and back, or one without the first extent.
-  Result<void> parse_transforms(const std::string& prefix, const KvShape& shape, Profile::Data::Subblock& model) const {
+  Result<void> parse_transforms(const std::string& prefix, const KvShape& shape,
+                                Profile::Data::Predictor& model) const {
     const std::string name = prefix + "forward";
     SEQKV_ASSIGN(const TensorView tensor, file_.tensor(name));
     const bool has_blocks = tensor.shape.size() == 3;
@@ -209,20 +210,31 @@ class Parser {
     return {};
   }
 
-  Result<void> parse_subblock(Profile::Data& out, std::int64_t number) const {
-    Profile::Data::Subblock& model = out.subblocks[static_cast<std::size_t>(number)];
-    const std::string prefix = fmt::format("layers.{}.{}.", number / 2, number % 2 == 0 ? "key" : "value");
-    const std::int64_t width = out.width();
-    SEQKV_TRY(parse_predictor(prefix, width + 1, out.inputs(number), model));
-    SEQKV_TRY(parse_transforms(prefix, out.shape, model));
+  Result<void> parse_part(const std::string& prefix, const Profile::Data& profile, std::int64_t inputs,
+                          Profile::Data::Predictor& model) const {
+    SEQKV_TRY(parse_predictor(prefix, profile.width() + 1, inputs, model));
+    SEQKV_TRY(parse_transforms(prefix, profile.shape, model));
     const std::int64_t count = model.forward.blocks * model.forward.outputs;
-    SEQKV_ASSIGN(const auto knots, floats(prefix + "knots", {codec::distance_knots}));
-    std::copy(knots.begin(), knots.end(), model.knots.begin());
     SEQKV_ASSIGN(model.scales, integers<std::int16_t>(prefix + "scales", "I16", {count}));
     SEQKV_ASSIGN(const auto slope, integers<std::int32_t>(prefix + "slope", "I32", {1}));
     model.slope = slope.front();
     if (std::abs(static_cast<std::int64_t>(model.slope)) > limits::max_slope) return bad(prefix + "slope", "too steep");
-    SEQKV_ASSIGN(model.first_row, floats(prefix + "first_row", {width}));
+    return {};
+  }
+
+  Result<void> parse_subblock(Profile::Data& out, std::int64_t number) const {
+    Profile::Data::Subblock& model = out.subblocks[static_cast<std::size_t>(number)];
+    const std::string prefix = fmt::format("layers.{}.{}.", number / 2, number % 2 == 0 ? "key" : "value");
+    SEQKV_TRY(parse_part(prefix, out, out.inputs(number), model));
+    SEQKV_ASSIGN(const auto knots, floats(prefix + "knots", {codec::distance_knots}));
+    std::copy(knots.begin(), knots.end(), model.knots.begin());
+    SEQKV_ASSIGN(model.first_row, floats(prefix + "first_row", {out.width()}));
+    const std::string reference = prefix + "reference.";
+    if (file_.find(reference + "forward") != nullptr) {
+      const std::int64_t inputs = out.reference_inputs() + out.inputs(number);
+      SEQKV_TRY(parse_part(reference, out, inputs, model.reference.emplace()));
+      out.has_references = true;
+    }
     return out.lossless_tables ? parse_lossless(out.shape, number, prefix + "lossless.", model) : Result<void>{};
   }
 
@@ -329,6 +341,7 @@ const KvShape& Profile::shape() const noexcept { return data_->shape; }
 const Digest& Profile::model() const noexcept { return data_->model; }
 const Digest& Profile::fingerprint() const noexcept { return data_->fingerprint; }
 std::span<const std::byte> Profile::contents() const noexcept { return data_->file.bytes(); }
+bool Profile::has_references() const noexcept { return data_->has_references; }
 const std::vector<RatePoint>& Profile::curve() const noexcept { return data_->curve; }
 
 }  // namespace seqkv

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Which rows of a batch have a reference, the same token in another context, and what it says: keys and values of a
+/// layer as they were decoded there, keys turned back to position 0.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+#include <span>
+#include <vector>
+
+#include "codec/predict/arguments.hpp"
+#include "core/mirrored.hpp"
+#include "core/rope_table.hpp"
+#include "seqkv/codec.hpp"
+
+namespace seqkv::codec {
+
+/// Rows [first, first + values.tokens) of a batch have these values, which stand at `position` in their own context.
+struct RowReference {
+  std::int64_t first = 0;
+  std::int64_t position = 0;
+  ConstKvView values;
+};
+
+/// Rows, or slots, that are predicted in the same way.
+struct KindRange {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  bool refers = false;
+};
+
+template <class ExecutionSpace>
+class ReferenceRows {
+ public:
+  explicit ReferenceRows(const RopeConfig& rope) : frequencies_(inverse_frequencies(rope)) {}
+
+  /// Begins a batch. References are ascending, do not overlap, and none crosses the end of a block; their views must
+  /// live until its end. Does not fence.
+  void start(const ExecutionSpace& space, const BlockGrid& grid, std::span<const RowReference> references);
+
+  bool empty() const { return references_.empty(); }
+  /// Whether any row of a block has one.
+  bool has(std::int64_t block) const { return rows_of_block_[static_cast<std::size_t>(block)] > 0; }
+
+  /// Keys and values of a layer become the first columns of the features of rows that have a reference.
+  void place(const ExecutionSpace& space, std::int64_t layer, float* features, std::int64_t ld_features);
+
+  /// For the next sub-block: which blocks use their references. Empty: none. Does not fence.
+  void use(const ExecutionSpace& space, const BlockGrid& grid, std::span<const std::uint8_t> refers);
+  const std::vector<KindRange>& rows() const { return rows_; }
+  const std::vector<KindRange>& slots() const { return slots_; }
+  const std::uint8_t* referring() const { return references_.empty() ? nullptr : referring_.device(); }
+  const BlockKinds* block_kinds() const { return block_kinds_.device(); }
+
+  std::int64_t bytes() const { return values_.bytes() + referring_.bytes() + block_kinds_.bytes(); }
+
+ private:
+  void load_row(const RowReference& reference, std::int64_t row, std::int64_t layer, float* out) const;
+
+  std::vector<float> frequencies_;
+  std::vector<RowReference> references_;
+  std::vector<std::int64_t> owners_;  ///< the reference of each row that has one
+  std::vector<std::int64_t> owned_;   ///< and that row
+  std::vector<float> cosine_, sine_;  ///< [of these][pairs]
+  std::vector<std::int64_t> rows_of_block_;
+  std::vector<KindRange> rows_, slots_;
+  Mirrored<ExecutionSpace, std::int32_t> places_;
+  Mirrored<ExecutionSpace, float> values_;  ///< [rows that have one][2 * width]
+  Mirrored<ExecutionSpace, std::uint8_t> referring_;
+  Mirrored<ExecutionSpace, BlockKinds> block_kinds_;
+};
+
+}  // namespace seqkv::codec

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+#include <Kokkos_Core.hpp>
+#include <atomic>
+#include <new>
+
+#include "core/execution_spaces.hpp"
+#include "core/guard_memory.hpp"
+#include "core/host_range.hpp"
+#include "seqkv/span_index.hpp"
+
+namespace seqkv {
+
+template <class ExecutionSpace>
+Result<std::vector<std::vector<SharedSpan>>> find_spans(const ExecutionSpace& space, const SpanIndex& index,
+                                                        std::span<const TokenSpan> queries, std::int64_t least,
+                                                        bool within) {
+  return guard_memory("for spans", [&]() -> Result<std::vector<std::vector<SharedSpan>>> {
+    std::vector<std::vector<SharedSpan>> out(queries.size());
+    std::atomic<bool> memory_is_short{false};
+    Kokkos::parallel_for("seqkv::trie::find_spans", host_range(space, static_cast<std::int64_t>(queries.size())),
+                         [&](std::int64_t i) {
+                           const auto at = static_cast<std::size_t>(i);
+                           try {
+                             out[at] = index.find(queries[at], least, within);
+                           } catch (const std::bad_alloc&) {
+                             memory_is_short = true;
+                           }
+                         });
+    if (memory_is_short) throw std::bad_alloc();
+    return out;
+  });
+}
+
+#define SEQKV_INSTANTIATE(Space)                                                                   \
+  template Result<std::vector<std::vector<SharedSpan>>> find_spans(const Space&, const SpanIndex&, \
+                                                                   std::span<const TokenSpan>, std::int64_t, bool);
+SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+
+}  // namespace seqkv
