@@ -38,7 +38,8 @@ class Sequence {
   /// Makes room beforehand. Errors: out_of_memory.
   Result<void> reserve(const ExecutionSpace& space, std::int64_t tokens);
 
-  /// Copies tokens [first, first + out.tokens) into `out` (host memory), rounded to out.shape.dtype. Fences.
+  /// Copies tokens [first, first + out.tokens) into `out` (host memory), rounded to out.shape.dtype: all layers, or the
+  /// first out.shape.layers. Fences.
   /// Errors: shape_mismatch, invalid_argument.
   Result<void> read(const ExecutionSpace& space, std::int64_t first, const KvView& out) const;
   /// Appends a cache from host memory: what a restored session continues from. Fences.
@@ -92,11 +93,16 @@ class Forward {
   /// model has), out_of_memory. On an error found before the work starts no sequence has changed.
   Result<void> run(const ExecutionSpace& space, std::span<const Item> items, Output* output = nullptr);
 
+  /// The same up to the keys and values of layer `layers`, counted from 0; those above are not touched, and such a
+  /// sequence is of use for no other runs. Precondition: layers below the model's.
+  Result<void> run_first(const ExecutionSpace& space, std::span<const Item> items, std::int64_t layers);
+
   const Model<ExecutionSpace>& model() const noexcept;
 
   struct State;  ///< src/model/forward_state.hpp
 
  private:
+  Result<void> run(const ExecutionSpace& space, std::span<const Item> items, Output* output, std::int64_t last_layer);
   explicit Forward(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -117,6 +117,18 @@ std::vector<std::vector<Slice>> make_chunks(std::span<const Item> items, std::in
 
 template <class ExecutionSpace>
 Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span<const Item> items, Output* output) {
+  return run(space, items, output, model().config().layers - 1);
+}
+
+template <class ExecutionSpace>
+Result<void> Forward<ExecutionSpace>::run_first(const ExecutionSpace& space, std::span<const Item> items,
+                                                std::int64_t layers) {
+  return run(space, items, nullptr, layers);
+}
+
+template <class ExecutionSpace>
+Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span<const Item> items, Output* output,
+                                          std::int64_t last_layer) {
   State& state = *state_;
   const ModelConfig& config = state.config();
   SEQKV_TRY(check_items(items, config));
@@ -168,9 +180,9 @@ Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span
       state.tokens.to_device(space, rows);
       state.info.to_device(space, rows);
       embed(space, rows, state.model->weights().embedding.matrix, state.tokens.device(), state.x);
-      for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+      for (std::int64_t layer = 0; layer <= last_layer; ++layer) {
         state.attend_inputs(space, rows, layer);
-        const bool last = layer + 1 == config.layers;
+        const bool last = layer == last_layer;
         if (last && !logits_here && !want_attention) break;
         state.attend(space, rows, layer);
         if (want_attention) {

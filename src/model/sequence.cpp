@@ -113,11 +113,11 @@ struct DeviceCopy {
   }
 };
 
+/// `layers`: that the view has.
 template <class State, class Byte>
-Result<void> check_view(const State& state, const BasicKvView<Byte>& view) {
+Result<void> check_view(const State& state, std::int64_t layers, const BasicKvView<Byte>& view) {
   const KvShape& shape = view.shape;
-  if (shape.layers != state.layers || shape.kv_heads != state.heads.kv_heads ||
-      shape.head_dim != state.heads.head_dim) {
+  if (shape.layers != layers || shape.kv_heads != state.heads.kv_heads || shape.head_dim != state.heads.head_dim) {
     return Error(ErrorCode::shape_mismatch,
                  fmt::format("a cache of {}, the model has {} layers x {} KV heads x {}", shape.describe(),
                              state.layers, state.heads.kv_heads, state.heads.head_dim));
@@ -180,7 +180,7 @@ Result<void> Sequence<ExecutionSpace>::reserve(const ExecutionSpace& space, std:
 template <class ExecutionSpace>
 Result<void> Sequence<ExecutionSpace>::read(const ExecutionSpace& space, std::int64_t first, const KvView& out) const {
   const State& state = *state_;
-  SEQKV_TRY(check_view(state, out));
+  SEQKV_TRY(check_view(state, std::clamp<std::int64_t>(out.shape.layers, 1, state.layers), out));
   if (first < 0 || out.tokens < 0 || first + out.tokens > state.tokens) {
     return Error(ErrorCode::invalid_argument,
                  fmt::format("tokens {} to {} of a sequence of {}", first, first + out.tokens, state.tokens));
@@ -188,7 +188,7 @@ Result<void> Sequence<ExecutionSpace>::read(const ExecutionSpace& space, std::in
   return guard_memory("to read a sequence", [&]() -> Result<void> {
     const auto extract = [&](const KvView& target) {
       const TensorTable<ExecutionSpace, std::byte> table(space, target);
-      for_each_component(space, "seqkv::model::read", state.table(), state.heads, state.layers, first, table,
+      for_each_component(space, "seqkv::model::read", state.table(), state.heads, out.shape.layers, first, table,
                          StoreComponent{out.shape.dtype});
       space.fence("seqkv::model::read: the caller's memory is complete");
     };
@@ -209,7 +209,7 @@ Result<void> Sequence<ExecutionSpace>::read(const ExecutionSpace& space, std::in
 
 template <class ExecutionSpace>
 Result<void> Sequence<ExecutionSpace>::append(const ExecutionSpace& space, const ConstKvView& in) {
-  SEQKV_TRY(check_view(*state_, in));
+  SEQKV_TRY(check_view(*state_, state_->layers, in));
   SEQKV_TRY(reserve(space, state_->tokens + in.tokens));
   return guard_memory("to append to a sequence", [&]() -> Result<void> {
     State& state = *state_;

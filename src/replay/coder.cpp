@@ -114,7 +114,7 @@ struct ReplayCoder<ExecutionSpace>::State {
                    fmt::format("{} leaves nothing of {} layers", codec.spec(), config().layers));
     }
     options.code_tokens = false;
-    first_layers.emplace(space, model, layers, dtype, options.block_tokens);
+    SEQKV_ASSIGN(first_layers, replay::FirstLayers<ExecutionSpace>::create(space, model, layers, options.block_tokens));
     const KvShape shape = config().kv_shape(dtype);
     SEQKV_ASSIGN(encoder, codec::Encoder<ExecutionSpace>::create(space, codec.of_the_rest(), shape));
     encoder->give(first_layers->subblocks());

@@ -148,13 +148,21 @@ TYPED_TEST(SequenceTest, RefusesWhatDoesNotFit) {
   EXPECT_CODE(sequence.read(this->space, 3, cache.view()), ErrorCode::invalid_argument);
   EXPECT_CODE(sequence.read(this->space, -1, cache.view()), ErrorCode::invalid_argument);
   for (const std::function<void(KvShape&)>& change : std::vector<std::function<void(KvShape&)>>{
-           [](KvShape& s) { s.layers = 1; }, [](KvShape& s) { s.kv_heads = 1; }, [](KvShape& s) { s.head_dim = 26; }}) {
+           [](KvShape& s) { s.layers += 1; }, [](KvShape& s) { s.kv_heads = 1; }, [](KvShape& s) { s.head_dim = 26; }}) {
     KvShape shape = cache.shape();
     change(shape);
     KvCache other = value_of(KvCache::create(shape, 8));
     EXPECT_CODE(sequence.read(this->space, 0, other.view()), ErrorCode::shape_mismatch);
     EXPECT_CODE(sequence.append(this->space, other.view()), ErrorCode::shape_mismatch);
   }
+  // The first layers can be read, not appended.
+  KvShape fewer = cache.shape();
+  fewer.layers = 1;
+  KvCache first = value_of(KvCache::create(fewer, 8));
+  value_of(sequence.read(this->space, 0, cache.view()));
+  value_of(sequence.read(this->space, 0, first.view()));
+  EXPECT_TRUE(std::ranges::equal(first.raw(), cache.raw().first(first.raw().size())));
+  EXPECT_CODE(sequence.append(this->space, first.view()), ErrorCode::shape_mismatch);
   KvView elsewhere = cache.view();
   elsewhere.memory = MemorySpace::device;
   EXPECT_CODE(sequence.read(this->space, 0, elsewhere), ErrorCode::invalid_argument);

@@ -42,6 +42,29 @@ def test_tokens_alone_bring_back_what_prefill_made(cache, tmp_path):
     assert [row["tokens"] for row in run("inspect", tmp_path / "1.sqkv", "--json").json["rows"]] == [256, 256, 88]
 
 
+def test_first_layers_are_run_again(cache, tmp_path):
+    """Fewer bits than without the model, from the command line as from a store."""
+    profile = MODEL / "profile.safetensors"
+    frame, back = tmp_path / "kv.sqkv", tmp_path / "back.safetensors"
+    bits = {}
+    for codec in ["linear+ecsq:step=1", "replay:2+ecsq:step=1", "replay:5+ecsq:step=1"]:
+        arguments = ["--profile", profile] + (["--model", MODEL] if "replay" in codec else [])
+        bits[codec] = run("compress", cache, frame, "--codec", codec, *arguments, "--json").json["bits_per_component"]
+        run("decompress", frame, back, *arguments)
+    assert bits["replay:5+ecsq:step=1"] < bits["replay:2+ecsq:step=1"] < bits["linear+ecsq:step=1"]
+    theirs, ours = tensors(cache), tensors(back)
+    for layer in range(8):
+        for name in [f"layers.{layer}.key", f"layers.{layer}.value"]:
+            assert (theirs[name] == ours[name]) == (layer <= 5), name
+    manifest = write_json_lines(tmp_path / "sessions.jsonl", [{"session": "a", "text": "The first layers. " * 40}])
+    run("batch", manifest, "--store", tmp_path / "store", "--model", MODEL, "--profile", profile, "--codec",
+        "replay:4+ecsq:kl=0.01")
+    run("restore", "--store", tmp_path / "store", "--session", "a", "--model", MODEL, "--out", back)
+    refused(BAD_INPUT, "decompress", frame, back, "--model", MODEL, names=[frame, "profile"])
+    refused(USAGE, "compress", cache, frame, "--codec", "replay:7+ecsq:step=1", "--profile", profile, "--model", MODEL,
+            names=["replay:7"])
+
+
 def test_what_cannot_be_replayed_is_refused(cache, tmp_path):
     frame, out = tmp_path / "kv.sqkv", tmp_path / "out.safetensors"
     refused(USAGE, "compress", cache, frame, "--codec", "replay", names=["replay", "needs the model"], beside=tmp_path)
@@ -98,7 +121,7 @@ def test_tokens_by_the_model(cache, tmp_path):
     again = run("decode-tokens", "--model", MODEL, stream, "--out", back, "--json", "--threads", 1).json
     assert again["tokens"] == 600
     assert back.read_bytes()[-len(raw) :] == raw
-    refused(USAGE, "encode-tokens", "--tokens", cache, "--out", stream, names=["model"])
+    assert "--model" in run("encode-tokens", "--tokens", cache, "--out", stream, expect=USAGE).err
 
 
 def dump(model, folder, **options):

@@ -12,6 +12,7 @@
 #include "replay/difference_coder.hpp"
 #include "seqkv/hash.hpp"
 #include "seqkv/kv_file.hpp"
+#include "seqkv/profile.hpp"
 #include "seqkv/replay.hpp"
 #include "support/families.hpp"
 #include "support/result.hpp"
@@ -302,6 +303,51 @@ TYPED_TEST(ReplayCoderTest, ReplayAloneGivesThePrefillsCache) {
   EXPECT_GT(encoder.report().different, 1000);  // torch rounds otherwise
   encoder.rewind(0);
   EXPECT_EQ(value_of(encoder.encode(this->space, this->ids, {})), block);
+}
+
+/// The first layers come back as the model makes them, the others in fewer bits than without; every space and every
+/// number of threads agrees about it.
+TYPED_TEST(ReplayCoderTest, FirstLayersAreRunAgain) {
+  const auto profile = value_of(Profile::load(SEQKV_MODEL "/profile.safetensors"));
+  auto forward = value_of(Forward<TypeParam>::create(this->space, this->model));
+  auto cache = value_of(KvCache::create(this->model->config().kv_shape(DType::bf16), std::ssize(this->ids)));
+  value_of(regenerate(this->space, forward, this->ids, cache.view()));
+  const ConstKvView exact = std::as_const(cache).view();
+  const Kokkos::Serial serial;
+  const auto same_model = value_of(Model<Kokkos::Serial>::load(serial, SEQKV_MODEL));
+  std::size_t last = static_cast<std::size_t>(cache.bytes());
+  for (const std::int64_t layers : {1, 4, 6}) {
+    for (const std::string quantizer : {"ecsq:step=1", "turboquant:3"}) {
+      const auto codec = value_of(codec_of("replay:" + std::to_string(layers) + "+" + quantizer).with_profile(profile));
+      const auto coder = [&] {
+        return value_of(ReplayCoder<TypeParam>::create(this->space, this->model, codec, DType::bf16, {16, true}));
+      };
+      auto encoder = coder();
+      const Blocks blocks = value_of(encode(this->space, encoder, this->ids, exact, {}, 16));
+      auto decoder = coder();
+      const auto session = value_of(decode(this->space, decoder, blocks, std::ssize(this->ids)));
+      EXPECT_TRUE(std::ranges::equal(session.tokens, this->ids));
+      EXPECT_EQ(encoder.report().different, 0) << layers;
+      const auto kept = static_cast<std::ptrdiff_t>(cache.bytes() / 8 * (layers + 1));
+      EXPECT_TRUE(std::equal(session.cache.begin(), session.cache.begin() + kept, cache.raw().begin())) << layers;
+      EXPECT_FALSE(std::equal(session.cache.begin() + kept, session.cache.end(), cache.raw().begin() + kept));
+      if (quantizer == "ecsq:step=1") {
+        EXPECT_LT(size_of(blocks), last);
+        last = size_of(blocks);
+      }
+      auto other = value_of(ReplayCoder<Kokkos::Serial>::create(serial, same_model, codec, DType::bf16, {16, true}));
+      EXPECT_EQ(value_of(decode(serial, other, blocks, std::ssize(this->ids))).cache, session.cache);
+      CodedBlock with_payload = blocks[0];
+      with_payload[40] = std::byte{8};  // bytes of the first sub-block
+      store_le(with_payload.data(), xxh3_64(std::span<const std::byte>(with_payload).subspan(8)));
+      EXPECT_CODE(coder().decode(this->space, with_payload), ErrorCode::corrupt);
+    }
+  }
+  const auto create = [&](const Codec& codec) {
+    return ReplayCoder<TypeParam>::create(this->space, this->model, codec, DType::bf16, {16, true});
+  };
+  EXPECT_CODE(create(codec_of("replay:2+ecsq:step=1")), ErrorCode::invalid_argument);  // no profile
+  EXPECT_CODE(create(value_of(codec_of("replay:7+ecsq:step=1").with_profile(profile))), ErrorCode::invalid_argument);
 }
 
 TYPED_TEST(ReplayCoderTest, RegeneratesWhatPrefillMade) {
