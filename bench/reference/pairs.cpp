@@ -50,6 +50,7 @@ struct Row {
 struct Step {
   std::string step;
   Row linear, reference;
+  QualityMeter bare;  ///< what the source was decoded to, without a residual
   std::int64_t source_bytes = 0;
   std::int64_t spared[ranges] = {};  ///< by references of these tokens alone
 };
@@ -74,6 +75,9 @@ void measure(Runner& runner, const Pair& pair, Step& out) {
   out.linear.bytes += bytes_of(alone);
   runner.restore(linear, alone, document);
   runner.measure(session, std::as_const(restored).view(), out.linear.meter);
+
+  reuse(std::as_const(source_values).view(), document, session.start - pair.source.start);
+  runner.measure(session, std::as_const(restored).view(), out.bare);
 
   References references = blocks;
   refer(references, limits::reference_lead, document_tokens - limits::reference_lead, limits::reference_lead);
@@ -126,10 +130,11 @@ int run() {
     const Quality reference = step.reference.meter.result();
     fmt::print(
         "{}  {{\"step\": {}, \"linear_bits\": {:.5f}, \"linear_kl\": {:.6f}, \"linear_top1\": {:.4f}, "
-        "\"reference_bits\": {:.5f}, \"reference_kl\": {:.6f}, \"reference_top1\": {:.4f}, \"source_bits\": {:.5f}, "
+        "\"reference_bits\": {:.5f}, \"reference_kl\": {:.6f}, \"reference_top1\": {:.4f}, \"bare_kl\": {:.6f}, "
+        "\"source_bits\": {:.5f}, "
         "\"spared_bits\": [",
         first ? "" : ",\n", step.step, bits(step.linear.bytes), linear.kl_mean, linear.top1, bits(step.reference.bytes),
-        reference.kl_mean, reference.top1, bits(step.source_bytes));
+        reference.kl_mean, reference.top1, step.bare.result().kl_mean, bits(step.source_bytes));
     for (std::size_t i = 0; i < ranges; ++i) {
       const double share = static_cast<double>(bounds[i + 1] - bounds[i]) / document_tokens;
       fmt::print("{}{:.4f}", i == 0 ? "" : ", ", bits(step.spared[i]) / share);
