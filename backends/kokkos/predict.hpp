@@ -40,17 +40,17 @@ struct MoveColumns {
   }
 };
 
-/// What a reference says of a row, in its first columns.
+/// What references say of rows, in blocks that use them.
 struct PlaceReference {
-  float* features;
-  std::int64_t ld_features;
+  codec::PredictiveStep step;
   const std::int32_t* rows;
-  const float* values;  ///< [rows][columns]
-  std::int64_t columns;
+  const float* values;  ///< [rows][width]
 
   KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
-    float* out = features + rows[i] * ld_features;
-    for (std::int64_t k = 0; k < columns; ++k) out[k] = values[i * columns + k];
+    const std::int64_t row = rows[i];
+    if (step.block_kinds[step.block_of(row)].refers == 0) return;
+    float* out = step.predicted + row * step.ld_predicted;
+    for (std::int64_t k = 0; k < step.model.width; ++k) out[k] = values[i * step.model.width + k];
   }
 };
 

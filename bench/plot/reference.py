@@ -48,7 +48,7 @@ def main():
             rate.plot(*zip(*sorted(points)), line, label=f"{title}, {'linear+ref' if kind == 'reference' else kind}", **style)
         both = [bits_at(kinds[kind], TARGET) for kind in ("linear", "reference")]
         print(title, f"bits at a KL of {TARGET}: linear, linear+ref:", both, "ratio", both[0] and both[1] and both[1] / both[0])
-        row = min(found["rows"], key=lambda row: abs(row["reference_kl"] - TARGET))
+        row = found["rows"][0]
         bounds = found["bounds"]
         middles = [(a + b) / 2 for a, b in zip(bounds, bounds[1:])]
         distance.plot(middles, row["spared_bits"], "-", label=f"{title}, step {row['step']}", **style)

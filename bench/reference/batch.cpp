@@ -9,7 +9,6 @@
 #include <map>
 
 #include "reference/contexts.hpp"
-#include "seqkv/limits.hpp"
 
 namespace seqkv::bench {
 namespace {
@@ -94,11 +93,11 @@ class Batch {
   }
 
   /// What spans say of the block from `first` on, cut where stored blocks end; those that were predicted themselves are
-  /// left out, and so are the first tokens of a text.
+  /// left out.
   References references_of(const std::vector<SharedSpan>& spans, std::int64_t first) const {
     References out;
     for (const SharedSpan& span : spans) {
-      const std::int64_t begin = std::max(span.first + limits::reference_lead, first);
+      const std::int64_t begin = std::max(span.first, first);
       const std::int64_t end = std::min(span.first + span.count, first + block_tokens);
       for (std::int64_t at = begin; at < end;) {
         const std::int64_t source = span.source + at - span.first;

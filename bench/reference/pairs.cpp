@@ -9,7 +9,6 @@
 #include <sstream>
 
 #include "reference/contexts.hpp"
-#include "seqkv/limits.hpp"
 
 namespace seqkv::bench {
 namespace {
@@ -18,6 +17,8 @@ constexpr std::int64_t document_tokens = 512;
 /// Distances from the boundary.
 constexpr std::int64_t bounds[] = {0, 4, 8, 16, 32, 64, 128, 256, 384, 512};
 constexpr std::size_t ranges = std::size(bounds) - 1;
+/// What references spare by distance is measured for so many pairs, at the first step.
+constexpr std::size_t most_by_distance = 8;
 
 struct Pair {
   Session source, predicted;
@@ -50,12 +51,13 @@ struct Row {
 struct Step {
   std::string step;
   Row linear, reference;
+  QualityMeter bare;  ///< what the source was decoded to, without a residual
   std::int64_t source_bytes = 0;
   std::int64_t spared[ranges] = {};  ///< by references of these tokens alone
 };
 
 /// One pair: the preamble as linear codes it, the document's blocks from its first token on.
-void measure(Runner& runner, const Pair& pair, Step& out) {
+void measure(Runner& runner, const Pair& pair, bool by_distance, Step& out) {
   const Codec linear = codec_of("linear+ecsq:step=" + out.step);
   const Codec with = codec_of("linear+ref+ecsq:step=" + out.step);
   const KvShape& shape = pair.source.cache.shape();
@@ -75,14 +77,17 @@ void measure(Runner& runner, const Pair& pair, Step& out) {
   runner.restore(linear, alone, document);
   runner.measure(session, std::as_const(restored).view(), out.linear.meter);
 
+  reuse(std::as_const(source_values).view(), document, session.start - pair.source.start);
+  runner.measure(session, std::as_const(restored).view(), out.bare);
+
   References references = blocks;
-  refer(references, limits::reference_lead, document_tokens - limits::reference_lead, limits::reference_lead);
+  refer(references, 0, document_tokens, 0);
   const auto predicted = runner.code(with, session, session.start, document_tokens, references);
   out.reference.bytes += bytes_of(predicted);
   runner.restore(with, predicted, document, references.blocks);
   runner.measure(session, std::as_const(restored).view(), out.reference.meter);
 
-  for (std::size_t i = 0; i < ranges; ++i) {
+  for (std::size_t i = 0; by_distance && i < ranges; ++i) {
     References some = blocks;
     refer(some, bounds[i], bounds[i + 1] - bounds[i], bounds[i]);
     const auto coded = runner.code(with, session, session.start, document_tokens, some);
@@ -120,18 +125,21 @@ int run() {
   fmt::print("}}, \"rows\": [\n");
   bool first = true;
   for (Step step; list >> step.step; step = {}) {
-    for (const Pair& pair : pairs) measure(runner, pair, step);
+    const std::size_t by_distance = first ? std::min(most_by_distance, pairs.size()) : 0;
+    for (std::size_t i = 0; i < pairs.size(); ++i) measure(runner, pairs[i], i < by_distance, step);
     const auto bits = [&](std::int64_t bytes) { return 8.0 * static_cast<double>(bytes) / components; };
     const Quality linear = step.linear.meter.result();
     const Quality reference = step.reference.meter.result();
     fmt::print(
         "{}  {{\"step\": {}, \"linear_bits\": {:.5f}, \"linear_kl\": {:.6f}, \"linear_top1\": {:.4f}, "
-        "\"reference_bits\": {:.5f}, \"reference_kl\": {:.6f}, \"reference_top1\": {:.4f}, \"source_bits\": {:.5f}, "
+        "\"reference_bits\": {:.5f}, \"reference_kl\": {:.6f}, \"reference_top1\": {:.4f}, \"bare_kl\": {:.6f}, "
+        "\"source_bits\": {:.5f}, "
         "\"spared_bits\": [",
         first ? "" : ",\n", step.step, bits(step.linear.bytes), linear.kl_mean, linear.top1, bits(step.reference.bytes),
-        reference.kl_mean, reference.top1, bits(step.source_bytes));
-    for (std::size_t i = 0; i < ranges; ++i) {
-      const double share = static_cast<double>(bounds[i + 1] - bounds[i]) / document_tokens;
+        reference.kl_mean, reference.top1, step.bare.result().kl_mean, bits(step.source_bytes));
+    for (std::size_t i = 0; i < (by_distance > 0 ? ranges : 0); ++i) {
+      const double share = static_cast<double>(bounds[i + 1] - bounds[i]) / document_tokens *
+                           static_cast<double>(by_distance) / static_cast<double>(pairs.size());
       fmt::print("{}{:.4f}", i == 0 ? "" : ", ", bits(step.spared[i]) / share);
     }
     fmt::print("]}}");

@@ -11,12 +11,10 @@
 namespace seqkv::limits {
 
 // Shapes.
-inline constexpr std::int64_t max_layers = 1024;        ///< format
-inline constexpr std::int64_t max_kv_heads = 1024;      ///< format
-inline constexpr std::int64_t max_head_dim = 512;       ///< format; kernels keep one vector on the stack
-inline constexpr std::int64_t max_block_tokens = 4096;  ///< format
-/// Tokens at the beginning of a text that another context predicts worse than none: they attend to what is before it.
-inline constexpr std::int64_t reference_lead = 4;
+inline constexpr std::int64_t max_layers = 1024;           ///< format
+inline constexpr std::int64_t max_kv_heads = 1024;         ///< format
+inline constexpr std::int64_t max_head_dim = 512;          ///< format; kernels keep one vector on the stack
+inline constexpr std::int64_t max_block_tokens = 4096;     ///< format
 inline constexpr std::int64_t min_block_tokens = 16;       ///< format
 inline constexpr std::int64_t max_tokens = 1LL << 31;      ///< of one session; format
 inline constexpr std::int64_t max_vocabulary = 1LL << 24;  ///< of a model; not in the format

@@ -113,9 +113,6 @@ class Calibration {
       contents_.subblocks.push_back(std::move(fitted));
       if (options_.progress) options_.progress("fit", b + 1, plan_.subblocks());
     }
-    for (std::int64_t b = 0; b < plan_.subblocks(); ++b) {
-      contents_.subblocks[static_cast<std::size_t>(b)].reference = fit.reference(b);
-    }
     contents_.tables = fit.make_tables();
     contents_.lossless_tables = fit.make_lossless_tables();
     return {};

@@ -136,8 +136,10 @@ Result<Fitted> Fit::next() {
                                   work.importance.metric, plan_.rank(work.number), plan_.sizes.blocks},
                                  work.out);
   code(work);
-  if (references_)
-    SEQKV_TRY(references_->next(work.number, {work.out, work.weight, work.out.knots, work.importance.metric}));
+  if (references_) {
+    SEQKV_ASSIGN(work.out.reference,
+                 references_->next(work.number, {work.out, work.weight, work.out.knots, work.importance.metric}));
+  }
   fit_lossless(work);
   work.out.first_row = work.samples.first_row;
   const std::int64_t done = work.number + 1;

@@ -18,7 +18,7 @@ namespace seqkv::calibration {
 
 /// Of one (layer, kind); names as in docs/profile.md.
 struct Fitted : FittedPredictor {
-  std::optional<FittedPredictor> reference;
+  std::optional<FittedTransform> reference;  ///< of what another context leaves
   std::array<float, codec::distance_knots> knots{};
   std::vector<float> first_row;
   FittedLossless lossless;
@@ -31,11 +31,6 @@ class Fit {
 
   /// Sub-block after sub-block, from 0 on. Errors: those of read_samples.
   Result<Fitted> next();
-
-  /// When all have been fitted: how each is predicted from a reference, if the plan has pairs and that is of use.
-  std::optional<FittedPredictor> reference(std::int64_t number) const {
-    return references_ ? references_->fitted(number) : std::nullopt;
-  }
 
   /// For the symbols that the fit has seen.
   std::vector<codec::Frequencies> make_tables() const { return coder_.make_tables(); }

@@ -43,19 +43,6 @@ void solve(const Targets& targets, FittedPredictor& out, Predicted& predicted) {
   predicted.residual = difference(targets.values, predicted.values);
 }
 
-/// Mean squares of the residuals in the metric, by row.
-std::vector<float> weighted_sizes(const Targets& targets, const Predicted& predicted) {
-  const std::int64_t width = targets.values.columns;
-  const Floats weighted = multiply(predicted.residual, targets.metric.root);
-  std::vector<float> size(static_cast<std::size_t>(weighted.rows));
-  for (std::int64_t r = 0; r < weighted.rows; ++r) {
-    float sum = 0;
-    for (std::int64_t i = 0; i < width; ++i) sum += weighted.row(r)[i] * weighted.row(r)[i];
-    size[static_cast<std::size_t>(r)] = sum / static_cast<float>(width);
-  }
-  return size;
-}
-
 }  // namespace
 
 std::vector<float> log_weights(const Rows& inputs, const Stored& weight, std::span<const Row> rows, const Hats& hats,
@@ -92,35 +79,51 @@ Floats difference(const Floats& a, const Floats& b) {
   return out;
 }
 
+std::vector<float> weighted_sizes(const Floats& residual, const SquareRoot& metric) {
+  const Floats weighted = multiply(residual, metric.root);
+  std::vector<float> size(static_cast<std::size_t>(weighted.rows));
+  for (std::int64_t r = 0; r < weighted.rows; ++r) {
+    float sum = 0;
+    for (std::int64_t i = 0; i < weighted.columns; ++i) sum += weighted.row(r)[i] * weighted.row(r)[i];
+    size[static_cast<std::size_t>(r)] = sum / static_cast<float>(weighted.columns);
+  }
+  return size;
+}
+
+std::vector<float> matter_of(std::span<const float> log_weight, std::span<const float> weights,
+                             std::span<const float> sizes) {
+  std::vector<float> matter(sizes.size());
+  double sum = 0;
+  for (std::size_t r = 0; r < matter.size(); ++r) {
+    const float square = detmath::exp2(2 * log_weight[r]);
+    matter[r] = weights[r] * square / (1 + square * sizes[r]);
+    sum += matter[r];
+  }
+  for (float& m : matter) m *= static_cast<float>(static_cast<double>(matter.size()) / sum);
+  return matter;
+}
+
 Predicted fit_predictor(const Targets& targets, FittedPredictor& out) {
   Predicted predicted;
-  std::vector<float>& matter = predicted.matter;
-  matter.resize(static_cast<std::size_t>(targets.inputs.rows));
-  const auto weigh_rows = [&](const auto& size_of_residual) {
-    double sum = 0;
-    for (std::size_t r = 0; r < matter.size(); ++r) {
-      const float square = detmath::exp2(2 * targets.log_weight[r]);
-      matter[r] = targets.weights[r] * square / (1 + square * size_of_residual(r));
-      sum += matter[r];
-    }
-    for (float& m : matter) m *= static_cast<float>(static_cast<double>(matter.size()) / sum);
+  const auto matter_if = [&](std::span<const float> sizes) {
+    return matter_of(targets.log_weight, targets.weights, sizes);
   };
-  weigh_rows([](std::size_t) { return 6.0F; });
+  std::vector<float> size(static_cast<std::size_t>(targets.inputs.rows), 6.0F);
+  predicted.matter = matter_if(size);
   solve(targets, out, predicted);
-  std::vector<float> size = weighted_sizes(targets, predicted);
+  size = weighted_sizes(predicted.residual, targets.metric);
   double mean = 0;
   double all = 0;
   for (std::size_t r = 0; r < size.size(); ++r) {
     mean += double{targets.weights[r]} * size[r];
     all += targets.weights[r];
   }
-  const auto half = static_cast<float>(mean / all / 2);
-  weigh_rows([half](std::size_t) { return half; });
+  std::fill(size.begin(), size.end(), static_cast<float>(mean / all / 2));
+  predicted.matter = matter_if(size);
   solve(targets, out, predicted);
-  size = weighted_sizes(targets, predicted);
-  weigh_rows([&](std::size_t r) { return size[r]; });
-  out.transform =
-      fit_transform({predicted.residual, targets.log_weight, matter, targets.weights}, targets.metric, targets.blocks);
+  predicted.matter = matter_if(weighted_sizes(predicted.residual, targets.metric));
+  out.transform = fit_transform({predicted.residual, targets.log_weight, predicted.matter, targets.weights},
+                                targets.metric, targets.blocks);
   return predicted;
 }
 

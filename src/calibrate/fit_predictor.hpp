@@ -50,8 +50,15 @@ Floats predict_from(const FittedPredictor& predictor, const Rows& inputs, std::i
 
 Floats difference(const Floats& a, const Floats& b);
 
-/// Least squares, rows by how much their residuals will matter: those that are coded finer than they can be predicted
-/// count by what they save, others by their weight.
+/// Mean squares of residuals in a metric, by row.
+std::vector<float> weighted_sizes(const Floats& residual, const SquareRoot& metric);
+
+/// How much the shapes of residuals of these sizes matter, of mean 1: those that are coded finer than they can be
+/// predicted count by what they save, others by their weight.
+std::vector<float> matter_of(std::span<const float> log_weight, std::span<const float> weights,
+                             std::span<const float> sizes);
+
+/// Least squares, rows by how much their residuals will matter.
 Predicted fit_predictor(const Targets& targets, FittedPredictor& out);
 
 }  // namespace seqkv::calibration

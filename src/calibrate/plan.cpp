@@ -161,14 +161,17 @@ void place_rows(Plan& plan, std::int64_t block_tokens) {
   for (Row& row : plan.rows) row.weight /= mean;
 }
 
+/// The first tokens of a document attend to what is before it most: they are few, and must not lead.
+constexpr std::int64_t unlike_others = 4;
+
 /// Each chunk is a document behind the beginnings of two others.
 void make_pairs(Plan& plan, std::int64_t block_tokens) {
   const std::int64_t tokens = plan.context * 2 / 3;
   const std::int64_t most = plan.context * 2 / 3;
   const std::int64_t least = plan.context / 12;
   const std::vector<double> probability(
-      static_cast<std::size_t>(tokens - limits::reference_lead),
-      static_cast<double>(plan.rows_of_chunk) / static_cast<double>(tokens - limits::reference_lead));
+      static_cast<std::size_t>(tokens - unlike_others),
+      static_cast<double>(plan.rows_of_chunk) / static_cast<double>(tokens - unlike_others));
   const std::size_t chunks = plan.chunks.size();
   for (std::size_t c = 0; c < chunks; ++c) {
     Random random(chunks + c);
@@ -182,7 +185,7 @@ void make_pairs(Plan& plan, std::int64_t block_tokens) {
     }
     pair.positions = sample(probability, plan.rows_of_chunk, random.uniform());
     for (std::int64_t& position : pair.positions) {
-      position += limits::reference_lead;
+      position += unlike_others;
       for (const std::size_t i : {0, 1}) {
         const auto end = static_cast<std::int64_t>(pair.contexts[i].size());
         const std::int64_t t = pair.starts[i] + position;

@@ -75,16 +75,8 @@ std::map<std::string, std::string> metadata_of(const Plan& plan, const Digest& m
   return out;
 }
 
-/// A predictor with its transform.
-void append_predictor(std::vector<Tensor>& out, const std::string& prefix, std::int64_t inputs, std::int64_t width,
-                      const FittedPredictor& fitted) {
-  if (fitted.rank == 0) {
-    out.push_back(tensor_of(prefix + "predict", {width + 1, inputs}, fitted.predict));
-  } else {
-    out.push_back(tensor_of(prefix + "squeeze", {fitted.rank, inputs}, fitted.squeeze));
-    out.push_back(tensor_of(prefix + "expand", {width + 1, fitted.rank}, fitted.predict));
-  }
-  const FittedTransform& transform = fitted.transform;
+void append_transform(std::vector<Tensor>& out, const std::string& prefix, std::int64_t width,
+                      const FittedTransform& transform) {
   const auto blocks_of = [&](std::int64_t rows, std::int64_t columns) -> std::vector<std::int64_t> {
     if (transform.blocks == 1) return {rows, columns};
     return {transform.blocks, rows / transform.blocks, columns / transform.blocks};
@@ -105,10 +97,14 @@ std::vector<Tensor> tensors_of(const Plan& plan, const Contents& contents) {
     const Fitted& fitted = contents.subblocks[b];
     const std::string prefix = fmt::format("layers.{}.{}.", b / 2, b % 2 == 0 ? "key" : "value");
     const std::int64_t inputs = plan.inputs(static_cast<std::int64_t>(b));
-    append_predictor(out, prefix, inputs, width, fitted);
-    if (fitted.reference) {
-      append_predictor(out, prefix + "reference.", inputs + 2 * width, width, *fitted.reference);
+    if (fitted.rank == 0) {
+      out.push_back(tensor_of(prefix + "predict", {width + 1, inputs}, fitted.predict));
+    } else {
+      out.push_back(tensor_of(prefix + "squeeze", {fitted.rank, inputs}, fitted.squeeze));
+      out.push_back(tensor_of(prefix + "expand", {width + 1, fitted.rank}, fitted.predict));
     }
+    append_transform(out, prefix, width, fitted.transform);
+    if (fitted.reference) append_transform(out, prefix + "reference.", width, *fitted.reference);
     out.push_back({{prefix + "knots", "F32", {codec::distance_knots}}, f32_bytes(fitted.knots)});
     out.push_back({{prefix + "first_row", "F32", {width}}, f32_bytes(fitted.first_row)});
     if (!plan.sizes.lossless) continue;

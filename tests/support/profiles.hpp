@@ -100,22 +100,9 @@ struct MadeUp {
   bool references = false;
 };
 
-/// How a sub-block above the first layer is predicted from a reference: by nine tenths of its own values there, and
-/// hardly by anything else; with factors by what they happen to be. What is left is expected to be a quarter as large.
-template <class Numbers>
-void put_reference(ProfileParts& parts, const std::string& prefix, std::int64_t number, std::int64_t width,
-                   std::int64_t inputs, std::int64_t rank, const std::vector<float>& weight, const Numbers& numbers) {
-  const std::int64_t all = 2 * width + inputs;
+/// What another context leaves of a sub-block is expected to be a quarter as large.
+inline void put_reference(ProfileParts& parts, const std::string& prefix) {
   const std::string name = prefix + "reference.";
-  if (rank > 0) {
-    parts.put(name + "squeeze", "F32", {rank, all}, numbers(rank * all, 0.1F / std::sqrt(static_cast<float>(all))));
-    parts.put(name + "expand", "F32", {width + 1, rank}, numbers((width + 1) * rank, 0.1F));
-  } else {
-    std::vector<float> predict = numbers((width + 1) * all, 0.02F / std::sqrt(static_cast<float>(all)));
-    for (std::int64_t j = 0; j < width; ++j) predict[static_cast<std::size_t>(j * all + number % 2 * width + j)] = 0.9F;
-    std::copy(weight.begin(), weight.end(), predict.end() - inputs);
-    parts.put(name + "predict", "F32", {width + 1, all}, predict);
-  }
   for (const char* same : {"forward", "inverse", "slope"}) parts.tensors[name + same] = parts.tensors.at(prefix + same);
   auto scales = parts.tensors.at(prefix + "scales");
   for (std::size_t at = 0; at < scales.bytes.size(); at += 2) {
@@ -209,10 +196,7 @@ inline ProfileParts made_up_profile(const KvShape& shape, const MadeUp& how = {}
     parts.put(prefix + "slope", "I32", {1}, std::vector<std::int32_t>{256});
     parts.put(prefix + "first_row", "F32", {width}, numbers(width, 1.0F));
     put_lossless(parts, shape, number, prefix + "lossless.", numbers);
-    if (how.references && number >= 2) {
-      const std::vector<float> weight(predict.end() - std::min(first, inputs), predict.end());
-      put_reference(parts, prefix, number, width, inputs, rank, weight, numbers);
-    }
+    if (how.references && number >= 2) put_reference(parts, prefix);
   }
   return parts;
 }

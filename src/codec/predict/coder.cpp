@@ -28,7 +28,7 @@ template <class ExecutionSpace>
 PredictiveCoder<ExecutionSpace>::PredictiveCoder(const ExecutionSpace& space, const Codec& codec,
                                                  const typename KernelOwner<ExecutionSpace>::Kernel& kernel)
     : space_(space),
-      prediction_(space, codec.profile(), codec.uses_references()),
+      prediction_(space, codec.profile()),
       residuals_(make_residuals<Residuals>(space, codec, prediction_, kernel)) {}
 
 template <class ExecutionSpace>
@@ -72,7 +72,6 @@ void PredictiveCoder<ExecutionSpace>::encode(std::int64_t number, Task* tasks, s
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::encode(std::int64_t number, Task* tasks, std::byte* const* decoded) {
   const std::int64_t blocks = prediction_.grid().blocks;
-  prediction_.enter(number);
   refers_.resize(static_cast<std::size_t>(blocks));
   bool any = false;
   for (std::int64_t block = 0; block < blocks; ++block) {
@@ -106,7 +105,6 @@ void PredictiveCoder<ExecutionSpace>::encode(std::int64_t number, Task* tasks, s
 
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::decode(std::int64_t number, Task* tasks, std::span<const std::uint8_t> refers) {
-  prediction_.enter(number);
   const PredictiveStep step = prediction_.predict(number, tasks, refers);
   std::visit([&](auto& residuals) { residuals.decode(prediction_, step, number); }, residuals_);
   prediction_.leave(number);

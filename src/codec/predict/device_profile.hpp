@@ -21,13 +21,13 @@ namespace seqkv::codec {
 template <class ExecutionSpace>
 class DeviceProfile {
  public:
-  struct Predictor {
-    kernels::PackedMatrix squeeze, predict;
+  struct Transform {
     DiagonalMatrix forward, inverse;
     PredictiveModel model;
   };
-  struct Subblock : Predictor {
-    std::optional<Predictor> reference;
+  struct Subblock : Transform {
+    kernels::PackedMatrix squeeze, predict;
+    std::optional<Transform> reference;
     kernels::PackedMatrix below, within;  ///< of lossless coding
     const std::int16_t* lossless_scales = nullptr;
   };
@@ -36,6 +36,8 @@ class DeviceProfile {
   DeviceProfile(const ExecutionSpace& space, const Profile::Data& profile) {
     for (const auto& from : profile.subblocks) {
       Subblock to;
+      to.squeeze = place(space, from.squeeze);
+      to.predict = place(space, from.predict);
       place(space, profile, from, from, to);
       if (from.reference) place(space, profile, from, *from.reference, to.reference.emplace());
       to.below = place(space, from.below);
@@ -59,9 +61,7 @@ class DeviceProfile {
   using Memory = Kokkos::View<std::byte*, typename ExecutionSpace::memory_space>;
 
   void place(const ExecutionSpace& space, const Profile::Data& profile, const Profile::Data::Subblock& subblock,
-             const Profile::Data::Predictor& from, Predictor& to) {
-    to.squeeze = place(space, from.squeeze);
-    to.predict = place(space, from.predict);
+             const Profile::Data::Transform& from, Transform& to) {
     to.forward = {place(space, from.forward), from.forward.blocks};
     to.inverse = {place(space, from.inverse), from.inverse.blocks};
     to.model.width = profile.width();

@@ -19,20 +19,16 @@ std::int64_t padded(std::int64_t columns) { return round_up(columns, kernels::pa
 }  // namespace
 
 template <class ExecutionSpace>
-Prediction<ExecutionSpace>::Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile,
-                                       bool with_references)
+Prediction<ExecutionSpace>::Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile)
     : space_(space),
       profile_(std::move(profile)),
       device_(space, profile_->data()),
-      constant_(with_references ? profile_->data().reference_inputs() : 0),
       ld_features_(padded(column(std::min(2 * this->profile().layers_below + 2, 2 * this->profile().shape.layers)))),
       ld_predicted_(padded(this->profile().width() + 1)),
       angles_(profile_->shape().rope),
       references_(profile_->shape().rope) {
   for (const Subblock& subblock : device_.subblocks) {
     ld_squeezed_ = std::max(ld_squeezed_, padded(subblock.squeeze.outputs));
-    if (!subblock.reference) continue;
-    ld_squeezed_ = std::max(ld_squeezed_, padded(subblock.reference->squeeze.outputs));
   }
 }
 
@@ -58,8 +54,8 @@ void Prediction<ExecutionSpace>::start(const BlockGrid& grid, const Token* ids, 
   tokens_.to_device(space_, grid.tokens);
   has_first_token_ = first_position == 0 && profile().first_token && ids[0] == *profile().first_token;
   for_each("seqkv::codec::start_rows", space_, grid.tokens,
-           kokkos::StartRow{features_.data() + constant_, ld_features_, tokens_.device(), device_.tokens,
-                            profile().vocabulary, profile().token_width});
+           kokkos::StartRow{features_.data(), ld_features_, tokens_.device(), device_.tokens, profile().vocabulary,
+                            profile().token_width});
 }
 
 template <class ExecutionSpace>
@@ -88,36 +84,22 @@ PredictiveStep Prediction<ExecutionSpace>::make_step(std::int64_t number, Task* 
   return step;
 }
 
-template <class ExecutionSpace>
-void Prediction<ExecutionSpace>::enter(std::int64_t number) {
-  if (number % 2 == 0) references_.place(space_, number / 2, features_.data(), ld_features_);
-}
-
-/// What is expected of some rows, from their features from a column on.
-template <class ExecutionSpace>
-void Prediction<ExecutionSpace>::multiply(const Predictor& predictor, std::int64_t first_column, std::int64_t first,
-                                          std::int64_t rows) const {
-  const float* features = features_.data() + first * ld_features_ + first_column;
-  kernels::Gemm product{
-      rows, features, ld_features_, predictor.predict, predicted_.data() + first * ld_predicted_, ld_predicted_};
-  if (predictor.squeeze.outputs > 0) {
-    float* squeezed = squeezed_.data() + first * ld_squeezed_;
-    gemm(space_, {rows, features, ld_features_, predictor.squeeze, squeezed, ld_squeezed_});
-    product.a = squeezed;
-    product.lda = ld_squeezed_;
-  }
-  gemm(space_, product);
-}
-
+/// Of all rows: those with a reference take their weight from it.
 template <class ExecutionSpace>
 PredictiveStep Prediction<ExecutionSpace>::predict(std::int64_t number, Task* tasks,
                                                    std::span<const std::uint8_t> refers) {
   references_.use(space_, grid_, refers);
   const PredictiveStep step = make_step(number, tasks);
-  for (const KindRange& range : references_.rows()) {
-    const Subblock& matrices = subblock(number);
-    multiply(range.refers ? *matrices.reference : matrices, range.refers ? 0 : constant_, range.first, range.count);
+  const Subblock& matrices = subblock(number);
+  kernels::Gemm product{grid_.tokens,     step.features,  step.ld_features,
+                        matrices.predict, step.predicted, step.ld_predicted};
+  if (matrices.squeeze.outputs > 0) {
+    gemm(space_, {grid_.tokens, step.features, step.ld_features, matrices.squeeze, squeezed_.data(), ld_squeezed_});
+    product.a = squeezed_.data();
+    product.lda = ld_squeezed_;
   }
+  gemm(space_, product);
+  references_.place(space_, step, number);
   run_step<kokkos::GradeRow>("seqkv::codec::grade_rows", space_, step, grid_.tokens, 1,
                              &cpu::PredictiveKernels::grade_rows);
   return step;

@@ -24,8 +24,7 @@ class Prediction {
  public:
   using Subblock = typename DeviceProfile<ExecutionSpace>::Subblock;
 
-  /// `with_references`: rows may have one.
-  Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile, bool with_references);
+  Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile);
 
   void reserve(const BlockGrid& grid);
 
@@ -33,8 +32,6 @@ class Prediction {
   void start(const BlockGrid& grid, const Token* ids, std::int64_t first_position,
              std::span<const RowReference> references);
 
-  /// To be called before predict(), once a sub-block.
-  void enter(std::int64_t number);
   /// Whether a block can be predicted with its references in this sub-block.
   bool may_refer(std::int64_t number, std::int64_t block) const {
     return subblock(number).reference.has_value() && references_.has(block);
@@ -59,18 +56,14 @@ class Prediction {
   }
 
  private:
-  using Predictor = typename DeviceProfile<ExecutionSpace>::Predictor;
   PredictiveStep make_step(std::int64_t number, Task* tasks) const;
-  void multiply(const Predictor& predictor, std::int64_t first_column, std::int64_t first, std::int64_t rows) const;
-  /// Features: what references say, the constant, the token, sub-blocks below.
   std::int64_t column(std::int64_t subblocks) const {
-    return constant_ + 1 + profile().token_width + subblocks * profile().width();
+    return 1 + profile().token_width + subblocks * profile().width();
   }
 
   ExecutionSpace space_;
   std::shared_ptr<const Profile> profile_;
   DeviceProfile<ExecutionSpace> device_;
-  std::int64_t constant_;  ///< its column
   std::int64_t ld_features_;
   std::int64_t ld_predicted_;
   std::int64_t ld_squeezed_ = 0;

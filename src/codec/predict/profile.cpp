@@ -168,7 +168,7 @@ class Parser {
 
   /// A whole matrix, or two whose product it is.
   Result<void> parse_predictor(const std::string& prefix, std::int64_t outputs, std::int64_t inputs,
-                               Profile::Data::Predictor& model) const {
+                               Profile::Data::Subblock& model) const {
     std::string name = prefix + "predict";
     if (file_.find(prefix + "squeeze") != nullptr) {
       if (file_.find(name) != nullptr) return bad(name, "stands beside factors, squeeze and expand, of itself");
@@ -184,8 +184,7 @@ class Parser {
   }
 
   /// Blocks [blocks][C][d] and back, or one without the first extent.
-  Result<void> parse_transforms(const std::string& prefix, const KvShape& shape,
-                                Profile::Data::Predictor& model) const {
+  Result<void> parse_matrices(const std::string& prefix, const KvShape& shape, Profile::Data::Transform& model) const {
     const std::string name = prefix + "forward";
     SEQKV_ASSIGN(const TensorView tensor, file_.tensor(name));
     const bool has_blocks = tensor.shape.size() == 3;
@@ -210,10 +209,8 @@ class Parser {
     return {};
   }
 
-  Result<void> parse_part(const std::string& prefix, const Profile::Data& profile, std::int64_t inputs,
-                          Profile::Data::Predictor& model) const {
-    SEQKV_TRY(parse_predictor(prefix, profile.width() + 1, inputs, model));
-    SEQKV_TRY(parse_transforms(prefix, profile.shape, model));
+  Result<void> parse_transform(const std::string& prefix, const KvShape& shape, Profile::Data::Transform& model) const {
+    SEQKV_TRY(parse_matrices(prefix, shape, model));
     const std::int64_t count = model.forward.blocks * model.forward.outputs;
     SEQKV_ASSIGN(model.scales, integers<std::int16_t>(prefix + "scales", "I16", {count}));
     SEQKV_ASSIGN(const auto slope, integers<std::int32_t>(prefix + "slope", "I32", {1}));
@@ -225,14 +222,14 @@ class Parser {
   Result<void> parse_subblock(Profile::Data& out, std::int64_t number) const {
     Profile::Data::Subblock& model = out.subblocks[static_cast<std::size_t>(number)];
     const std::string prefix = fmt::format("layers.{}.{}.", number / 2, number % 2 == 0 ? "key" : "value");
-    SEQKV_TRY(parse_part(prefix, out, out.inputs(number), model));
+    SEQKV_TRY(parse_predictor(prefix, out.width() + 1, out.inputs(number), model));
+    SEQKV_TRY(parse_transform(prefix, out.shape, model));
     SEQKV_ASSIGN(const auto knots, floats(prefix + "knots", {codec::distance_knots}));
     std::copy(knots.begin(), knots.end(), model.knots.begin());
     SEQKV_ASSIGN(model.first_row, floats(prefix + "first_row", {out.width()}));
     const std::string reference = prefix + "reference.";
     if (file_.find(reference + "forward") != nullptr) {
-      const std::int64_t inputs = out.reference_inputs() + out.inputs(number);
-      SEQKV_TRY(parse_part(reference, out, inputs, model.reference.emplace()));
+      SEQKV_TRY(parse_transform(reference, out.shape, model.reference.emplace()));
       out.has_references = true;
     }
     return out.lossless_tables ? parse_lossless(out.shape, number, prefix + "lossless.", model) : Result<void>{};

@@ -33,18 +33,18 @@ struct PackedFloats {
 };
 
 struct Profile::Data {
-  /// From features to what is expected, and what is done with the rest.
-  struct Predictor {
-    PackedFloats squeeze;  ///< [rank][inputs]; no outputs: `predict` takes the features themselves
-    PackedFloats predict;  ///< [width + 1][inputs or rank]: values and the weight
+  /// From what a prediction leaves to numbers, and back.
+  struct Transform {
     PackedFloats forward;  ///< [coefficients][width] by blocks along the diagonal, rows of zeros fill up tiles
     PackedFloats inverse;  ///< [width][coefficients] by the same blocks
     std::vector<std::int16_t> scales;  ///< [coefficients]
     std::int32_t slope = 0;
   };
   /// Of one (layer, kind).
-  struct Subblock : Predictor {
-    std::optional<Predictor> reference;  ///< of tokens that stand elsewhere, too; its features begin with theirs there
+  struct Subblock : Transform {
+    PackedFloats squeeze;                ///< [rank][inputs]; no outputs: `predict` takes the features themselves
+    PackedFloats predict;                ///< [width + 1][inputs or rank]: values and the weight
+    std::optional<Transform> reference;  ///< of what is left of tokens that another context predicts
     std::array<float, codec::distance_knots> knots{};
     std::vector<float> first_row;  ///< [width]
     // For coding without loss; empty in profiles that are not made for it.
@@ -70,8 +70,6 @@ struct Profile::Data {
   bool has_references = false;      ///< some of them can be predicted from one
 
   std::int64_t width() const { return shape.kv_heads * shape.head_dim; }
-  /// Features of a reference: keys and values of the layer.
-  std::int64_t reference_inputs() const { return 2 * width(); }
   /// Sub-blocks below `number` that it is predicted from: the last of them, up to where its layer starts and before.
   std::int64_t window(std::int64_t number) const {
     const std::int64_t layer = number / 2;

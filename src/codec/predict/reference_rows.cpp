@@ -68,71 +68,57 @@ void ReferenceRows<ExecutionSpace>::start(const ExecutionSpace& space, const Blo
 
 /// Row `row` of those that have a reference.
 template <class ExecutionSpace>
-void ReferenceRows<ExecutionSpace>::load_row(const RowReference& reference, std::int64_t row, std::int64_t layer,
+void ReferenceRows<ExecutionSpace>::load_row(const RowReference& reference, std::int64_t row, std::int64_t number,
                                              float* out) const {
   const ConstKvView& kv = reference.values;
   const std::int64_t token = owned_[static_cast<std::size_t>(row)] - reference.first;
-  const std::int64_t dim = kv.shape.head_dim;
-  const auto pairs = static_cast<std::int64_t>(frequencies_.size());
-  for (std::int64_t kind = 0; kind < 2; ++kind) {
-    const std::byte* from = kv.tensors[static_cast<std::size_t>(2 * layer + kind)];
-    const KvStrides& stride = kv.strides[static_cast<std::size_t>(kind)];
-    for (std::int64_t head = 0; head < kv.shape.kv_heads; ++head, out += dim) {
-      const std::int64_t at = head * stride.head + token * stride.token;
-      for (std::int64_t i = 0; i < dim; ++i) {
-        out[i] = feature_of(load_as_float(from, kv.shape.dtype, at + i * stride.component));
-      }
-      for (std::int64_t i = 0; kind == 0 && i < pairs; ++i) {
-        const auto angle = static_cast<std::size_t>(row * pairs + i);
-        kokkos::rotate(out[i], out[i + pairs], cosine_[angle], -sine_[angle]);
-      }
+  const std::byte* from = kv.tensors[static_cast<std::size_t>(number)];
+  const KvStrides& stride = kv.strides[static_cast<std::size_t>(number % 2)];
+  const auto pairs = static_cast<std::int64_t>(number % 2 == 0 ? frequencies_.size() : 0);
+  for (std::int64_t head = 0; head < kv.shape.kv_heads; ++head, out += kv.shape.head_dim) {
+    const std::int64_t at = head * stride.head + token * stride.token;
+    for (std::int64_t i = 0; i < kv.shape.head_dim; ++i) {
+      out[i] = feature_of(load_as_float(from, kv.shape.dtype, at + i * stride.component));
+    }
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      const auto angle = static_cast<std::size_t>(row * pairs + i);
+      kokkos::rotate(out[i], out[i + pairs], cosine_[angle], -sine_[angle]);
     }
   }
 }
 
 template <class ExecutionSpace>
-void ReferenceRows<ExecutionSpace>::place(const ExecutionSpace& space, std::int64_t layer, float* features,
-                                          std::int64_t ld_features) {
-  if (references_.empty()) return;
-  const KvShape& shape = references_.front().values.shape;
-  const std::int64_t columns = 2 * shape.kv_heads * shape.head_dim;
+void ReferenceRows<ExecutionSpace>::place(const ExecutionSpace& space, const PredictiveStep& step,
+                                          std::int64_t number) {
+  if (!is_used_) return;
+  const std::int64_t width = step.model.width;
   const auto count = static_cast<std::int64_t>(owned_.size());
-  values_.reserve("seqkv::codec::reference_values", count * columns);
+  values_.reserve("seqkv::codec::reference_values", count * width);
   if constexpr (!is_host_space<ExecutionSpace>) space.fence("seqkv::codec::place: the copy before is on its way");
   Kokkos::parallel_for("seqkv::codec::load_reference", host_range(space, count), [&](std::int64_t i) {
-    const RowReference& reference = references_[static_cast<std::size_t>(owners_[static_cast<std::size_t>(i)])];
-    load_row(reference, i, layer, values_.host() + i * columns);
+    load_row(references_[static_cast<std::size_t>(owners_[static_cast<std::size_t>(i)])], i, number,
+             values_.host() + i * width);
   });
-  values_.to_device(space, count * columns);
+  values_.to_device(space, count * width);
   for_each("seqkv::codec::place_reference", space, count,
-           kokkos::PlaceReference{features, ld_features, places_.device(), values_.device(), columns});
+           kokkos::PlaceReference{step, places_.device(), values_.device()});
 }
 
 template <class ExecutionSpace>
 void ReferenceRows<ExecutionSpace>::use(const ExecutionSpace& space, const BlockGrid& grid,
                                         std::span<const std::uint8_t> refers) {
   if constexpr (!is_host_space<ExecutionSpace>) space.fence("seqkv::codec::use: the copy before is on its way");
-  rows_.clear();
   slots_.clear();
-  std::size_t next = 0;
+  is_used_ = false;
   for (std::int64_t block = 0; block < grid.blocks; ++block) {
-    const std::int64_t tokens = grid.tokens_of(block);
-    const std::int64_t end = block * grid.block_tokens + tokens;
     const bool uses = !refers.empty() && refers[static_cast<std::size_t>(block)] != 0 && has(block);
-    std::int64_t row = block * grid.block_tokens;
-    for (; next < references_.size() && references_[next].first < end; ++next) {
-      if (!uses) continue;
-      append(rows_, references_[next].first - row, false);
-      append(rows_, references_[next].values.tokens, true);
-      row = references_[next].first + references_[next].values.tokens;
-    }
-    append(rows_, end - row, false);
     const std::int64_t referring = uses ? rows_of_block_[static_cast<std::size_t>(block)] : 0;
-    const std::int64_t fresh_groups = divide_up(tokens - referring, tile_slots);
+    const std::int64_t fresh_groups = divide_up(grid.tokens_of(block) - referring, tile_slots);
     append(slots_, uses ? fresh_groups * tile_slots : block_slots(grid), false);
     append(slots_, uses ? block_slots(grid) - fresh_groups * tile_slots : 0, true);
     block_kinds_[block] = {static_cast<std::int32_t>(fresh_groups + divide_up(referring, tile_slots)),
                            static_cast<std::int32_t>(fresh_groups), uses ? 1 : 0};
+    is_used_ = is_used_ || uses;
   }
   block_kinds_.to_device(space, grid.blocks);
 }
