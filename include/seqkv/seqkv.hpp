@@ -27,6 +27,7 @@
 #include "seqkv/profile.hpp"
 #include "seqkv/quality.hpp"
 #include "seqkv/replay.hpp"
+#include "seqkv/restore.hpp"
 #include "seqkv/result.hpp"
 #include "seqkv/retention.hpp"
 #include "seqkv/safetensors.hpp"

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "seqkv/result.hpp"
 
@@ -23,6 +24,7 @@ namespace seqkv::store {
 class Statement {
  public:
   Statement& bind(int parameter, std::int64_t value);
+  Statement& bind(int parameter, double value);
   Statement& bind(int parameter, std::string_view text);
   Statement& bind(int parameter, std::span<const std::byte> blob);
   Statement& bind_null(int parameter);
@@ -34,6 +36,7 @@ class Statement {
   void reset();
 
   std::int64_t integer(int column) const;
+  double real(int column) const;
   bool is_null(int column) const;
   std::string text(int column) const;
   /// Valid until the next step.
@@ -50,7 +53,7 @@ class Statement {
 
 class Database {
  public:
-  enum class Mode { read, write, create };
+  enum class Mode { read, read_immutable, write, create };
 
   /// Errors: file_not_found, io, corrupt (not a database).
   static Result<Database> open(const std::filesystem::path& path, Mode mode);
