@@ -8,7 +8,7 @@
 #include "cli/arguments.hpp"
 #include "cli/store.hpp"
 #include "cli/transfer.hpp"
-#include "seqkv/restore.hpp"
+#include "seqkv/session.hpp"
 
 namespace seqkv::cli {
 namespace {

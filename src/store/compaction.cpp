@@ -43,7 +43,7 @@ Result<void> Compaction::copy_sessions(std::int64_t pack, const std::unordered_s
   SEQKV_ASSIGN(const std::vector<SessionRow> rows, all_rows<SessionRow>(query.bind(1, pack), session_row));
   for (const SessionRow& row : rows) {
     if (dead.contains(row.id)) continue;
-    SEQKV_TRY(state_.check_seal(row));
+    SEQKV_TRY(state_.check_record(row));
     SEQKV_ASSIGN(const RecordBytes record, session_record(state_.seal, row.head));
     SEQKV_ASSIGN(const Place place, writer_.append(record));
     moves_.push_back({"UPDATE sessions SET pack = ?, offset = ?, bytes = ? WHERE id = ?", row.id, place});
@@ -94,7 +94,9 @@ Result<void> Compaction::write_rows() {
 }
 
 Result<std::int64_t> Compaction::remove_files() {
-  SEQKV_ASSIGN(Statement query, state_.database.prepare("SELECT id FROM packs"));
+  SEQKV_ASSIGN(
+      Statement query,
+      state_.database.prepare("SELECT id FROM packs UNION SELECT pack FROM blocks UNION SELECT pack FROM sessions"));
   SEQKV_ASSIGN(
       const std::vector<std::int64_t> rows,
       all_rows<std::int64_t>(query, [](const Statement& row) -> Result<std::int64_t> { return row.integer(0); }));

@@ -282,6 +282,8 @@ std::vector<PackItem> walk_pack(std::span<const std::byte> pack, std::int64_t en
         const std::size_t body_at =
             round_up(head_bytes + seal + sizes->payload, static_cast<std::size_t>(pack_alignment));
         if (body_at > rest.size() || sizes->body > rest.size() - body_at) break;
+        const std::size_t payload_end = head_bytes + seal + sizes->payload;
+        if (!all_zero(rest.subspan(payload_end, body_at - payload_end))) continue;
         ByteWriter hashed;
         hashed.put(rest.first(signed_bytes));
         hashed.put(rest.subspan(head_bytes, seal + sizes->payload));

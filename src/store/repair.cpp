@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "core/try.hpp"
@@ -76,6 +78,13 @@ Result<RepairReport> Store::repair() {
   SEQKV_TRY(state_->check_writable());
   RepairReport report;
   SEQKV_ASSIGN(store::Survey survey, store::survey(*state_, {}));
+  for (const store::Survey::Session& session : survey.sessions) {
+    if (!session.differs) continue;
+    return Error(ErrorCode::corrupt, fmt::format("session '{}' is another in the index than in the packs: only "
+                                                 "--rebuild-index can tell what it was",
+                                                 session.row.head.name))
+        .in_file(state_->index_path().string());
+  }
   report.problems = std::move(survey.problems);
   std::vector<Change> changes = changes_of(survey, report);
   std::unordered_set<std::int64_t> dead_blocks;

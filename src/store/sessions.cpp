@@ -58,18 +58,23 @@ Result<std::optional<SessionRow>> Store::State::find_session(const std::string& 
 Result<SessionRow> Store::State::session(const std::string& name) const {
   SEQKV_ASSIGN(std::optional<SessionRow> row, find_session(name));
   if (!row) return Error(ErrorCode::session_not_found, fmt::format("no session '{}'", name)).in_file(folder.string());
-  SEQKV_TRY(check_seal(*row));
+  SEQKV_TRY(check_record(*row));
   return std::move(*row);
 }
 
-Result<void> Store::State::check_seal(const SessionRow& row) const {
-  if (!seal.active()) return {};
+Result<void> Store::State::check_record(const SessionRow& row) const {
   const auto check = [&]() -> Result<void> {
-    SEQKV_ASSIGN(const auto bytes, record_at(row.place));
-    SEQKV_ASSIGN(const store::Record record, store::read_record(seal, bytes, row.place.offset));
-    SEQKV_ASSIGN(const store::SessionHead head, store::session_head(record, row.place.offset));
-    if (head == row.head) return {};
-    return Error(ErrorCode::forged, "the index says other things of the session than its sealed record");
+    const auto read = [&]() -> Result<store::SessionHead> {
+      SEQKV_ASSIGN(const auto bytes, record_at(row.place));
+      SEQKV_ASSIGN(const store::Record record, store::read_record(seal, bytes, row.place.offset));
+      return store::session_head(record, row.place.offset);
+    };
+    const auto head = read();
+    // A damaged record is needed for a new index alone; but of a store with a key nothing is believed without it.
+    if (!head) return seal.active() ? Result<void>(head.error()) : Result<void>();
+    if (*head == row.head) return {};
+    return Error(seal.active() ? ErrorCode::forged : ErrorCode::corrupt,
+                 "the index and the record in the pack differ: seqkv repair --rebuild-index believes the packs");
   };
   if (auto status = check(); !status) {
     return std::move(status)

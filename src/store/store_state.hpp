@@ -99,8 +99,9 @@ struct Store::State {
   /// Errors: session_not_found, corrupt, forged.
   Result<SessionRow> session(const std::string& name) const;
   Result<std::optional<SessionRow>> find_session(const std::string& name) const;
-  /// Holds a session that is sealed against its record. Errors: forged, corrupt, those of reading.
-  Result<void> check_seal(const SessionRow& row) const;
+  /// Holds a session against its record. One that cannot be read is an error only where it should be sealed.
+  /// Errors: corrupt, forged, those of reading.
+  Result<void> check_record(const SessionRow& row) const;
   /// A session and its chain at one moment. Errors: session_not_found, corrupt, forged.
   Result<SessionBlocks> session_blocks(const std::string& name) const;
   /// Those of its blocks that hold tokens [first, first + tokens), read and checked.

@@ -111,12 +111,14 @@ Result<void> check_pack(const Store::State& state, const PackRow& pack) {
 }
 
 /// Whether the session's record is what the index says.
-Result<void> check_session_record(const Store::State& state, const SessionRow& row) {
+Result<void> check_session_record(const Store::State& state, Survey::Session& session) {
+  const SessionRow& row = session.row;
   SEQKV_ASSIGN(const auto bytes, state.record_at(row.place));
   const auto check = [&]() -> Result<void> {
     SEQKV_ASSIGN(const Record record, read_record(state.seal, bytes, row.place.offset));
     SEQKV_ASSIGN(const SessionHead head, session_head(record, row.place.offset));
-    if (head == row.head) return {};
+    session.differs = head != row.head;
+    if (!session.differs) return {};
     return Error(ErrorCode::corrupt, "the index and its record differ");
   };
   if (auto status = check(); !status) {
@@ -170,7 +172,7 @@ void check_sessions(const Store::State& state, std::vector<SessionRow>& rows, Su
     Survey::Session session;
     session.row = std::move(row);
     if (session.row.block != 0) {
-      const auto status = check_session_record(state, session.row);
+      const auto status = check_session_record(state, session);
       session.record_good = status.ok();
       if (!status) {
         survey.problems.push_back(fmt::format("session '{}': {}", session.row.head.name, status.error().describe()));
@@ -184,6 +186,7 @@ void check_sessions(const Store::State& state, std::vector<SessionRow>& rows, Su
       session.last_good = 0;
       session.why = "its record is missing or forged";
     }
+    if (session.differs) session.why = "the index and its record differ";
     const Digest& profile = session.row.head.profile;
     if (!profile.is_zero() && !profiles.contains(profile)) {
       const auto status = check_profile_copy(state, profile);
@@ -196,6 +199,20 @@ void check_sessions(const Store::State& state, std::vector<SessionRow>& rows, Su
       survey.problems.push_back(fmt::format("session '{}': {}", session.row.head.name, session.why));
     }
     survey.sessions.push_back(std::move(session));
+  }
+}
+
+/// Packs that rows lie in and the index does not list: nobody else would know that they are needed.
+void find_unknown_packs(const Store::State& state, Survey& survey) {
+  std::set<std::int64_t> unknown;
+  for (const auto& [id, block] : survey.blocks) unknown.insert(block.row.place.pack);
+  for (const Survey::Session& session : survey.sessions) unknown.insert(session.row.place.pack);
+  for (const PackRow& pack : survey.packs) unknown.erase(pack.number);
+  unknown.erase(0);  // of sessions of which nothing is known
+  for (const std::int64_t number : unknown) {
+    survey.problems.push_back(
+        fmt::format("{}: pack {} is missing from the index", state.index_path().string(), number));
+    survey.damaged_packs.insert(number);
   }
 }
 
@@ -227,6 +244,7 @@ Result<Survey> survey(const Store::State& state, const std::function<void(std::i
     survey.problems.push_back(std::move(status).error().in_file(path).describe());
   }
   check_sessions(state, sessions, survey);
+  find_unknown_packs(state, survey);
   return survey;
 }
 

@@ -28,12 +28,13 @@ struct Survey {
   struct Session {
     SessionRow row;
     bool record_good = false;    ///< it lies where the index says, and says the same
+    bool differs = false;        ///< it is a whole record that says other things
     bool profile_good = false;   ///< there, or not needed
     std::int64_t last_good = 0;  ///< id of the last block with which all before it are good; 0: none
     std::int64_t good_tokens = 0;
     std::string why;  ///< what is wrong with it
 
-    bool restores() const { return profile_good && good_tokens == row.head.tokens; }
+    bool restores() const { return profile_good && !differs && good_tokens == row.head.tokens; }
   };
 
   std::vector<std::string> problems;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-#include "seqkv/restore.hpp"
+#include "seqkv/session.hpp"
 
 #include <fmt/format.h>
 
@@ -125,6 +125,35 @@ Result<void> check_shards(const StoreParameters& first, const SessionInfo& first
 }  // namespace
 
 template <class ExecutionSpace>
+Result<SaveReport> save(const ExecutionSpace& space, Store& store, const std::string& session, TokenSpan tokens,
+                        const Codec& codec, const ConstKvView& kv, const SaveOptions& options) {
+  const StoreParameters& parameters = store.parameters();
+  KvShape shape = kv.shape;
+  if (shape.rope.dim == 0) shape.rope = parameters.shape.rope;  // an engine need not know
+  if (!(shape == parameters.shape) || kv.tokens != static_cast<std::int64_t>(tokens.size())) {
+    return Error(ErrorCode::shape_mismatch,
+                 fmt::format("{} tokens with a cache of {} tokens of {}, the store holds caches of {}", tokens.size(),
+                             kv.tokens, kv.shape.describe(), parameters.shape.describe()));
+  }
+  SEQKV_ASSIGN(SessionWriter writer, store.begin(session, tokens, codec, options));
+  const std::int64_t step = codec::blocks_for_all_threads(space, shape) * parameters.block_tokens;
+  SaveReport report{writer.known_tokens(), 0};
+  for (std::int64_t first = report.known_tokens; first < kv.tokens; first += step) {
+    const std::int64_t count = std::min(step, kv.tokens - first);
+    ConstKvView part = kv.slice(first, count);
+    part.shape = shape;
+    SEQKV_ASSIGN(
+        const std::vector<CodedBlock> blocks,
+        encode(space, codec, part, tokens.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)),
+               first, parameters.block_tokens));
+    for (const CodedBlock& block : blocks) SEQKV_TRY(writer.append(block));
+  }
+  SEQKV_TRY(writer.commit());
+  report.new_bytes = writer.new_bytes();
+  return report;
+}
+
+template <class ExecutionSpace>
 Result<void> restore(const ExecutionSpace& space, std::span<const HeadShard> shards, const RestorePart& wanted,
                      const KvView& out) {
   if (shards.empty()) return Error(ErrorCode::invalid_argument, "no shards");
@@ -179,6 +208,8 @@ Result<void> restore(const ExecutionSpace& space, const Store& store, const std:
 }
 
 #define SEQKV_INSTANTIATE(Space)                                                                                    \
+  template Result<SaveReport> save(const Space&, Store&, const std::string&, TokenSpan, const Codec&,               \
+                                   const ConstKvView&, const SaveOptions&);                                         \
   template Result<void> restore(const Space&, const Store&, const std::string&, const RestorePart&, const KvView&); \
   template Result<void> restore(const Space&, std::span<const HeadShard>, const RestorePart&, const KvView&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)

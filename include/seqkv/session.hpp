@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Parts of stored sessions into the caller's memory: tokens, layers, heads, in the dtype and strides of the view.
+/// Caches in the caller's memory into sessions of a store, and parts of sessions back: tokens, layers, heads, in the
+/// dtype and strides of the view.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,18 @@
 #include "seqkv/store.hpp"
 
 namespace seqkv {
+
+struct SaveReport {
+  std::int64_t known_tokens = 0;  ///< that the store had already
+  std::int64_t new_bytes = 0;
+};
+
+/// Saves a cache of all `tokens` as a session. Of tokens that the store knows the values are not looked at. `kv` is in
+/// host memory, of the store's shape and dtype, with any strides.
+/// Errors: those of Store::begin, encode and SessionWriter; shape_mismatch.
+template <class ExecutionSpace>
+Result<SaveReport> save(const ExecutionSpace& space, Store& store, const std::string& session, TokenSpan tokens,
+                        const Codec& codec, const ConstKvView& kv, const SaveOptions& options = {});
 
 /// What is wanted; a count of 0 is all from the first on. The view's shape and tokens must be of these counts.
 struct RestorePart {
