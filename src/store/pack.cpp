@@ -30,10 +30,19 @@ Error corrupt(const std::string& what, std::int64_t position) {
   return Error(ErrorCode::corrupt, what).at_byte(position);
 }
 
+/// Of a record's signed bytes, its seal and its payload: all that stands before the body but the checksum itself.
+std::uint64_t head_checksum(std::span<const std::byte> record, std::size_t seal_and_payload) {
+  std::array<std::byte, signed_bytes + seal_bytes + most_payload> buffer;
+  std::copy_n(record.begin(), signed_bytes, buffer.begin());
+  std::copy_n(record.begin() + head_bytes, seal_and_payload, buffer.begin() + signed_bytes);
+  return xxh3_64(std::span(buffer).first(signed_bytes + seal_and_payload));
+}
+
 /// magic, type, bytes of payload and body, a checksum over these, seal and payload; then seal and payload.
 Result<RecordBytes> make_record(const Seal& seal, RecordType type, ByteWriter& payload,
                                 std::span<const std::byte> body) {
   const std::size_t payload_at = head_bytes + seal.bytes();
+  if (payload.size() > most_payload) return Error(ErrorCode::internal, "a record with too long a head");
   RecordBytes out;
   out.head.resize(round_up(payload_at + payload.size(), static_cast<std::size_t>(pack_alignment)));
   const std::span head(out.head);
@@ -53,10 +62,7 @@ Result<RecordBytes> make_record(const Seal& seal, RecordType type, ByteWriter& p
     SEQKV_TRY(seal.close(head.first(signed_bytes), head.subspan(head_bytes, seal_bytes),
                          head.subspan(payload_at, payload.size()), signed_body));
   }
-  ByteWriter hashed;
-  hashed.put(head.first(signed_bytes));
-  hashed.put(head.subspan(head_bytes, seal.bytes() + payload.size()));
-  store_le(head.data() + signed_bytes, xxh3_64({hashed.data(), hashed.size()}));
+  store_le(head.data() + signed_bytes, head_checksum(head, seal.bytes() + payload.size()));
   return out;
 }
 
@@ -174,10 +180,8 @@ Result<Record> read_record(const Seal& seal, std::span<const std::byte> bytes, s
   const std::size_t payload_at = head_bytes + (sealed ? seal_bytes : 0);
   const std::size_t body_at = round_up(payload_at + sizes->payload, static_cast<std::size_t>(pack_alignment));
   if (body_at + sizes->body != bytes.size()) return corrupt("a record of another size than the index says", offset);
-  ByteWriter hashed;
-  hashed.put(bytes.first(signed_bytes));
-  hashed.put(bytes.subspan(head_bytes, payload_at - head_bytes + sizes->payload));
-  if (load_le<std::uint64_t>(bytes.data() + signed_bytes) != xxh3_64({hashed.data(), hashed.size()})) {
+  if (load_le<std::uint64_t>(bytes.data() + signed_bytes) !=
+      head_checksum(bytes, payload_at - head_bytes + sizes->payload)) {
     return Error(ErrorCode::checksum_mismatch, "the head of the record does not have the checksum stored with it")
         .at_byte(offset);
   }
@@ -284,10 +288,7 @@ std::vector<PackItem> walk_pack(std::span<const std::byte> pack, std::int64_t en
         if (body_at > rest.size() || sizes->body > rest.size() - body_at) break;
         const std::size_t payload_end = head_bytes + seal + sizes->payload;
         if (!all_zero(rest.subspan(payload_end, body_at - payload_end))) continue;
-        ByteWriter hashed;
-        hashed.put(rest.first(signed_bytes));
-        hashed.put(rest.subspan(head_bytes, seal + sizes->payload));
-        if (load_le<std::uint64_t>(rest.data() + signed_bytes) != xxh3_64({hashed.data(), hashed.size()})) continue;
+        if (load_le<std::uint64_t>(rest.data() + signed_bytes) != head_checksum(rest, seal + sizes->payload)) continue;
         size = body_at + sizes->body;
         break;
       }

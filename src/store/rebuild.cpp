@@ -121,11 +121,11 @@ class Rebuilder {
   }
 
   Result<std::int64_t> codec_row(const std::string& spec, const Digest& profile) {
-    const auto found = codecs_.find({spec, profile});
-    if (found != codecs_.end()) return found->second;
-    SEQKV_ASSIGN(const std::int64_t id, store::need_codec(state_.database, spec, profile));
-    codecs_.emplace(std::pair(spec, profile), id);
-    return id;
+    if (last_codec_ > 0 && spec == last_spec_ && profile == last_profile_) return last_codec_;
+    SEQKV_ASSIGN(last_codec_, store::need_codec(state_.database, spec, profile));
+    last_spec_ = spec;
+    last_profile_ = profile;
+    return last_codec_;
   }
 
   void note(FoundSession session) {
@@ -220,7 +220,9 @@ class Rebuilder {
   std::vector<Error> pending_;  ///< damage behind the last record of a pack so far
   std::vector<FoundBlock> blocks_;
   std::unordered_map<Key, std::uint32_t, KeyHash> by_key_;
-  std::map<std::pair<std::string, Digest>, std::int64_t> codecs_;
+  std::string last_spec_;  ///< records in a row have the same codec
+  Digest last_profile_;
+  std::int64_t last_codec_ = 0;
   std::map<std::pair<Digest, std::string>, FoundSession> sessions_;
   std::vector<std::pair<const FoundSession*, std::int64_t>> chosen_;
   std::int64_t sequence_ = 0;

@@ -6,6 +6,10 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <functional>
+#include <map>
+#include <string>
+
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "io/text.hpp"
@@ -56,7 +60,34 @@ std::string uri_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+class StatementCache {
+ public:
+  StatementCache() = default;
+  StatementCache(const StatementCache&) = delete;
+  StatementCache& operator=(const StatementCache&) = delete;
+  ~StatementCache() {
+    for (const auto& [sql, statement] : idle_) sqlite3_finalize(statement);
+  }
+
+  void put(sqlite3_stmt* statement) {
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    idle_.emplace(sqlite3_sql(statement), statement);
+  }
+  /// Null if there is none.
+  sqlite3_stmt* take(std::string_view sql) {
+    const auto found = idle_.find(sql);
+    if (found == idle_.end()) return nullptr;
+    sqlite3_stmt* statement = found->second;
+    idle_.erase(found);
+    return statement;
+  }
+
+ private:
+  std::multimap<std::string, sqlite3_stmt*, std::less<>> idle_;
+};
+
+void Statement::PutBack::operator()(sqlite3_stmt* statement) const { cache->put(statement); }
 void Database::Close::operator()(sqlite3* database) const { sqlite3_close_v2(database); }
 
 Statement& Statement::bind(int parameter, std::int64_t value) {
@@ -137,6 +168,7 @@ Result<Database> Database::open(const std::filesystem::path& path, Mode mode) {
   const int status = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
   Database database;
   database.database_.reset(handle);
+  database.cache_ = std::make_shared<StatementCache>();
   if (status != SQLITE_OK) return sqlite_error(handle, status).in_file(path.string());
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, busy_timeout_ms);
@@ -155,10 +187,12 @@ Result<void> Database::execute(const std::string& sql) {
 }
 
 Result<Statement> Database::prepare(std::string_view sql) const {
-  sqlite3_stmt* statement = nullptr;
-  const int status = sqlite3_prepare_v2(database_.get(), sql.data(), static_cast<int>(sql.size()), &statement, nullptr);
+  sqlite3_stmt* statement = cache_->take(sql);
+  if (statement != nullptr) return Statement(statement, cache_);
+  const int status = sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()),
+                                        SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (status != SQLITE_OK) return sqlite_error(database_.get(), status);
-  return Statement(statement);
+  return Statement(statement, cache_);
 }
 
 std::int64_t Database::last_row_id() const { return sqlite3_last_insert_rowid(database_.get()); }

@@ -20,6 +20,9 @@ struct sqlite3_stmt;
 
 namespace seqkv::store {
 
+/// Statements that have been prepared and are not in use: to prepare one takes longer than most queries do.
+class StatementCache;
+
 /// A prepared statement. Parameters are numbered from 1, columns from 0.
 class Statement {
  public:
@@ -44,11 +47,13 @@ class Statement {
 
  private:
   friend class Database;
-  struct Finalize {
+  struct PutBack {
+    std::shared_ptr<StatementCache> cache;
     void operator()(sqlite3_stmt* statement) const;
   };
-  explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
-  std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+  Statement(sqlite3_stmt* statement, std::shared_ptr<StatementCache> cache)
+      : statement_(statement, PutBack{std::move(cache)}) {}
+  std::unique_ptr<sqlite3_stmt, PutBack> statement_;
 };
 
 class Database {
@@ -60,6 +65,7 @@ class Database {
 
   /// Statements separated by semicolons, without parameters or rows.
   Result<void> execute(const std::string& sql);
+  /// Fast where the same text was prepared before.
   Result<Statement> prepare(std::string_view sql) const;
   std::int64_t last_row_id() const;
 
@@ -68,6 +74,7 @@ class Database {
     void operator()(sqlite3* database) const;
   };
   std::unique_ptr<sqlite3, Close> database_;
+  std::shared_ptr<StatementCache> cache_;
 };
 
 /// BEGIN ... COMMIT; rolled back unless committed. For reading, all queries inside see the database of one moment.

@@ -231,8 +231,8 @@ TEST_F(StoreFaults, EveryStepFailsOnce) {
   for (const auto& [name, operation] : operations()) {
     const auto [done, steps] = run_once(operation);
     EXPECT_GT(steps, 5) << name;
-    for (int at = 0; at < steps; at += test::sample(3, 1)) {
-      for (const int problem : test::thorough() ? std::vector{EIO, ENOSPC} : std::vector{at % 2 == 0 ? EIO : ENOSPC}) {
+    for (int at = 0; at < steps; at += test::sample(2, 1)) {
+      for (const int problem : test::thorough() ? std::vector{EIO, ENOSPC} : std::vector{at % 4 == 0 ? EIO : ENOSPC}) {
         const std::string where = fmt::format("{}, step {} of {}, errno {}", name, at, steps, problem);
         reset();
         {
@@ -266,7 +266,7 @@ TEST_F(StoreFaults, TheProcessDiesBeforeEveryStep) {
   int deaths = 0;
   for (const auto& [name, operation] : operations()) {
     const auto [done, steps] = run_once(operation);
-    for (int at = 0; at < steps; at += test::sample(5, 1)) {
+    for (int at = 0; at < steps; at += test::sample(3, 1)) {
       const std::string where = fmt::format("{}, before step {} of {}", name, at, steps);
       reset();
       const pid_t child = fork();

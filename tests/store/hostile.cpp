@@ -186,7 +186,7 @@ TEST_F(StoreHostile, CraftedRows) {
 
 TEST_F(StoreHostile, FlippedBytesOfTheIndex) {
   const std::string good = test::read_all(folder / "store.db");
-  const std::size_t step = test::sample<std::size_t>(2003, 1);
+  const std::size_t step = test::sample<std::size_t>(499, 1);
   for (std::size_t i = 0; i < good.size(); i += step) {
     reset();
     std::string bad = good;
@@ -198,7 +198,7 @@ TEST_F(StoreHostile, FlippedBytesOfTheIndex) {
 
 TEST_F(StoreHostile, FlippedBytesOfAPackAreNoticed) {
   const std::string good = test::read_all(pack(1));
-  const std::size_t step = test::sample<std::size_t>(61, 1);
+  const std::size_t step = test::sample<std::size_t>(31, 1);
   for (std::size_t i = 0; i < good.size(); i += step) {
     std::string bad = good;
     bad[i] = static_cast<char>(bad[i] ^ (1 << (i % 8)));
@@ -217,7 +217,7 @@ TEST_F(StoreHostile, FlippedBytesOfAPackAreNoticed) {
 
 TEST_F(StoreHostile, FlippedBytesOfAPackAndAnIndexMadeAgain) {
   const std::string good = test::read_all(pack(1));
-  for (std::size_t i = 0; i < good.size(); i += test::sample<std::size_t>(509, 1)) {
+  for (std::size_t i = 0; i < good.size(); i += test::sample<std::size_t>(127, 1)) {
     reset();
     std::string bad = good;
     bad[i] = static_cast<char>(bad[i] ^ (1 << (i % 8)));
@@ -254,7 +254,7 @@ TEST_F(StoreHostile, PacksOfOthersAndNoPacks) {
 TEST_F(StoreHostile, ManySessions) {
   reset();
   Store store = value_of(Store::open_for_writing(folder));
-  const int count = test::sample(80, 100'000);
+  const int count = test::sample(300, 100'000);
   for (int i = 0; i < count; ++i) ASSERT_OK(store.fork("a", fmt::format("fork {}", i), 1 + i % 70));
   EXPECT_EQ(value_of(reader().sessions()).size(), static_cast<std::size_t>(count) + 2);
   EXPECT_EQ(value_of(store.totals()).blocks, value_of(reader().totals()).blocks);
