@@ -196,9 +196,8 @@ Result<void> AtomicFile::write_at(std::span<const std::byte> bytes, std::int64_t
   SEQKV_TRY(write_all(file_, path_, bytes, offset));
   size_ = std::max(size_, offset + static_cast<std::int64_t>(bytes.size()));
   // The disk works while the next bytes are made; left to commit(), it would begin when everything else is done.
-  constexpr std::int64_t worth_a_call = 32 << 20;
   unflushed_ += static_cast<std::int64_t>(bytes.size());
-  if (unflushed_ >= worth_a_call) {
+  if (unflushed_ >= worth_a_flush) {
     if (flush_ == nullptr) flush_ = std::make_unique<EarlyFlush>(file_.get());
     flush_->request();
     unflushed_ = 0;

@@ -25,18 +25,22 @@ PackWriter::~PackWriter() {
   }
 }
 
-Result<Place> PackWriter::append(const RecordBytes& record) {
-  SEQKV_ASSIGN(const Place place, make_room(record.size()));
-  const Pack& pack = packs_.back();
-  SEQKV_TRY(io::write_all(pack.file, pack.path, record.head, place.offset));
-  SEQKV_TRY(
-      io::write_all(pack.file, pack.path, record.body, place.offset + static_cast<std::int64_t>(record.head.size())));
-  return place;
-}
+Result<Place> PackWriter::append(const RecordBytes& record) { return write(record.head, record.body); }
+Result<Place> PackWriter::append(std::span<const std::byte> record) { return write(record, {}); }
 
-Result<Place> PackWriter::append(std::span<const std::byte> record) {
-  SEQKV_ASSIGN(const Place place, make_room(static_cast<std::int64_t>(record.size())));
-  SEQKV_TRY(io::write_all(packs_.back().file, packs_.back().path, record, place.offset));
+Result<Place> PackWriter::write(std::span<const std::byte> head, std::span<const std::byte> body) {
+  const auto bytes = static_cast<std::int64_t>(head.size() + body.size());
+  SEQKV_ASSIGN(const Place place, make_room(bytes));
+  Pack& pack = packs_.back();
+  SEQKV_TRY(io::write_all(pack.file, pack.path, head, place.offset));
+  SEQKV_TRY(io::write_all(pack.file, pack.path, body, place.offset + static_cast<std::int64_t>(head.size())));
+  // The disk works while the next blocks are coded.
+  pack.unflushed += bytes;
+  if (pack.unflushed >= io::worth_a_flush) {
+    if (pack.flush == nullptr) pack.flush = std::make_unique<io::EarlyFlush>(pack.file.get());
+    pack.flush->request();
+    pack.unflushed = 0;
+  }
   return place;
 }
 
@@ -54,8 +58,10 @@ Result<void> PackWriter::open_last() {
   SEQKV_ASSIGN(Statement query, state_.database.prepare("SELECT id, bytes FROM packs ORDER BY id DESC LIMIT 1"));
   SEQKV_ASSIGN(const bool there, query.step());
   if (!there || query.integer(1) >= pack_full) return {};
-  Pack pack{
-      query.integer(0), pack_path(state_.folder, query.integer(0)), {}, query.integer(1), query.integer(1), false};
+  Pack pack;
+  pack.number = query.integer(0);
+  pack.path = pack_path(state_.folder, pack.number);
+  pack.committed = pack.end = query.integer(1);
   if (pack.number < 1 || pack.number > limits::max_pack || pack.committed < pack_header_bytes) {
     return Error(ErrorCode::corrupt, "the index gives an impossible pack").in_file(state_.index_path().string());
   }
@@ -78,8 +84,14 @@ Result<void> PackWriter::begin_pack() {
   SEQKV_ASSIGN(const std::vector<std::int64_t> files, pack_files(state_.folder));
   if (!files.empty()) number = std::max(number, files.back() + 1);
   if (number < 1 || number > limits::max_pack) return Error(ErrorCode::limit_exceeded, "no number for another pack");
-  if (!packs_.empty()) SEQKV_TRY(io::sync(packs_.back().file, packs_.back().path));
-  Pack pack{number, pack_path(state_.folder, number), {}, 0, 0, true};
+  if (!packs_.empty()) {
+    packs_.back().flush.reset();
+    SEQKV_TRY(io::sync(packs_.back().file, packs_.back().path));
+  }
+  Pack pack;
+  pack.number = number;
+  pack.path = pack_path(state_.folder, number);
+  pack.is_new = true;
   SEQKV_ASSIGN(pack.file, io::open_for_writing(pack.path, io::Existing::empty));
   packs_.push_back(std::move(pack));
   Pack& begun = packs_.back();
@@ -92,7 +104,8 @@ Result<void> PackWriter::begin_pack() {
 
 Result<void> PackWriter::sync() {
   bool begun = false;
-  for (const Pack& pack : packs_) {
+  for (Pack& pack : packs_) {
+    pack.flush.reset();
     SEQKV_TRY(io::sync(pack.file, pack.path));
     begun = begun || pack.is_new;
   }

@@ -6,9 +6,11 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "io/early_flush.hpp"
 #include "store/store_state.hpp"
 
 namespace seqkv::store {
@@ -42,7 +44,11 @@ class PackWriter {
     std::int64_t committed = 0;
     std::int64_t end = 0;
     bool is_new = false;
+    std::int64_t unflushed = 0;  ///< bytes written since the disk was last told to start
+    std::unique_ptr<io::EarlyFlush> flush;
   };
+  /// Writes the parts of a record one behind the other.
+  Result<Place> write(std::span<const std::byte> head, std::span<const std::byte> body);
   /// Where `bytes` more go.
   Result<Place> make_room(std::int64_t bytes);
   Result<void> open_last();
