@@ -7,12 +7,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 
 #include "core/bytes.hpp"
 #include "core/try.hpp"
-#include "io/file.hpp"
 #include "seqkv/limits.hpp"
 
 namespace seqkv::store {
@@ -270,62 +268,19 @@ Result<std::span<const std::byte>> bytes_at(std::span<const std::byte> pack, std
   return pack.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
 }
 
-std::vector<PackItem> walk_pack(std::span<const std::byte> pack, std::int64_t end) {
-  pack = pack.first(std::min(pack.size(), static_cast<std::size_t>(std::max<std::int64_t>(end, 0))));
-  std::vector<PackItem> items;
-  const auto damaged = [&items](std::size_t at) {
-    if (items.empty() || !items.back().damaged) items.push_back({static_cast<std::int64_t>(at), 0, {}, true});
-  };
-  for (std::size_t at = pack_header_bytes; at < pack.size();) {
-    const auto rest = pack.subspan(at);
-    const auto sizes = sizes_of(rest);
-    // Whether a record has a seal is known from its size only: the next record tells.
-    std::size_t size = 0;
-    if (sizes) {
-      for (const std::size_t seal : {std::size_t{0}, seal_bytes}) {
-        const std::size_t body_at =
-            round_up(head_bytes + seal + sizes->payload, static_cast<std::size_t>(pack_alignment));
-        if (body_at > rest.size() || sizes->body > rest.size() - body_at) break;
-        const std::size_t payload_end = head_bytes + seal + sizes->payload;
-        if (!all_zero(rest.subspan(payload_end, body_at - payload_end))) continue;
-        if (load_le<std::uint64_t>(rest.data() + signed_bytes) != head_checksum(rest, seal + sizes->payload)) continue;
-        size = body_at + sizes->body;
-        break;
-      }
-    }
-    if (size == 0) {
-      damaged(at);
-      at += pack_alignment;
-      continue;
-    }
-    items.push_back({static_cast<std::int64_t>(at), static_cast<std::int64_t>(size),
-                     static_cast<RecordType>(load_le<std::uint32_t>(rest.data() + 4)), false});
-    const std::size_t next = std::min(round_up(at + size, static_cast<std::size_t>(pack_alignment)), pack.size());
-    if (!all_zero(pack.subspan(at + size, next - at - size))) damaged(at + size);
-    at = next;
+std::optional<std::size_t> whole_record(std::span<const std::byte> bytes) {
+  const auto sizes = sizes_of(bytes);
+  if (!sizes) return std::nullopt;
+  // Whether there is a seal shows in the checksum alone.
+  for (const std::size_t seal : {std::size_t{0}, seal_bytes}) {
+    const std::size_t payload_end = head_bytes + seal + sizes->payload;
+    const std::size_t body_at = round_up(payload_end, static_cast<std::size_t>(pack_alignment));
+    if (body_at > bytes.size() || sizes->body > bytes.size() - body_at) break;
+    if (!all_zero(bytes.subspan(payload_end, body_at - payload_end))) continue;
+    if (load_le<std::uint64_t>(bytes.data() + signed_bytes) != head_checksum(bytes, seal + sizes->payload)) continue;
+    return body_at + sizes->body;
   }
-  return items;
-}
-
-std::filesystem::path pack_path(const std::filesystem::path& folder, std::int64_t number) {
-  return folder / "packs" / fmt::format("{:08}.pack", number);
-}
-
-Result<std::vector<std::int64_t>> pack_files(const std::filesystem::path& folder) {
-  std::vector<std::int64_t> numbers;
-  std::error_code problem;
-  std::filesystem::directory_iterator entry(folder / "packs", problem);
-  for (; !problem && entry != std::filesystem::directory_iterator(); entry.increment(problem)) {
-    const std::string name = entry->path().filename().string();
-    std::int64_t number = 0;
-    const auto [end, bad] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (bad == std::errc() && number > 0 && pack_path(folder, number).filename() == name) numbers.push_back(number);
-  }
-  if (problem && problem != std::errc::no_such_file_or_directory) {
-    return io::system_error("cannot list", folder / "packs", problem.value());
-  }
-  std::ranges::sort(numbers);
-  return numbers;
+  return std::nullopt;
 }
 
 }  // namespace seqkv::store

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -105,6 +105,9 @@ Result<std::string> parameters_text(const Record& record, std::int64_t offset);
 
 /// The part of a pack where a record should lie. Errors: truncated.
 Result<std::span<const std::byte>> bytes_at(std::span<const std::byte> pack, std::int64_t offset, std::int64_t bytes);
+
+/// The size of the record that `bytes` begin with, by its own head, which is whole; nothing if there is none.
+std::optional<std::size_t> whole_record(std::span<const std::byte> bytes);
 
 /// What a walk over a pack comes upon: a record's bytes, or a gap where none could be made out.
 struct PackItem {

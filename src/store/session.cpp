@@ -98,8 +98,7 @@ class Restorer {
       }
       const KvView all = scratch_.view().slice(0, batch_end - position);
       SEQKV_TRY(decode(space_, shard.codec, batch, all));
-      KvView part = select(all, part_.first_layer, part_.layers, first - shard.first_head, end - first);
-      part.shape.rope = target.shape.rope;
+      const KvView part = select(all, part_.first_layer, part_.layers, first - shard.first_head, end - first);
       SEQKV_TRY(copy(space_, part.slice(from - position, count), target));
     }
     return {};

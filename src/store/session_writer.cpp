@@ -18,7 +18,9 @@ namespace seqkv {
 
 struct SessionWriter::State {
   State(Store::State& of, Codec with) : store(of), codec(std::move(with)), pack(of) {}
-  ~State() { store.saving = false; }
+  ~State() {
+    if (saving) store.saving = false;
+  }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
@@ -33,6 +35,7 @@ struct SessionWriter::State {
   std::optional<std::int64_t> known_id;  ///< of the last known block
   std::vector<BlockRow> appended;
   std::int64_t new_bytes = 0;
+  bool saving = false;  ///< between begin and commit, when the store saves nothing else
   bool committed = false;
 
   std::size_t blocks() const { return static_cast<std::size_t>(known_blocks) + appended.size(); }
@@ -140,7 +143,7 @@ Result<SessionWriter> Store::begin(const std::string& name, TokenSpan tokens, co
   writer->head.pinned = options.pinned;
   SEQKV_TRY(writer->set_root(existing, options));
   SEQKV_TRY(writer->find_known());
-  state_->saving = true;
+  state_->saving = writer->saving = true;
   return SessionWriter(std::move(writer));
 }
 
@@ -206,7 +209,7 @@ Result<void> SessionWriter::commit() {
   SEQKV_TRY(transaction.commit());
   state.pack.keep();
   state.committed = true;
-  state.store.saving = false;
+  state.store.saving = state.saving = false;
   return {};
 }
 

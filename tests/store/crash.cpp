@@ -221,17 +221,5 @@ TEST_F(StoreProcesses, OfTwoWritersOneWaits) {
   expect_sound(reader());
 }
 
-TEST_F(StoreProcesses, AClockThatJumps) {
-  // Times are only told, and compared with those of sessions that asked for it: a use before the last one counts as one
-  // at the same time.
-  make_sessions(2);
-  Store store = writer();
-  ASSERT_OK(put(store, "s0", coded[0]));
-  ASSERT_OK(store.set_expiry("s0", 4'000'000'000));
-  ASSERT_OK(put(store, "s1", coded[1]));
-  EXPECT_TRUE(value_of(store.gc()).expired.empty());
-  EXPECT_EQ(names(store).size(), 2U);
-}
-
 }  // namespace
 }  // namespace seqkv

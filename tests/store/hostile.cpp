@@ -228,6 +228,24 @@ TEST_F(StoreHostile, FlippedBytesOfAPackAndAnIndexMadeAgain) {
   }
 }
 
+TEST_F(StoreHostile, AClockThatWasSetBack) {
+  // As if all uses so far had been decades ahead of now.
+  execute("UPDATE uses SET last_use = last_use + 1e9");
+  Store store = value_of(Store::open_for_writing(folder));
+  for (int i = 0; i < 3; ++i) ASSERT_OK(store.touch("a"));
+  save(store, "new", test::random_tokens(40, 9));
+  for (const RetentionPolicy policy : {RetentionPolicy::lfu, RetentionPolicy::value}) {
+    RetentionRule rule;
+    rule.policy = policy;
+    rule.bytes = value_of(store.totals()).block_bytes - 1;
+    const RetainReport report = value_of(store.retain(rule));
+    EXPECT_EQ(std::ranges::count(report.evicted, "a"), 0) << to_string(policy);
+    EXPECT_TRUE(report.expired.empty());
+  }
+  expect_restores(store, "a", a);
+  expect_sound(store);
+}
+
 TEST_F(StoreHostile, PacksOfOthersAndNoPacks) {
   std::ofstream(pack(1), std::ios::binary) << "";
   expect_harmless("an empty pack");

@@ -157,6 +157,13 @@ TEST_F(StoreTest, OneSessionIsSavedAtATime) {
   }
   save(store, "second", tokens);
   EXPECT_EQ(save(store, "third", tokens), 3);
+  // A writer that has committed says nothing of the next one when it goes.
+  auto done = std::make_unique<SessionWriter>(value_of(store.begin("fourth", tokens, codec)));
+  ASSERT_OK(done->commit());
+  EXPECT_CODE(done->commit(), ErrorCode::invalid_argument);
+  const auto next = value_of(store.begin("fifth", tokens, codec));
+  done.reset();
+  EXPECT_CODE(store.begin("sixth", tokens, codec), ErrorCode::invalid_argument);
   expect_restores(store, "second", tokens);
 }
 
