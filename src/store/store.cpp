@@ -234,27 +234,6 @@ Result<StoredBlocks> Store::blocks(const std::string& name, std::int64_t first, 
                                                         name, session.session.head.tokens));
 }
 
-Result<StoredBlocks> Store::State::read_blocks(const SessionBlocks& session, std::int64_t first,
-                                               std::int64_t tokens) const {
-  StoredBlocks blocks;
-  Digest parent = root_of(session.session.head);
-  std::int64_t number = -1;
-  for (const BlockRow& row : session.blocks) {
-    const Digest before = std::exchange(parent, row.identity);
-    ++number;
-    if (row.position + row.tokens <= first || row.position >= first + tokens) continue;
-    auto block = read(row);
-    if (block && block->head.parent != before) {
-      block = Error(ErrorCode::corrupt, "the block does not continue the one before it");
-    }
-    if (!block) {
-      return std::move(block).error().in_block(number).at_field(fmt::format("session '{}'", session.session.head.name));
-    }
-    blocks.append(block->block, row.position, block->info.tokens, std::move(block->memory));
-  }
-  return blocks;
-}
-
 Result<std::vector<Token>> Store::tokens(const std::string& name) const {
   SEQKV_ASSIGN(const SessionBlocks session, state_->session_blocks(name));
   SEQKV_ASSIGN(const StoredBlocks blocks, state_->read_blocks(session, 0, session.session.head.tokens));

@@ -104,7 +104,7 @@ struct Store::State {
   Result<void> check_record(const SessionRow& row) const;
   /// A session and its chain at one moment. Errors: session_not_found, corrupt, forged.
   Result<SessionBlocks> session_blocks(const std::string& name) const;
-  /// Those of its blocks that hold tokens [first, first + tokens), read and checked.
+  /// Those of its blocks that hold tokens [first, first + tokens), read and checked (src/store/read_blocks.cpp).
   Result<StoredBlocks> read_blocks(const SessionBlocks& session, std::int64_t first, std::int64_t tokens) const;
   /// Takes sessions out, of any tenant, each with a record of it (src/store/edit.cpp).
   Result<void> remove(std::span<const SessionRow> rows);
