@@ -173,9 +173,10 @@ Result<StoreTotals> Store::totals() const {
 
 namespace {
 
-/// How many sessions and blocks refer to a block.
+/// How many sessions and blocks refer to a block; 2 or more stand for many.
 constexpr const char* reference_query =
-    "SELECT (SELECT count(*) FROM sessions WHERE block = ?1) + (SELECT count(*) FROM blocks WHERE parent = ?1)";
+    "SELECT (SELECT count(*) FROM (SELECT 1 FROM sessions WHERE block = ?1 LIMIT 2)) + "
+    "(SELECT count(*) FROM (SELECT 1 FROM blocks WHERE parent = ?1 LIMIT 2))";
 
 /// Fills in what the chain of blocks tells.
 Result<SessionInfo> describe_session(const Store::State& state, const SessionRow& row, Statement& references) {
