@@ -44,6 +44,12 @@ Result<int> restore_part(const Arguments& arguments, const Options& options, con
     return Error(ErrorCode::invalid_argument, fmt::format("{} tokens from {} on, session '{}' has {}", tokens,
                                                           part.first_token, session.name, session.tokens));
   }
+  auto codec = store.codec(session.name);
+  if (!codec) return std::move(codec).error();
+  // Whether there can be so many tokens at all, before memory is taken for them.
+  if (auto good = check_sizes(*codec, store.parameters().shape, session.bytes, session.tokens); !good) {
+    return std::move(good).error().in_file(arguments.store.folder);
+  }
   auto cache = KvCache::create(shape, tokens);
   if (!cache) return std::move(cache).error();
   if (auto status = restore(Space(), store, session.name, part, cache->view()); !status) {

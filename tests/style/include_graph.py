@@ -23,6 +23,7 @@ MAY_INCLUDE = {
     "evaluate": {"codec", "trie", "model", "io", "core"},
     "calibrate": {"evaluate", "codec", "trie", "model", "io", "core"},
     "store": {"codec", "trie", "model", "io", "core"},
+    "capi": {"store", "codec", "trie", "model", "io", "core"},
 }
 # Where the public headers belong.
 PUBLIC = {
@@ -34,7 +35,7 @@ PUBLIC = {
     "replay": "replay",
     "evaluate": "evaluate",
     "calibrate": "calibrate",
-    "store": "batch manifest store",
+    "store": "batch manifest session store",
 }
 AREA_OF_HEADER = {name: area for area, names in PUBLIC.items() for name in names.split()}
 # What a kernel knows of its caller: the arguments, and the layout it writes.
