@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "codec/batch.hpp"
 #include "core/execution_spaces.hpp"
