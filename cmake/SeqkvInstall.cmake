@@ -9,7 +9,8 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/seqkv)
 
 install(TARGETS seqkv_library EXPORT seqkvTargets)
 install(TARGETS seqkv)
-install(DIRECTORY include/seqkv DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
+install(DIRECTORY include/seqkv DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp"
+        PATTERN "*.h")
 install(DIRECTORY models DESTINATION ${CMAKE_INSTALL_DATADIR}/seqkv)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 

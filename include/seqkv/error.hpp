@@ -31,6 +31,7 @@ enum class ErrorCode : std::int32_t {
   wrong_store = 311,         ///< a store with other parameters than the ones given
   wrong_profile = 313,       ///< a profile of another model, or not the one that coded
   session_differs = 312,     ///< a session of this name exists with other tokens
+  wrong_key = 314,           ///< not the key of the store, none where one is needed, or one where there is none
 
   file_not_found = 400,     ///< no such file or folder
   session_not_found = 401,  ///< no such session in the store
@@ -40,6 +41,7 @@ enum class ErrorCode : std::int32_t {
   truncated = 502,            ///< a seqkv file that ends too early
   unsupported_version = 503,  ///< a seqkv file of a version this library does not read
   missing_reference = 504,    ///< a block that was predicted from another one, which is not there
+  forged = 505,               ///< a record or an index that nobody with the store's key made
 
   io = 600,         ///< the operating system refused a read or write
   disk_full = 601,  ///< no space left on the device, or a quota

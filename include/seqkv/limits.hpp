@@ -41,6 +41,7 @@ inline constexpr std::int64_t max_json_bytes = 256LL << 20;          ///< config
 inline constexpr std::int64_t max_text_bytes = 16LL << 30;           ///< a text file after decompression
 inline constexpr std::int64_t max_codec_spec = 255;                  ///< bytes of a codec string; format
 inline constexpr std::int64_t max_session_name = 1024;               ///< bytes; format of packs
+inline constexpr std::int64_t max_pack = 99'999'999;                 ///< number of a pack; its name has 8 digits
 inline constexpr std::int64_t max_subblock_bytes = (1LL << 31) - 1;  ///< raw bytes of one sub-block; format
 inline constexpr std::int64_t max_coded_block = 1LL << 40;           ///< bytes of one coded block; not in the format
 

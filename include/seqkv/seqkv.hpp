@@ -31,6 +31,7 @@
 #include "seqkv/result.hpp"
 #include "seqkv/retention.hpp"
 #include "seqkv/safetensors.hpp"
+#include "seqkv/session.hpp"
 #include "seqkv/span_index.hpp"
 #include "seqkv/store.hpp"
 #include "seqkv/surprisal.hpp"

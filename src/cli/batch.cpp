@@ -8,13 +8,15 @@
 #include <cstdlib>
 
 #include "cli/arguments.hpp"
+#include "cli/store.hpp"
 
 namespace seqkv::cli {
 namespace {
 
 struct Arguments {
   std::string manifest;
-  std::string store;
+  StoreOptions store;
+  std::string protection;
   std::string model;
   std::string codec;
   std::string profile;
@@ -36,6 +38,18 @@ Result<void> refuse_several_ranks() {
     }
   }
   return {};
+}
+
+/// What is asked for; else that of the store, or for a new one with a key, authentic.
+Result<Protection> protection_of(const Arguments& arguments, const StoreAccess& access) {
+  for (const Protection protection : {Protection::none, Protection::authentic, Protection::encrypted}) {
+    if (arguments.protection == to_string(protection)) return protection;
+  }
+  if (access.key.empty()) return Protection::none;
+  if (!Store::exists(arguments.store.folder)) return Protection::authentic;
+  auto store = Store::open(arguments.store.folder, access);
+  if (!store) return std::move(store).error();
+  return store->parameters().protection;
 }
 
 Report to_report(const BatchRow& row) {
@@ -106,7 +120,13 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (auto status = check_profile(*codec, *profile, (*model)->fingerprint().combined()); !status) {
     return std::move(status).error();
   }
+  auto access = arguments.store.access();
+  if (!access) return std::move(access).error();
+  auto protection = protection_of(arguments, *access);
+  if (!protection) return std::move(protection).error();
   BatchOptions batch{*codec};
+  batch.access = *access;
+  batch.protection = *protection;
   batch.dtype = dtype_of(arguments.dtype);
   batch.block_tokens = arguments.block_tokens;
   batch.prefix = arguments.prefix == "restore" ? PrefixPolicy::restore : PrefixPolicy::exact;
@@ -115,10 +135,10 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   batch.stop = &stop_on_signal();  // the session in hand is finished
   Progress progress(options, "batch");
   auto report =
-      run_batch(space, *model, arguments.store, *manifest, batch,
+      run_batch(space, *model, arguments.store.folder, *manifest, batch,
                 [&progress](std::int64_t done, std::int64_t all, const BatchRow&) { progress.update(done, all); });
   if (!report) return std::move(report).error();
-  auto store = Store::open(arguments.store);
+  auto store = arguments.store.open();
   if (!store) return std::move(store).error();
   auto totals = store->totals();
   if (!totals) return std::move(totals).error();
@@ -133,7 +153,10 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 Action declare_batch(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   app.add_option("manifest", arguments->manifest, "Sessions, one JSON object a line")->required();
-  app.add_option("--store", arguments->store, "Store folder; made if it does not exist")->required();
+  arguments->store.declare(app);
+  app.add_option("--protection", arguments->protection,
+                 "Of a store that is made: none, authentic (default with a key) or encrypted")
+      ->check(CLI::IsMember({"none", "authentic", "encrypted"}));
   app.add_option("--model", arguments->model, "Model folder")->required();
   app.add_option("--codec", arguments->codec, codec_help)->required();
   add_profile(app, arguments->profile);

@@ -2,15 +2,15 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 #include "cli/command.hpp"
+#include "cli/store.hpp"
 #include "seqkv/frame.hpp"
-#include "seqkv/store.hpp"
 
 namespace seqkv::cli {
 namespace {
 
 struct Arguments {
   std::string frame;
-  std::string store;
+  StoreOptions store;
   std::string session;
 };
 
@@ -70,7 +70,7 @@ Result<int> inspect_session(const Store& store, const Arguments& arguments, cons
   auto blocks = store.blocks(arguments.session);
   if (!blocks) return std::move(blocks).error();
   auto rows = block_rows(store.parameters().shape, *blocks);
-  if (!rows) return std::move(rows).error().in_file(arguments.store);
+  if (!rows) return std::move(rows).error().in_file(arguments.store.folder);
   print(options, {{"session", session->name},
                   {"codec", session->codec},
                   {"tokens", session->tokens},
@@ -81,7 +81,7 @@ Result<int> inspect_session(const Store& store, const Arguments& arguments, cons
 }
 
 Result<int> inspect_store(const Arguments& arguments, const Options& options) {
-  auto store = Store::open(arguments.store);
+  auto store = arguments.store.open();
   if (!store) return std::move(store).error();
   if (!arguments.session.empty()) return inspect_session(*store, arguments, options);
   auto totals = store->totals();
@@ -90,10 +90,12 @@ Result<int> inspect_store(const Arguments& arguments, const Options& options) {
   print(options, {{"store_version", store_version},
                   {"model", model_value(parameters.model)},
                   {"block_tokens", parameters.block_tokens},
+                  {"protection", to_string(parameters.protection)},
                   {"sessions", totals->sessions},
                   {"blocks", totals->blocks},
                   {"session_tokens", totals->session_tokens},
                   {"stored_tokens", totals->stored_tokens},
+                  {"block_bytes", totals->block_bytes},
                   {"pack_bytes", totals->pack_bytes},
                   {"index_bytes", totals->index_bytes},
                   {"shape", shape_report(parameters.shape)}});
@@ -106,12 +108,13 @@ Action declare_inspect(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   auto* from = app.add_option_group("what", "one of");
   from->add_option("frame", arguments->frame, "Frame (.sqkv)");
-  auto* store = from->add_option("--store", arguments->store, "Store folder");
+  auto* store = from->add_option("--store", arguments->store.folder, "Store folder");
   from->require_option(1);
+  arguments->store.declare_reading(app, false);
   app.add_option("--session", arguments->session, "One session of the store, block by block")->needs(store);
   app.footer("Examples:\n  seqkv inspect kv.sqkv\n  seqkv inspect --store store --session first");
   return [arguments](const Options& options) {
-    return arguments->store.empty() ? inspect_frame(*arguments, options) : inspect_store(*arguments, options);
+    return arguments->store.folder.empty() ? inspect_frame(*arguments, options) : inspect_store(*arguments, options);
   };
 }
 

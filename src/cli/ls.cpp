@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-#include <fmt/chrono.h>
-
-#include <ctime>
-
 #include "cli/command.hpp"
-#include "seqkv/store.hpp"
+#include "cli/store.hpp"
 
 namespace seqkv::cli {
 namespace {
 
-/// Nothing for what is no date of four digits: any number may stand in a damaged store, and fmt::gmtime throws.
-Value time_value(std::int64_t seconds) {
-  constexpr std::int64_t year_10000 = 253402300800;
-  if (seconds < 0 || seconds >= year_10000) return nullptr;
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(seconds)));
-}
-
-Result<int> run(const std::string& folder, const Options& options) {
-  auto store = Store::open(folder);
+Result<int> run(const StoreOptions& from, const Options& options) {
+  auto store = from.open();
   if (!store) return std::move(store).error();
   auto sessions = store->sessions();
   if (!sessions) return std::move(sessions).error();
@@ -33,7 +22,9 @@ Result<int> run(const std::string& folder, const Options& options) {
                   {"own_bytes", session.own_bytes},
                   {"blocks", session.blocks},
                   {"codec", session.codec},
-                  {"created", time_value(session.created)}};
+                  {"created", time_value(session.created)},
+                  {"expires", time_value(session.expires)},
+                  {"pinned", session.pinned}};
     if (options.json && !session.profile.is_zero()) row.set("profile", session.profile.hex());
     rows.push_back(std::move(row));
   }
@@ -48,10 +39,10 @@ Result<int> run(const std::string& folder, const Options& options) {
 }  // namespace
 
 Action declare_ls(CLI::App& app) {
-  auto folder = std::make_shared<std::string>();
-  app.add_option("--store", *folder, "Store folder")->required();
+  auto store = std::make_shared<StoreOptions>();
+  store->declare_reading(app);
   app.footer("own_bytes: what removing the session alone would free.\nExample:\n  seqkv ls --store store");
-  return [folder](const Options& options) { return run(*folder, options); };
+  return [store](const Options& options) { return run(*store, options); };
 }
 
 }  // namespace seqkv::cli

@@ -4,16 +4,16 @@
 #include <fmt/format.h>
 
 #include "cli/arguments.hpp"
+#include "cli/store.hpp"
 #include "seqkv/frame.hpp"
 #include "seqkv/replay.hpp"
-#include "seqkv/store.hpp"
 
 namespace seqkv::cli {
 namespace {
 
 struct Arguments {
   std::string frame;
-  std::string store;
+  StoreOptions store;
   std::string profile;
   std::string model;
 };
@@ -36,7 +36,7 @@ Result<int> verify_frame(const Arguments& arguments, const Options& options) {
 }
 
 Result<int> verify_store(const Arguments& arguments, const Options& options) {
-  auto store = Store::open(arguments.store);
+  auto store = arguments.store.open();
   if (!store) return std::move(store).error();
   Progress progress(options, "verify");
   auto report = store->verify([&progress](std::int64_t done, std::int64_t all) { progress.update(done, all); });
@@ -60,13 +60,14 @@ Action declare_verify(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   auto* from = app.add_option_group("what", "one of");
   from->add_option("frame", arguments->frame, "Frame (.sqkv)");
-  from->add_option("--store", arguments->store, "Store folder");
+  from->add_option("--store", arguments->store.folder, "Store folder");
   from->require_option(1);
   add_profile(app, arguments->profile);
   add_replay_model(app, arguments->model);
+  arguments->store.declare_reading(app, false);
   app.footer("Examples:\n  seqkv verify kv.sqkv\n  seqkv verify --store store");
   return [arguments](const Options& options) {
-    return arguments->store.empty() ? verify_frame(*arguments, options) : verify_store(*arguments, options);
+    return arguments->store.folder.empty() ? verify_frame(*arguments, options) : verify_store(*arguments, options);
   };
 }
 

@@ -41,6 +41,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "wrong_profile";
     case ErrorCode::session_differs:
       return "session_differs";
+    case ErrorCode::wrong_key:
+      return "wrong_key";
     case ErrorCode::file_not_found:
       return "file_not_found";
     case ErrorCode::session_not_found:
@@ -55,6 +57,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "unsupported_version";
     case ErrorCode::missing_reference:
       return "missing_reference";
+    case ErrorCode::forged:
+      return "forged";
     case ErrorCode::io:
       return "io";
     case ErrorCode::disk_full:

@@ -6,10 +6,14 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 
 namespace seqkv::io {
+
+/// So many bytes make a request worth while.
+inline constexpr std::int64_t worth_a_flush = 32LL << 20;
 
 /// Has the system write what is in its cache of a file, again and again, from a thread of its own: the call waits where
 /// the queue of the disk is full, and whoever makes the file should not. The thread sleeps all the time but for that.

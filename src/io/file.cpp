@@ -20,6 +20,7 @@
 #include <system_error>
 
 #include "core/try.hpp"
+#include "io/faults.hpp"
 
 namespace seqkv::io {
 
@@ -34,8 +35,10 @@ Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Result<Descriptor> open_for_reading(const fs::path& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // or a pipe would wait for its writer
+Result<Descriptor> open_for_reading(const fs::path& path, Links links) {
+  const int nofollow = links == Links::refuse ? O_NOFOLLOW : 0;
+  // Nonblocking, or a pipe would wait for its writer.
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | nofollow));
   if (file.get() < 0) return system_error("cannot open", path, errno);
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return system_error("cannot stat", path, errno);
@@ -43,10 +46,22 @@ Result<Descriptor> open_for_reading(const fs::path& path) {
   return file;
 }
 
+Result<Descriptor> open_for_writing(const fs::path& path, Existing existing) {
+  int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+  if (existing != Existing::need) flags |= O_CREAT;
+  if (existing == Existing::empty) flags |= O_TRUNC;
+  if (const int problem = fault(Step::create)) return system_error("cannot open", path, problem);
+  Descriptor file(::open(path.c_str(), flags, 0600));
+  if (file.get() < 0) return system_error("cannot open", path, errno);
+  return file;
+}
+
 Result<void> write_all(const Descriptor& file, const fs::path& path, std::span<const std::byte> bytes,
                        std::int64_t offset) {
   while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(file.get(), bytes.data(), bytes.size(), offset);
+    std::size_t count = bytes.size();
+    if (const int problem = fault(Step::write, count)) return system_error("cannot write", path, problem);
+    const ssize_t written = ::pwrite(file.get(), bytes.data(), count, offset);
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return system_error("cannot write", path, errno);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
@@ -57,7 +72,9 @@ Result<void> write_all(const Descriptor& file, const fs::path& path, std::span<c
 
 Result<void> read_all(const Descriptor& file, const fs::path& path, std::span<std::byte> bytes, std::int64_t offset) {
   while (!bytes.empty()) {
-    const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size(), offset);
+    std::size_t count = bytes.size();
+    if (const int problem = fault(Step::read, count)) return system_error("cannot read", path, problem);
+    const ssize_t got = ::pread(file.get(), bytes.data(), count, offset);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return system_error("cannot read", path, errno);
     if (got == 0) {
@@ -76,7 +93,32 @@ void prefetch(const Descriptor& file, std::int64_t offset, std::int64_t bytes) n
 }
 
 Result<void> sync(const Descriptor& file, const fs::path& path) {
+  if (const int problem = fault(Step::sync)) return system_error("cannot fsync", path, problem);
   if (::fsync(file.get()) != 0) return system_error("cannot fsync", path, errno);
+  return {};
+}
+
+Result<void> truncate(const Descriptor& file, const fs::path& path, std::int64_t size) {
+  if (const int problem = fault(Step::truncate)) return system_error("cannot resize", path, problem);
+  if (::ftruncate(file.get(), size) != 0) return system_error("cannot resize", path, errno);
+  return {};
+}
+
+Result<std::int64_t> file_size(const Descriptor& file, const fs::path& path) {
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return system_error("cannot stat", path, errno);
+  return std::int64_t{info.st_size};
+}
+
+Result<void> rename(const fs::path& from, const fs::path& to) {
+  if (const int problem = fault(Step::rename)) return system_error("cannot rename to", to, problem);
+  if (::rename(from.c_str(), to.c_str()) != 0) return system_error("cannot rename to", to, errno);
+  return {};
+}
+
+Result<void> remove(const fs::path& path) {
+  if (const int problem = fault(Step::remove)) return system_error("cannot remove", path, problem);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return system_error("cannot remove", path, errno);
   return {};
 }
 
@@ -87,14 +129,13 @@ Result<void> sync_directory(const fs::path& directory) {
   return sync(folder, name);
 }
 
-Result<MappedFile> MappedFile::open(const fs::path& path) {
+Result<MappedFile> MappedFile::open(const fs::path& path, Links links) {
   MappedFile mapped;
-  SEQKV_ASSIGN(mapped.file_, open_for_reading(path));
+  SEQKV_ASSIGN(mapped.file_, open_for_reading(path, links));
   mapped.path_ = path;
-  struct stat info {};
-  if (::fstat(mapped.file_.get(), &info) != 0) return system_error("cannot stat", path, errno);
-  if (info.st_size == 0) return mapped;
-  const auto size = static_cast<std::size_t>(info.st_size);
+  SEQKV_ASSIGN(const std::int64_t bytes, file_size(mapped.file_, path));
+  if (bytes == 0) return mapped;
+  const auto size = static_cast<std::size_t>(bytes);
   void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, mapped.file_.get(), 0);
   if (memory == MAP_FAILED) return system_error("cannot map", path, errno);
   mapped.bytes_ = {static_cast<const std::byte*>(memory), size};
@@ -135,6 +176,7 @@ Result<AtomicFile> AtomicFile::create(const fs::path& path) {
   SEQKV_ASSIGN(out.path_, target_of(path));
   fs::path temporary = out.path_;
   temporary += fmt::format(".tmp-{}-{}", ::getpid(), counter.fetch_add(1));
+  if (const int problem = fault(Step::create)) return system_error("cannot create", path, problem);
   out.file_ = Descriptor(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (out.file_.get() < 0) {
     Error error = system_error("cannot create", path, errno);
@@ -154,9 +196,8 @@ Result<void> AtomicFile::write_at(std::span<const std::byte> bytes, std::int64_t
   SEQKV_TRY(write_all(file_, path_, bytes, offset));
   size_ = std::max(size_, offset + static_cast<std::int64_t>(bytes.size()));
   // The disk works while the next bytes are made; left to commit(), it would begin when everything else is done.
-  constexpr std::int64_t worth_a_call = 32 << 20;
   unflushed_ += static_cast<std::int64_t>(bytes.size());
-  if (unflushed_ >= worth_a_call) {
+  if (unflushed_ >= worth_a_flush) {
     if (flush_ == nullptr) flush_ = std::make_unique<EarlyFlush>(file_.get());
     flush_->request();
     unflushed_ = 0;
@@ -183,7 +224,7 @@ Result<void> AtomicFile::reserve(std::int64_t size) {
 Result<void> AtomicFile::append(std::span<const std::byte> bytes) { return write_at(bytes, size_); }
 
 Result<void> AtomicFile::resize(std::int64_t size) {
-  if (::ftruncate(file_.get(), size) != 0) return system_error("cannot resize", path_, errno);
+  SEQKV_TRY(io::truncate(file_, path_, size));
   size_ = size;
   return {};
 }
@@ -191,20 +232,19 @@ Result<void> AtomicFile::resize(std::int64_t size) {
 Result<void> AtomicFile::commit() {
   flush_.reset();
   SEQKV_TRY(sync(file_, path_));
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return system_error("cannot rename to", path_, errno);
+  SEQKV_TRY(io::rename(temporary_, path_));
   temporary_.clear();
   return sync_directory(path_.parent_path());
 }
 
 Result<std::string> read_file(const fs::path& path, std::int64_t limit) {
   SEQKV_ASSIGN(const Descriptor file, open_for_reading(path));
-  struct stat info {};
-  if (::fstat(file.get(), &info) != 0) return system_error("cannot stat", path, errno);
-  if (info.st_size > limit) {
-    return Error(ErrorCode::limit_exceeded, fmt::format("{} bytes, more than the {} allowed", info.st_size, limit))
+  SEQKV_ASSIGN(const std::int64_t size, file_size(file, path));
+  if (size > limit) {
+    return Error(ErrorCode::limit_exceeded, fmt::format("{} bytes, more than the {} allowed", size, limit))
         .in_file(path.string());
   }
-  std::string text(static_cast<std::size_t>(info.st_size), '\0');
+  std::string text(static_cast<std::size_t>(size), '\0');
   SEQKV_TRY(read_all(file, path, std::as_writable_bytes(std::span(text)), 0));
   return text;
 }

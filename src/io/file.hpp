@@ -40,8 +40,14 @@ class Descriptor {
   int fd_ = -1;
 };
 
+/// Whether a symbolic link at the end of a path is followed. Names that the library makes up itself are never links.
+enum class Links : std::uint8_t { follow, refuse };
+
 /// Opens a regular file for reading. Errors: file_not_found, io (a folder, a pipe, no permission).
-Result<Descriptor> open_for_reading(const fs::path& path);
+Result<Descriptor> open_for_reading(const fs::path& path, Links links = Links::follow);
+/// Opens a file of the library's own for reading and writing, mode 0600 if it is made.
+enum class Existing : std::uint8_t { keep, empty, need };  ///< an old one: goes on, is cut to nothing, must be there
+Result<Descriptor> open_for_writing(const fs::path& path, Existing existing);
 
 Result<void> write_all(const Descriptor& file, const fs::path& path, std::span<const std::byte> bytes,
                        std::int64_t offset);
@@ -49,6 +55,11 @@ Result<void> read_all(const Descriptor& file, const fs::path& path, std::span<st
 /// Has the system read these bytes into its cache, and does not wait for them.
 void prefetch(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept;
 Result<void> sync(const Descriptor& file, const fs::path& path);
+Result<void> truncate(const Descriptor& file, const fs::path& path, std::int64_t size);
+Result<std::int64_t> file_size(const Descriptor& file, const fs::path& path);
+Result<void> rename(const fs::path& from, const fs::path& to);
+/// No error if it is not there.
+Result<void> remove(const fs::path& path);
 /// Makes the names in a folder durable.
 Result<void> sync_directory(const fs::path& directory);
 
@@ -56,7 +67,7 @@ Result<void> sync_directory(const fs::path& directory);
 /// it stays in the memory of the process as long as the system likes; what is large, and used once, is better read.
 class MappedFile {
  public:
-  static Result<MappedFile> open(const fs::path& path);
+  static Result<MappedFile> open(const fs::path& path, Links links = Links::follow);
 
   MappedFile() = default;
   MappedFile(MappedFile&& other) noexcept { swap(other); }

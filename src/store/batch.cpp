@@ -55,7 +55,8 @@ class BatchRunner {
       row.stored_before = true;
       row.shared_tokens = row.tokens;
     } else {
-      SEQKV_ASSIGN(SessionWriter writer, store_.begin(row.session, job.tokens, options_.codec, job.sharing));
+      SEQKV_ASSIGN(SessionWriter writer,
+                   store_.begin(row.session, job.tokens, options_.codec, {.sharing = job.sharing}));
       row.shared_tokens = writer.known_tokens();
       SEQKV_TRY(job.from_kv ? save_kv(job, writer) : save_tokens(job, writer, row));
       SEQKV_TRY(writer.commit());
@@ -78,12 +79,7 @@ class BatchRunner {
     const auto info = store_.session(job.line->session);
     if (!info && info.error().code == ErrorCode::session_not_found) return false;
     if (!info) return info.error();
-    SEQKV_ASSIGN(const auto blocks, store_.blocks(job.line->session));
-    std::vector<Token> stored;
-    for (const CodedBlockView& block : blocks) {
-      SEQKV_ASSIGN(const CodedBlockInfo head, inspect_block(store_.parameters().shape, block));
-      stored.insert(stored.end(), head.tokens.begin(), head.tokens.end());
-    }
+    SEQKV_ASSIGN(const std::vector<Token> stored, store_.tokens(job.line->session));
     if (stored == job.tokens && info->codec == options_.codec.spec() &&
         info->profile == options_.codec.profile_fingerprint()) {
       return true;
@@ -106,8 +102,9 @@ class BatchRunner {
       const std::int64_t first = in_memory / block;
       truncate(first * block);
       if (!same_bits) inexact_from_ = std::min(inexact_from_, first * block);
-      SEQKV_ASSIGN(const std::vector<CodedBlockView> blocks, store_.match(job.tokens, options_.codec));
-      SEQKV_TRY(append_blocks(sequence_, std::span(blocks).subspan(first), known_tokens - first * block));
+      SEQKV_ASSIGN(const StoredBlocks blocks, store_.match(job.tokens, options_.codec));
+      const std::span<const CodedBlockView> stored = blocks;
+      SEQKV_TRY(append_blocks(sequence_, stored.subspan(first), known_tokens - first * block));
     }
     current_.assign(job.tokens.begin(), job.tokens.begin() + sequence_.tokens());
     return {};
@@ -207,7 +204,7 @@ class BatchRunner {
     SEQKV_ASSIGN(const std::vector<float> exact, last_logits(sequence_, job.tokens, tail));
     current_ = job.tokens;
 
-    SEQKV_ASSIGN(const std::vector<CodedBlockView> blocks, store_.blocks(job.line->session));
+    SEQKV_ASSIGN(const StoredBlocks blocks, store_.blocks(job.line->session));
     Sequence<ExecutionSpace> restored(forward_.model().config());
     SEQKV_TRY(append_blocks(restored, blocks, all));
     restored.truncate(all - tail);
@@ -290,11 +287,11 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
                               const std::filesystem::path& folder, const std::vector<ManifestLine>& manifest,
                               const BatchOptions& options, const BatchProgress& progress) {
   const StoreParameters parameters{model->config().kv_shape(options.dtype), model->fingerprint().combined(),
-                                   options.block_tokens};
+                                   options.block_tokens, options.protection};
   std::vector<Job> jobs;
   std::set<std::string> stored;
   if (options.restart && Store::exists(folder)) {
-    SEQKV_ASSIGN(const Store store, Store::open(folder));
+    SEQKV_ASSIGN(const Store store, Store::open(folder, options.access));
     SEQKV_ASSIGN(const auto sessions, store.sessions());
     for (const SessionInfo& session : sessions) stored.insert(session.name);
   }
@@ -307,7 +304,7 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
     jobs.push_back(std::move(job).value());
   }
   SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, model));
-  SEQKV_ASSIGN(Store store, Store::open_for_writing(folder, parameters));
+  SEQKV_ASSIGN(Store store, Store::open_for_writing(folder, parameters, options.access));
   BatchRunner<ExecutionSpace> runner(space, model, std::move(forward), std::move(store), options);
 
   // Neighbors in this order share the longest prefixes.

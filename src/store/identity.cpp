@@ -16,9 +16,11 @@ Digest root_identity(std::string_view salt, const Digest& model) {
       .finish();
 }
 
-Digest lone_root_identity(const Digest& root, std::string_view session) {
-  return Sha256().update("seqkv session alone").update(root.bytes).update(session).finish();
+Digest lone_root_identity(const Digest& root, const Digest& nonce) {
+  return Sha256().update("seqkv session alone").update(root.bytes).update(nonce.bytes).finish();
 }
+
+Digest tenant_identity(const Digest& root) { return Sha256().update("seqkv tenant").update(root.bytes).finish(); }
 
 Digest block_identity(const Digest& parent, TokenSpan tokens) {
   return Sha256().update(parent.bytes).update(std::as_bytes(tokens)).finish();

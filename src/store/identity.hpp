@@ -16,8 +16,11 @@ namespace seqkv::store {
 Digest root_identity(std::string_view salt, const Digest& model);
 
 /// The root of a session whose blocks are nobody else's: values that came from elsewhere are not known to be those
-/// that the model computes from the tokens.
-Digest lone_root_identity(const Digest& root, std::string_view session);
+/// that the model computes from the tokens. The nonce is random, and the same for forks of the session.
+Digest lone_root_identity(const Digest& root, const Digest& nonce);
+
+/// What sessions of one root are filed under; it does not tell the root.
+Digest tenant_identity(const Digest& root);
 
 /// Of the block with these tokens behind the block (or root) `parent`.
 Digest block_identity(const Digest& parent, TokenSpan tokens);

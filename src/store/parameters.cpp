@@ -28,6 +28,7 @@ Pairs to_pairs(const StoreParameters& parameters, const Digest& id) {
           {"id", id.hex()},
           {"model", parameters.model.hex()},
           {"block_tokens", std::to_string(parameters.block_tokens)},
+          {"protection", std::string(to_string(parameters.protection))},
           {"layers", std::to_string(shape.layers)},
           {"kv_heads", std::to_string(shape.kv_heads)},
           {"head_dim", std::to_string(shape.head_dim)},
@@ -42,19 +43,32 @@ Pairs to_pairs(const StoreParameters& parameters, const Digest& id) {
 }
 
 constexpr const char* checksum_name = "checksum";
-
-/// SHA-256 of all other parameters, for no block depends on those of the rotation.
-std::string checksum(const Pairs& pairs) {
-  Sha256 hash;
-  for (const auto& [name, value] : pairs) {
-    if (name != checksum_name) hash.update(fmt::format("{}={}\n", name, value));
-  }
-  return hash.finish().hex();
-}
+constexpr int most_parameters = 100;
 
 Error bad(const std::string& name) {
   return Error(ErrorCode::corrupt, "missing from the index, or not what it should be")
       .at_field(fmt::format("parameter '{}'", name));
+}
+
+bool parse(std::string_view name, Protection& out) {
+  for (const Protection protection : {Protection::none, Protection::authentic, Protection::encrypted}) {
+    if (name != to_string(protection)) continue;
+    out = protection;
+    return true;
+  }
+  return false;
+}
+
+Result<Pairs> split(const std::string& text) {
+  Pairs pairs;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto equals = text.find('=', at);
+    const auto end = text.find('\n', at);
+    if (end == std::string::npos || equals > end) return bad(text.substr(at, 64));
+    pairs.emplace(text.substr(at, equals - at), text.substr(equals + 1, end - equals - 1));
+    at = end + 1;
+  }
+  return pairs;
 }
 
 class PairReader {
@@ -105,38 +119,62 @@ Result<void> check_parameters(const StoreParameters& parameters) {
   return {};
 }
 
-Result<void> write_parameters(Database& database, const StoreParameters& parameters, const Digest& id) {
+std::string to_text(const StoreParameters& parameters, const Digest& id) {
+  std::string text;
+  for (const auto& [name, value] : to_pairs(parameters, id)) text += fmt::format("{}={}\n", name, value);
+  return text;
+}
+
+std::string signed_text(const std::string& text, const Seal& seal) {
+  return fmt::format("{}{}={}\n", text, checksum_name, seal.sign(text).hex());
+}
+
+Result<std::string> check_signature(const std::string& text, const Seal& seal) {
+  const auto at = text.rfind(fmt::format("{}=", checksum_name));
+  if (at == std::string::npos) return bad(checksum_name);
+  std::string plain = text.substr(0, at);
+  if (signed_text(plain, seal) == text) return plain;
+  if (seal.active()) return Error(ErrorCode::wrong_key, "the parameters are not signed with this key");
+  return Error(ErrorCode::checksum_mismatch, "the parameters do not have the checksum stored with them");
+}
+
+Result<void> write_parameters(Database& database, const std::string& text) {
   SEQKV_ASSIGN(Statement insert, database.prepare("INSERT INTO parameters (name, value) VALUES (?, ?)"));
-  Pairs pairs = to_pairs(parameters, id);
-  pairs.emplace(checksum_name, checksum(pairs));
+  SEQKV_ASSIGN(const Pairs pairs, split(text));
   for (const auto& [name, value] : pairs) {
     SEQKV_TRY(insert.bind(1, std::string_view(name)).bind(2, std::string_view(value)).run());
   }
   return {};
 }
 
-Result<void> read_parameters(const Database& database, StoreParameters& parameters, Digest& id) {
-  Pairs pairs;
-  SEQKV_ASSIGN(Statement query, database.prepare("SELECT name, value FROM parameters"));
-  for (;;) {
+Result<std::string> read_parameters(const Database& database) {
+  SEQKV_ASSIGN(Statement query, database.prepare("SELECT name, value FROM parameters ORDER BY name"));
+  std::string text;
+  std::string checksum;
+  for (int rows = 0; rows < most_parameters; ++rows) {
     SEQKV_ASSIGN(const bool there, query.step());
-    if (!there) break;
-    pairs.emplace(query.text(0), query.text(1));
+    if (!there) return text + checksum;
+    const std::string name = query.text(0);
+    (name == checksum_name ? checksum : text) += fmt::format("{}={}\n", name, query.text(1));
   }
+  return Error(ErrorCode::corrupt, "more parameters than a store has");
+}
+
+Result<void> parse_text(const std::string& text, StoreParameters& parameters, Digest& id) {
+  SEQKV_ASSIGN(const Pairs pairs, split(text));
   const PairReader reader(pairs);
   SEQKV_ASSIGN(const std::int64_t version, reader.integer("version"));
   if (version != store_version) {
     return Error(ErrorCode::unsupported_version,
                  fmt::format("store version {}, this library reads {}", version, store_version));
   }
-  if (const auto stored = pairs.find(checksum_name); stored == pairs.end() || stored->second != checksum(pairs)) {
-    return Error(ErrorCode::checksum_mismatch, "the parameters do not have the checksum stored with them");
-  }
   KvShape& shape = parameters.shape;
   RopeConfig& rope = shape.rope;
   SEQKV_ASSIGN(id, reader.digest("id"));
   SEQKV_ASSIGN(parameters.model, reader.digest("model"));
   SEQKV_ASSIGN(parameters.block_tokens, reader.integer("block_tokens"));
+  const auto protection = pairs.find("protection");
+  if (protection == pairs.end() || !parse(protection->second, parameters.protection)) return bad("protection");
   SEQKV_ASSIGN(shape.layers, reader.integer("layers"));
   SEQKV_ASSIGN(shape.kv_heads, reader.integer("kv_heads"));
   SEQKV_ASSIGN(shape.head_dim, reader.integer("head_dim"));
@@ -165,6 +203,11 @@ Result<void> compare_parameters(const StoreParameters& stored, const StoreParame
   if (stored.block_tokens != given.block_tokens) {
     return Error(ErrorCode::wrong_store, fmt::format("the store has blocks of {} tokens, {} are asked for",
                                                      stored.block_tokens, given.block_tokens))
+        .in_file(index.string());
+  }
+  if (stored.protection != given.protection) {
+    return Error(ErrorCode::wrong_store, fmt::format("the protection of the store is '{}', '{}' is asked for",
+                                                     to_string(stored.protection), to_string(given.protection)))
         .in_file(index.string());
   }
   if (!(stored.shape == given.shape)) {

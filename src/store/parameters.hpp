@@ -6,8 +6,10 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "seqkv/store.hpp"
+#include "store/seal.hpp"
 #include "store/sqlite.hpp"
 
 namespace seqkv::store {
@@ -15,10 +17,19 @@ namespace seqkv::store {
 /// Errors: invalid_argument, limit_exceeded.
 Result<void> check_parameters(const StoreParameters& parameters);
 
-Result<void> write_parameters(Database& database, const StoreParameters& parameters, const Digest& id);
-
+/// All of them as lines "name=value", by name; what the signature of a store is made of.
+std::string to_text(const StoreParameters& parameters, const Digest& id);
 /// Errors: unsupported_version, corrupt.
-Result<void> read_parameters(const Database& database, StoreParameters& parameters, Digest& id);
+Result<void> parse_text(const std::string& text, StoreParameters& parameters, Digest& id);
+
+/// The text with its signature: what packs and index hold.
+std::string signed_text(const std::string& text, const Seal& seal);
+/// The text again. Errors: corrupt, checksum_mismatch (no protection), wrong_key (another key signed it, or somebody
+/// without it).
+Result<std::string> check_signature(const std::string& text, const Seal& seal);
+
+Result<void> write_parameters(Database& database, const std::string& text);
+Result<std::string> read_parameters(const Database& database);
 
 /// Errors: wrong_model, wrong_store, each naming what differs.
 Result<void> compare_parameters(const StoreParameters& stored, const StoreParameters& given,

@@ -25,7 +25,7 @@ Result<void> Store::State::keep(const std::shared_ptr<const Profile>& profile) c
     return Sha256().update(bytes).finish() == fingerprint;
   };
   // A copy that is damaged is replaced: what is missing to others is at hand.
-  if (const auto kept = io::MappedFile::open(path); kept && is_of_profile(kept->bytes())) {
+  if (const auto kept = io::MappedFile::open(path, io::Links::refuse); kept && is_of_profile(kept->bytes())) {
     profiles[fingerprint] = profile;
     return {};
   }

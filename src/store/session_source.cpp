@@ -6,6 +6,7 @@
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "io/read_ahead.hpp"
+#include "seqkv/limits.hpp"
 #include "store/identity.hpp"
 #include "store/store_state.hpp"
 
@@ -15,53 +16,68 @@ namespace {
 /// A session that is read block by block.
 class SessionReader {
  public:
-  SessionReader(const Store::State& state, std::vector<BlockRow> rows, const Digest& lone_root)
-      : state_(state), rows_(std::move(rows)), lone_root_(lone_root) {}
+  SessionReader(const Store::State& state, std::vector<BlockRow> rows, const Digest& root)
+      : state_(state), rows_(std::move(rows)), root_(root) {}
 
   Result<CodedBlockView> read(std::int64_t block, std::vector<std::byte>& buffer) {
     const auto all = static_cast<std::int64_t>(rows_.size());
     ahead_.move_to(block, all, [this](std::int64_t next) {
       // Where it cannot be opened, that is an error when its turn comes.
-      if (open_pack(row(next).pack)) io::prefetch(file_, row(next).offset, row(next).bytes);
-      return row(next).bytes;
+      if (open_pack(row(next).place.pack)) io::prefetch(file_, row(next).place.offset, row(next).place.bytes);
+      return row(next).place.bytes;
     });
-    SEQKV_ASSIGN(const store::BlockRecord record, state_.find_record(row(block)));
-    const bool lone = block == 0 && record.head.parent == lone_root_;
-    if (!lone && record.head.parent != parent_of(block)) {
+    auto read = read_at(row(block), buffer);
+    if (!read) {
+      // Perhaps gc has moved it.
+      const store::Place before = row(block).place;
+      SEQKV_ASSIGN(rows_[static_cast<std::size_t>(block)].place, state_.current_place(row(block)));
+      if (row(block).place == before) return std::move(read).error();
+      SEQKV_ASSIGN(read, read_at(row(block), buffer));
+    }
+    if (read->head.parent != parent_of(block)) {
       return Error(ErrorCode::corrupt, "the block does not continue the one before it").in_file(file(block));
     }
-    const std::size_t bytes = record.block.size();
-    if (buffer.size() < bytes) buffer.resize(bytes);
-    SEQKV_TRY(open_pack(row(block).pack));
-    const std::int64_t end = row(block).offset + row(block).bytes;  // of the record, and of the block in it
-    SEQKV_TRY(io::read_all(file_, file(block), std::span(buffer).first(bytes), end - static_cast<std::int64_t>(bytes)));
-    return CodedBlockView(buffer).first(bytes);
+    if (read->memory == nullptr) return read->block;
+    buffer.assign(read->block.begin(), read->block.end());  // decrypted
+    return CodedBlockView(buffer);
   }
 
   Result<void> check(std::int64_t block, TokenSpan tokens) const {
-    const Digest& identity = row(block).identity;
-    if (store::block_identity(parent_of(block), tokens) == identity) return {};
-    if (block == 0 && store::block_identity(lone_root_, tokens) == identity) return {};
+    if (store::block_identity(parent_of(block), tokens) == row(block).identity) return {};
     return Error(ErrorCode::corrupt, "the block's tokens do not have its identity");
   }
 
-  std::string file(std::int64_t block) const { return store::pack_path(state_.folder, row(block).pack).string(); }
+  std::string file(std::int64_t block) const { return store::pack_path(state_.folder, row(block).place.pack).string(); }
 
  private:
+  /// The block in `buffer`, or decrypted in memory of its own.
+  Result<StoredBlock> read_at(const BlockRow& row, std::vector<std::byte>& buffer) {
+    if (row.place.bytes < 0 || row.place.bytes > limits::max_coded_block) {
+      return Error(ErrorCode::corrupt, "the index gives an impossible size of a block");
+    }
+    // The file has so many bytes before memory is taken for them.
+    SEQKV_ASSIGN(const auto mapped, state_.record_at(row.place));
+    if (buffer.size() < mapped.size()) buffer.resize(mapped.size());
+    const auto bytes = std::span(buffer).first(mapped.size());
+    SEQKV_TRY(open_pack(row.place.pack));
+    SEQKV_TRY(io::read_all(file_, store::pack_path(state_.folder, row.place.pack), bytes, row.place.offset));
+    return state_.open_record(row, bytes);
+  }
+
   /// Packs are mapped without a descriptor; the one that is read has one here.
   Result<void> open_pack(std::int64_t pack) {
     if (pack == open_) return {};
-    SEQKV_ASSIGN(file_, io::open_for_reading(store::pack_path(state_.folder, pack)));
+    SEQKV_ASSIGN(file_, io::open_for_reading(store::pack_path(state_.folder, pack), io::Links::refuse));
     open_ = pack;
     return {};
   }
 
   const BlockRow& row(std::int64_t block) const { return rows_[static_cast<std::size_t>(block)]; }
-  const Digest& parent_of(std::int64_t block) const { return block == 0 ? state_.root : row(block - 1).identity; }
+  const Digest& parent_of(std::int64_t block) const { return block == 0 ? root_ : row(block - 1).identity; }
 
   const Store::State& state_;
   std::vector<BlockRow> rows_;
-  Digest lone_root_;
+  Digest root_;
   io::ReadAhead ahead_;
   io::Descriptor file_;
   std::int64_t open_ = 0;  ///< the pack that file_ is of
@@ -70,12 +86,14 @@ class SessionReader {
 }  // namespace
 
 Result<BlockSource> Store::source(const std::string& name) const {
-  SEQKV_ASSIGN(const SessionInfo info, session(name));
-  SEQKV_ASSIGN(std::vector<BlockRow> rows, state_->session_rows(name));
-  BlockSource source{parameters().shape, info.codec, parameters().model, info.profile, {}, {}, {}, {}};
-  for (const BlockRow& row : rows) source.blocks.push_back({row.position, row.tokens, row.bytes});
-  const auto reader =
-      std::make_shared<SessionReader>(*state_, std::move(rows), store::lone_root_identity(state_->root, name));
+  SEQKV_ASSIGN(SessionBlocks session, state_->session_blocks(name));
+  const store::SessionHead& head = session.session.head;
+  BlockSource source{parameters().shape, head.codec, parameters().model, head.profile, {}, {}, {}, {}};
+  for (const BlockRow& row : session.blocks) source.blocks.push_back({row.position, row.tokens, row.place.bytes});
+  if (source.tokens() != head.tokens) {
+    return Error(ErrorCode::unsupported, fmt::format("session '{}' ends inside its last block", name));
+  }
+  const auto reader = std::make_shared<SessionReader>(*state_, std::move(session.blocks), state_->root_of(head));
   source.read = [reader](std::int64_t block, std::vector<std::byte>& buffer) { return reader->read(block, buffer); };
   source.check = [reader](std::int64_t block, TokenSpan tokens) { return reader->check(block, tokens); };
   source.file = [reader](std::int64_t block) { return reader->file(block); };

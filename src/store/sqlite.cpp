@@ -6,6 +6,10 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <functional>
+#include <map>
+#include <string>
+
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "io/text.hpp"
@@ -43,13 +47,55 @@ Error sqlite_error(sqlite3* database, int status) {
   return Error(code, fmt::format("SQLite: {}", io::printable(words))).in_file(path != nullptr ? path : "");
 }
 
+/// What SQLite reads as the name of a file: "file:" and everything but plain letters as hexadecimal digits.
+std::string uri_of(const std::filesystem::path& path) {
+  std::string uri = "file:";
+  for (const char c : path.string()) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' ||
+                       c == '.' || c == '-' || c == '_';
+    uri += plain ? std::string(1, c) : fmt::format("%{:02x}", static_cast<unsigned char>(c));
+  }
+  return uri;
+}
+
 }  // namespace
 
-void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+class StatementCache {
+ public:
+  StatementCache() = default;
+  StatementCache(const StatementCache&) = delete;
+  StatementCache& operator=(const StatementCache&) = delete;
+  ~StatementCache() {
+    for (const auto& [sql, statement] : idle_) sqlite3_finalize(statement);
+  }
+
+  void put(sqlite3_stmt* statement) {
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    idle_.emplace(sqlite3_sql(statement), statement);
+  }
+  /// Null if there is none.
+  sqlite3_stmt* take(std::string_view sql) {
+    const auto found = idle_.find(sql);
+    if (found == idle_.end()) return nullptr;
+    sqlite3_stmt* statement = found->second;
+    idle_.erase(found);
+    return statement;
+  }
+
+ private:
+  std::multimap<std::string, sqlite3_stmt*, std::less<>> idle_;
+};
+
+void Statement::PutBack::operator()(sqlite3_stmt* statement) const { cache->put(statement); }
 void Database::Close::operator()(sqlite3* database) const { sqlite3_close_v2(database); }
 
 Statement& Statement::bind(int parameter, std::int64_t value) {
   sqlite3_bind_int64(statement_.get(), parameter, value);
+  return *this;
+}
+Statement& Statement::bind(int parameter, double value) {
+  sqlite3_bind_double(statement_.get(), parameter, value);
   return *this;
 }
 Statement& Statement::bind(int parameter, std::string_view text) {
@@ -85,6 +131,7 @@ void Statement::reset() {
 }
 
 std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_.get(), column); }
+double Statement::real(int column) const { return sqlite3_column_double(statement_.get(), column); }
 bool Statement::is_null(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
 
 std::string Statement::text(int column) const {
@@ -104,21 +151,32 @@ Result<Database> Database::open(const std::filesystem::path& path, Mode mode) {
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE;
   if (mode == Mode::create) flags |= SQLITE_OPEN_CREATE;
   std::error_code problem;
-  if (mode != Mode::create && !std::filesystem::exists(path, problem)) {
+  const auto kind = std::filesystem::symlink_status(path, problem).type();
+  if (mode != Mode::create && kind != std::filesystem::file_type::regular) {
+    if (kind == std::filesystem::file_type::not_found) {
+      return Error(ErrorCode::file_not_found, "no store here (its index is missing)").in_file(path.string());
+    }
     if (problem) return io::system_error("cannot look at", path, problem.value());
-    return Error(ErrorCode::file_not_found, "no store here (its index is missing)").in_file(path.string());
+    return Error(ErrorCode::io, "not a regular file").in_file(path.string());
+  }
+  std::string name = path.string();
+  if (mode == Mode::read_immutable) {
+    flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
+    name = uri_of(path) + "?immutable=1";
   }
   sqlite3* handle = nullptr;
-  const int status = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
+  const int status = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
   Database database;
   database.database_.reset(handle);
+  database.cache_ = std::make_shared<StatementCache>();
   if (status != SQLITE_OK) return sqlite_error(handle, status).in_file(path.string());
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, busy_timeout_ms);
   // The index comes from a file that may have been made to harm: no SQL in it is trusted.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
-  SEQKV_TRY(database.execute("PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"));
-  if (mode == Mode::read) SEQKV_TRY(database.execute("PRAGMA query_only = ON;"));
+  SEQKV_TRY(database.execute(
+      "PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"));
+  if (mode == Mode::read || mode == Mode::read_immutable) SEQKV_TRY(database.execute("PRAGMA query_only = ON;"));
   return database;
 }
 
@@ -129,10 +187,12 @@ Result<void> Database::execute(const std::string& sql) {
 }
 
 Result<Statement> Database::prepare(std::string_view sql) const {
-  sqlite3_stmt* statement = nullptr;
-  const int status = sqlite3_prepare_v2(database_.get(), sql.data(), static_cast<int>(sql.size()), &statement, nullptr);
+  sqlite3_stmt* statement = cache_->take(sql);
+  if (statement != nullptr) return Statement(statement, cache_);
+  const int status = sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()),
+                                        SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (status != SQLITE_OK) return sqlite_error(database_.get(), status);
-  return Statement(statement);
+  return Statement(statement, cache_);
 }
 
 std::int64_t Database::last_row_id() const { return sqlite3_last_insert_rowid(database_.get()); }

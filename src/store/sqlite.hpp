@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "seqkv/result.hpp"
 
@@ -19,10 +20,14 @@ struct sqlite3_stmt;
 
 namespace seqkv::store {
 
+/// Statements that have been prepared and are not in use: to prepare one takes longer than most queries do.
+class StatementCache;
+
 /// A prepared statement. Parameters are numbered from 1, columns from 0.
 class Statement {
  public:
   Statement& bind(int parameter, std::int64_t value);
+  Statement& bind(int parameter, double value);
   Statement& bind(int parameter, std::string_view text);
   Statement& bind(int parameter, std::span<const std::byte> blob);
   Statement& bind_null(int parameter);
@@ -34,6 +39,7 @@ class Statement {
   void reset();
 
   std::int64_t integer(int column) const;
+  double real(int column) const;
   bool is_null(int column) const;
   std::string text(int column) const;
   /// Valid until the next step.
@@ -41,22 +47,25 @@ class Statement {
 
  private:
   friend class Database;
-  struct Finalize {
+  struct PutBack {
+    std::shared_ptr<StatementCache> cache;
     void operator()(sqlite3_stmt* statement) const;
   };
-  explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
-  std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+  Statement(sqlite3_stmt* statement, std::shared_ptr<StatementCache> cache)
+      : statement_(statement, PutBack{std::move(cache)}) {}
+  std::unique_ptr<sqlite3_stmt, PutBack> statement_;
 };
 
 class Database {
  public:
-  enum class Mode { read, write, create };
+  enum class Mode { read, read_immutable, write, create };
 
   /// Errors: file_not_found, io, corrupt (not a database).
   static Result<Database> open(const std::filesystem::path& path, Mode mode);
 
   /// Statements separated by semicolons, without parameters or rows.
   Result<void> execute(const std::string& sql);
+  /// Fast where the same text was prepared before.
   Result<Statement> prepare(std::string_view sql) const;
   std::int64_t last_row_id() const;
 
@@ -65,6 +74,7 @@ class Database {
     void operator()(sqlite3* database) const;
   };
   std::unique_ptr<sqlite3, Close> database_;
+  std::shared_ptr<StatementCache> cache_;
 };
 
 /// BEGIN ... COMMIT; rolled back unless committed. For reading, all queries inside see the database of one moment.

@@ -23,6 +23,7 @@ MAY_INCLUDE = {
     "evaluate": {"replay", "codec", "trie", "model", "io", "core"},
     "calibrate": {"evaluate", "replay", "codec", "trie", "model", "io", "core"},
     "store": {"replay", "codec", "trie", "model", "io", "core"},
+    "capi": {"store", "replay", "codec", "trie", "model", "io", "core"},
 }
 # Where the public headers belong.
 PUBLIC = {
@@ -34,7 +35,7 @@ PUBLIC = {
     "replay": "replay",
     "evaluate": "advise evaluate",
     "calibrate": "calibrate",
-    "store": "batch manifest store",
+    "store": "batch manifest session store",
 }
 AREA_OF_HEADER = {name: area for area, names in PUBLIC.items() for name in names.split()}
 # What a kernel knows of its caller: the arguments, and the layout it writes.
