@@ -107,6 +107,9 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (auto status = check_profile(*codec, *profile, {}); !status) return std::move(status).error();
   codec = codec->with_profile(*profile);
   if (!codec) return std::move(codec).error();
+  if (codec->predictor() == Predictor::linear_ref) {
+    say(options, "batch does not look for references yet: linear+ref codes as linear");
+  }
   if (!codec->is_settled()) {
     return Error(
         ErrorCode::invalid_argument,

@@ -10,6 +10,7 @@
 #include "calibrate/regression.hpp"
 #include "calibrate/sizes.hpp"
 #include "calibrate/solve.hpp"
+#include "codec/predict/profile.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/frame.hpp"
 #include "support/caches.hpp"
@@ -54,6 +55,25 @@ class Calibrate : public testing::Test {
   std::filesystem::path out = folder.path() / "profile.safetensors";
 };
 TYPED_TEST_SUITE(Calibrate, Spaces);
+
+/// Beside what is there without, which stays as it is.
+TYPED_TEST(Calibrate, ReferencesAreLearnedBesideAllElse) {
+  CalibrateOptions options = options_for();
+  value_of(calibrate(this->space, this->model, documents_of(40), options, this->out));
+  const auto without = value_of(Profile::load(this->out));
+  options.references = true;
+  const auto other = this->folder.path() / "with.safetensors";
+  const CalibrateReport report = value_of(calibrate(this->space, this->model, documents_of(40), options, other));
+  EXPECT_EQ(report.pairs, report.chunks);
+  EXPECT_FALSE(without->has_references());
+  EXPECT_TRUE(report.profile->has_references());
+  EXPECT_FALSE(report.profile->data().subblocks[1].reference.has_value()) << "the first layer follows from the token";
+  for (std::size_t b = 0; b < without->data().subblocks.size(); ++b) {
+    EXPECT_EQ(report.profile->data().subblocks[b].predict.panels, without->data().subblocks[b].predict.panels);
+    EXPECT_EQ(report.profile->data().subblocks[b].scales, without->data().subblocks[b].scales);
+    EXPECT_EQ(report.profile->data().subblocks[b].reference.has_value(), b >= 2);
+  }
+}
 
 TYPED_TEST(Calibrate, ProfileCodesAndDecodesACache) {
   std::string last;
