@@ -32,11 +32,11 @@ Result<void> use_sequence(Database& database, std::int64_t sequence);
 /// The id of a codec, which is added if it is new.
 Result<std::int64_t> need_codec(Database& database, const std::string& spec, const Digest& profile);
 
-/// Inserts blocks one behind the other; parent of the first is `parent`. The id of the last.
+/// Inserts rows of blocks, parents before children.
 class BlockInserter {
  public:
   static Result<BlockInserter> create(Database& database);
-  /// Ids are given by the table unless row.id is positive.
+  /// The id of the row: row.id, or where that is 0 what the table gives it.
   Result<std::int64_t> insert(const BlockRow& row, std::int64_t codec);
 
  private:

@@ -129,11 +129,10 @@ std::string signed_text(const std::string& text, const Seal& seal) {
   return fmt::format("{}{}={}\n", text, checksum_name, seal.sign(text).hex());
 }
 
-Result<std::string> check_signature(const std::string& text, const Seal& seal) {
+Result<void> check_signature(const std::string& text, const Seal& seal) {
   const auto at = text.rfind(fmt::format("{}=", checksum_name));
   if (at == std::string::npos) return bad(checksum_name);
-  std::string plain = text.substr(0, at);
-  if (signed_text(plain, seal) == text) return plain;
+  if (signed_text(text.substr(0, at), seal) == text) return {};
   if (seal.active()) return Error(ErrorCode::wrong_key, "the parameters are not signed with this key");
   return Error(ErrorCode::checksum_mismatch, "the parameters do not have the checksum stored with them");
 }

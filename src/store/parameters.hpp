@@ -24,9 +24,9 @@ Result<void> parse_text(const std::string& text, StoreParameters& parameters, Di
 
 /// The text with its signature: what packs and index hold.
 std::string signed_text(const std::string& text, const Seal& seal);
-/// The text again. Errors: corrupt, checksum_mismatch (no protection), wrong_key (another key signed it, or somebody
-/// without it).
-Result<std::string> check_signature(const std::string& text, const Seal& seal);
+/// Whether a text has the signature at its end. Errors: corrupt, checksum_mismatch (no protection), wrong_key (another
+/// key signed it, or somebody without one).
+Result<void> check_signature(const std::string& text, const Seal& seal);
 
 Result<void> write_parameters(Database& database, const std::string& text);
 Result<std::string> read_parameters(const Database& database);

@@ -42,7 +42,7 @@ class Seal {
   /// Errors: io (no random numbers), internal.
   Result<void> close(std::span<const std::byte> head, std::span<std::byte> seal, std::span<std::byte> payload,
                      std::span<std::byte> body) const;
-  /// Whether authentic records only need reading: the tag of one.
+  /// Whether the seal is the HMAC of the other parts, of a store that is not encrypted.
   bool is_authentic(std::span<const std::byte> head, std::span<const std::byte> seal,
                     std::span<const std::byte> payload, std::span<const std::byte> body) const;
   /// Decrypts in place; false if the record is not one that the key sealed. What is in the spans is then worthless.

@@ -34,7 +34,10 @@ Result<BlockRow> block_row(const Statement& statement) {
   SEQKV_ASSIGN(row.identity, digest_from(statement, 2));
   row.position = statement.integer(3);
   row.tokens = statement.integer(4);
-  row.place = {statement.integer(5), statement.integer(6), statement.integer(7)};
+  // What is impossible stays so; but sums of sizes, and ends, are numbers.
+  constexpr std::int64_t too_many = 2 * limits::max_coded_block;
+  row.place = {statement.integer(5), statement.integer(6),
+               std::clamp<std::int64_t>(statement.integer(7), -1, too_many)};
   return row;
 }
 
@@ -92,7 +95,8 @@ Result<std::shared_ptr<const io::MappedFile>> Store::State::pack(std::int64_t nu
 }
 
 Result<std::span<const std::byte>> Store::State::record_at(const Place& place) const {
-  const std::int64_t end = place.bytes > INT64_MAX - place.offset ? INT64_MAX : place.offset + place.bytes;
+  const bool possible = place.offset >= 0 && place.bytes >= 0 && place.bytes <= INT64_MAX - place.offset;
+  const std::int64_t end = possible ? place.offset + place.bytes : 0;
   SEQKV_ASSIGN(const auto mapped, pack(place.pack, end));
   auto bytes = store::bytes_at(mapped->bytes(), place.offset, place.bytes);
   if (!bytes) return std::move(bytes).error().in_file(store::pack_path(folder, place.pack).string());

@@ -34,7 +34,8 @@ class StoreGc : public test::StoreTest {
   }
   /// Where a session's block lies in pack 1.
   std::size_t find_block(const Store& store, const std::string& name, std::size_t number) {
-    const CodedBlockView block = value_of(store.blocks(name))[number];
+    const StoredBlocks all_blocks = value_of(store.blocks(name));
+    const CodedBlockView block = all_blocks[number];
     const std::string bytes(reinterpret_cast<const char*>(block.data()), block.size());
     return test::read_all(pack(1)).find(bytes) + bytes.size() / 2;
   }
@@ -234,7 +235,8 @@ TEST_F(StoreGc, ARebuildSaysWhatIsLost) {
     Store store = writer();
     save(store, "a", tokens_of(2));
     save(store, "b", tokens_of(3));
-    const CodedBlockView block = value_of(store.blocks("b"))[4];
+    const StoredBlocks all_blocks = value_of(store.blocks("b"));
+    const CodedBlockView block = all_blocks[4];
     const std::string bytes(reinterpret_cast<const char*>(block.data()), block.size());
     at = test::read_all(pack(1)).find(bytes) - 70;
   }

@@ -116,7 +116,8 @@ TEST_P(StoreKeys, KeepsItsSecrets) {
   Store store = writer();
   codec = value_of(Codec::parse("raw"));
   save(store, "s", tokens);
-  const CodedBlockView block = value_of(store.blocks("s"))[0];
+  const StoredBlocks all_blocks = value_of(store.blocks("s"));
+  const CodedBlockView block = all_blocks[0];
   const std::string plain(reinterpret_cast<const char*>(block.data()), block.size());
   const bool found = pack_bytes().find(plain.substr(plain.size() / 2, 64)) != std::string::npos;
   EXPECT_EQ(found, GetParam() == Protection::authentic);

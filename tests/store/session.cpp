@@ -122,7 +122,8 @@ TEST_F(StoreSession, DamageLeavesTheCallersMemoryAsItWas) {
   ASSERT_OK(save(Space(), store, "s", tokens, codec, cache.view()));
   const auto pack = scratch.path() / "store" / "packs" / "00000001.pack";
   std::string bytes = test::read_all(pack);
-  const CodedBlockView last = value_of(store.blocks("s"))[4];
+  const StoredBlocks all_blocks = value_of(store.blocks("s"));
+  const CodedBlockView last = all_blocks[4];
   bytes[bytes.find(std::string(reinterpret_cast<const char*>(last.data()), last.size())) + 20] ^= 1;
   std::ofstream(pack, std::ios::binary) << bytes;
   KvCache out = test::random_cache(shape, 75, 7);
