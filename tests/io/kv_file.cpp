@@ -108,7 +108,7 @@ TEST_P(KvFileTest, FromAnyStrides) {
 }
 
 TEST_P(KvFileTest, TakesTensorsBeside) {
-  auto writer = create({{"layers.0.hidden", "F32", {token_count, 2}}, {"note", "U8", {1}}});
+  auto writer = create({{"layers.0.scores", "F32", {token_count, 2}}, {"note", "U8", {1}}});
   ASSERT_OK(writer.write(cache.view(), 0));
   ASSERT_OK(writer.tensors().write("note", 0, test::bytes("!")));
   ASSERT_OK(writer.commit());

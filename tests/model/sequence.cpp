@@ -147,8 +147,9 @@ TYPED_TEST(SequenceTest, RefusesWhatDoesNotFit) {
   KvCache cache = value_of(KvCache::create(this->model->config().kv_shape(DType::f32), 8));
   EXPECT_CODE(sequence.read(this->space, 3, cache.view()), ErrorCode::invalid_argument);
   EXPECT_CODE(sequence.read(this->space, -1, cache.view()), ErrorCode::invalid_argument);
-  for (const std::function<void(KvShape&)>& change : std::vector<std::function<void(KvShape&)>>{
-           [](KvShape& s) { s.layers += 1; }, [](KvShape& s) { s.kv_heads = 1; }, [](KvShape& s) { s.head_dim = 26; }}) {
+  for (const std::function<void(KvShape&)>& change :
+       std::vector<std::function<void(KvShape&)>>{[](KvShape& s) { s.layers += 1; }, [](KvShape& s) { s.kv_heads = 1; },
+                                                  [](KvShape& s) { s.head_dim = 26; }}) {
     KvShape shape = cache.shape();
     change(shape);
     KvCache other = value_of(KvCache::create(shape, 8));

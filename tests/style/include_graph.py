@@ -27,10 +27,10 @@ MAY_INCLUDE = {
 }
 # Where the public headers belong.
 PUBLIC = {
-    "core": "cores dtype error hash inline kv limits result version",
+    "core": "cores dtype error hash inline kv limits result rounding version",
     "io": "kv_file safetensors text_file token_file",
-    "model": "backends cache_gradient forward model model_config quality rounding surprisal tokenizer",
-    "trie": "retention token_coder trie trie_distance trie_match trie_view",
+    "model": "backends cache_gradient forward model model_config quality surprisal tokenizer",
+    "trie": "retention span_index token_coder trie trie_distance trie_match trie_view",
     "codec": "codec frame profile transfer",
     "replay": "replay",
     "evaluate": "advise evaluate",

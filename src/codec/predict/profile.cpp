@@ -229,7 +229,9 @@ class Parser {
     SEQKV_ASSIGN(model.first_row, floats(prefix + "first_row", {out.width()}));
     const std::string reference = prefix + "reference.";
     if (file_.find(reference + "forward") != nullptr) {
-      SEQKV_TRY(parse_transform(reference, out.shape, model.reference.emplace()));
+      Profile::Data::Transform transform;
+      SEQKV_TRY(parse_transform(reference, out.shape, transform));
+      model.reference = std::move(transform);
       out.has_references = true;
     }
     return out.lossless_tables ? parse_lossless(out.shape, number, prefix + "lossless.", model) : Result<void>{};
