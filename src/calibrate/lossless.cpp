@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "calibrate/fit_predictor.hpp"
 #include "codec/predict/lossless_steps.hpp"
 #include "core/rope_table.hpp"
 
@@ -40,16 +41,6 @@ Dense whiten(const Dense& s) {
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int64_t j = 0; j <= i; ++j) out(i, j) *= lower(i, i);
   }
-  return out;
-}
-
-Floats subtract(const Floats& a, const Floats& b) {
-  Floats out(b.rows, b.columns);
-  for_row_ranges(b.rows, [&](std::int64_t from, std::int64_t to) {
-    for (std::int64_t r = from; r < to; ++r) {
-      for (std::int64_t i = 0; i < b.columns; ++i) out.row(r)[i] = a.row(r)[i] - b.row(r)[i];
-    }
-  });
   return out;
 }
 
@@ -127,7 +118,7 @@ Floats LosslessFit::correct_from_below(const Floats& residual, Floats& predicted
       for (std::int64_t i = 0; i < width; ++i) predicted.row(r)[i] += correction.row(r)[i];
     }
   });
-  return subtract(residual, correction);
+  return difference(residual, correction);
 }
 
 /// Least squares of each component on those that are coded before it.
@@ -226,12 +217,12 @@ FittedLossless LosslessFit::next(std::int64_t number, const Floats& values, Floa
     step.sine = sine_.data();
     step.rope_pairs = pairs_;
   }
-  Floats residual = subtract(values, predicted);
+  Floats residual = difference(values, predicted);
   weigh(residual);
   if (number > 0) residual = correct_from_below(residual, predicted, out);
   out.within = fit_within(step, residual);
   const Floats correction = multiply(residual, square(width, out.within));
-  out.scales = measure(step, subtract(residual, correction));
+  out.scales = measure(step, difference(residual, correction));
   step.scales = out.scales.data();
   step.predicted = predicted.row(0);
   step.ld_predicted = predicted.ld;

@@ -116,14 +116,14 @@ std::int64_t most_overhead(const KvShape& shape, std::int64_t tokens) {
 }
 
 void BlockWriter::put_head(std::int64_t first_position, std::int64_t tokens, std::int64_t subblocks, int token_bits,
-                           std::size_t coded_bytes) {
+                           std::size_t more) {
   out_.put(std::uint64_t{0});  // the hashes are known at the end
   out_.put(std::uint64_t{0});
   out_.put(static_cast<std::uint64_t>(first_position));
   out_.put(static_cast<std::uint32_t>(tokens));
   out_.put(static_cast<std::uint32_t>(subblocks));
   out_.put(static_cast<std::uint32_t>(token_bits));
-  out_.put(static_cast<std::uint32_t>(coded_bytes));
+  out_.put(static_cast<std::uint32_t>(more));
   entry_ = table_at;
   for (std::int64_t i = 0; i < subblocks; ++i) out_.put(std::uint32_t{0});
   out_.pad_to(alignment);

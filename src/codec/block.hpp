@@ -68,7 +68,7 @@ class BlockWriter {
 
  private:
   void put_head(std::int64_t first_position, std::int64_t tokens, std::int64_t subblocks, int token_bits,
-                std::size_t coded_bytes);
+                std::size_t more);
 
   ByteWriter out_;
   std::size_t entry_ = 0;  ///< of the table: where that of the next sub-block stands

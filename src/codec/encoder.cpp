@@ -6,8 +6,6 @@
 #include <Kokkos_Core.hpp>
 
 #include <algorithm>
-#include <atomic>
-#include <new>
 
 #include "codec/batch.hpp"
 #include "core/bytes.hpp"
@@ -18,24 +16,6 @@
 #include "seqkv/hash.hpp"
 
 namespace seqkv::codec {
-namespace {
-
-/// Work for every index, where it may run out of memory: an exception must not leave a parallel region.
-template <class Range, class Work>
-void for_each_allocating(const char* label, const Range& range, const Work& work) {
-  std::atomic<bool> memory_is_short{false};
-  Kokkos::parallel_for(label, range, [&](std::int64_t i) {
-    try {
-      work(i);
-    } catch (const std::bad_alloc&) {
-      memory_is_short = true;
-    }
-  });
-  if (memory_is_short) throw std::bad_alloc();
-}
-
-}  // namespace
-
 template <class ExecutionSpace>
 Result<Encoder<ExecutionSpace>> Encoder<ExecutionSpace>::create(const ExecutionSpace& space, const Codec& codec,
                                                                 const KvShape& shape) {

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <Kokkos_Core.hpp>
+#include <atomic>
 #include <cstdint>
+#include <new>
 #include <type_traits>
 
 #include "core/mirrored.hpp"
@@ -27,6 +29,20 @@ auto host_range(const ExecutionSpace& space, std::int64_t count) {
   } else {
     return Range(Kokkos::DefaultHostExecutionSpace(), 0, count);
   }
+}
+
+/// Work for every index, where it may run out of memory: an exception must not leave a parallel region.
+template <class Range, class Work>
+void for_each_allocating(const char* label, const Range& range, const Work& work) {
+  std::atomic<bool> memory_is_short{false};
+  Kokkos::parallel_for(label, range, [&](std::int64_t i) {
+    try {
+      work(i);
+    } catch (const std::bad_alloc&) {
+      memory_is_short = true;
+    }
+  });
+  if (memory_is_short) throw std::bad_alloc();
 }
 
 }  // namespace seqkv

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-#include <Kokkos_Core.hpp>
-#include <atomic>
-#include <new>
-
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
 #include "core/host_range.hpp"
@@ -18,17 +14,11 @@ Result<std::vector<std::vector<SharedSpan>>> find_spans(const ExecutionSpace& sp
                                                         bool within) {
   return guard_memory("for spans", [&]() -> Result<std::vector<std::vector<SharedSpan>>> {
     std::vector<std::vector<SharedSpan>> out(queries.size());
-    std::atomic<bool> memory_is_short{false};
-    Kokkos::parallel_for("seqkv::trie::find_spans", host_range(space, static_cast<std::int64_t>(queries.size())),
-                         [&](std::int64_t i) {
-                           const auto at = static_cast<std::size_t>(i);
-                           try {
-                             out[at] = index.find(queries[at], least, within);
-                           } catch (const std::bad_alloc&) {
-                             memory_is_short = true;
-                           }
-                         });
-    if (memory_is_short) throw std::bad_alloc();
+    for_each_allocating("seqkv::trie::find_spans", host_range(space, static_cast<std::int64_t>(queries.size())),
+                        [&](std::int64_t i) {
+                          const auto at = static_cast<std::size_t>(i);
+                          out[at] = index.find(queries[at], least, within);
+                        });
     return out;
   });
 }

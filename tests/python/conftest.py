@@ -3,6 +3,7 @@
 """Fixtures of the Python tests: the program, the embedded model, and the folder with models and texts."""
 
 import pathlib
+import shutil
 
 import pytest
 import support
@@ -36,3 +37,13 @@ def shared():
         return path
 
     return find
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A copy of a tiny random model without a tokenizer: folder with config.json and model.safetensors."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(support.SOURCE / "tests" / "data" / "families" / "llama-f16" / name, folder / name)
+    return folder

@@ -59,16 +59,6 @@ COMMANDS = {
 
 
 @pytest.fixture
-def small(tmp_path):
-    """A copy of a tiny random model without a tokenizer: folder with config.json and model.safetensors."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(SOURCE / "tests" / "data" / "families" / "llama-f16" / name, folder / name)
-    return folder
-
-
-@pytest.fixture
 def box(tmp_path):
     """The folder in which a test lets the program write, so that what it leaves behind is seen."""
     folder = tmp_path / "box"

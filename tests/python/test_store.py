@@ -3,23 +3,13 @@
 
 """Commands that change stores, keys and tenants, from outside."""
 
-import shutil
 
 import pytest
-from support import BAD_INPUT, CORRUPT, NOT_FOUND, SOURCE, USAGE
+from support import BAD_INPUT, CORRUPT, NOT_FOUND, USAGE
 from support import read_safetensors, refused, run, write_json_lines
 
 PREAMBLE = list(range(40))
 SESSIONS = {"a": PREAMBLE + [50, 51, 52], "b": PREAMBLE + [60] * 30, "c": [7] * 35}
-
-
-@pytest.fixture
-def small(tmp_path):
-    folder = tmp_path / "small"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(SOURCE / "tests" / "data" / "families" / "llama-f16" / name, folder / name)
-    return folder
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ class ReferenceRows {
   /// live until its end. Does not fence.
   void start(const ExecutionSpace& space, const BlockGrid& grid, std::span<const RowReference> references);
 
-  bool empty() const { return references_.empty(); }
   /// Whether any row of a block has one.
   bool has(std::int64_t block) const { return rows_of_block_[static_cast<std::size_t>(block)] > 0; }
 
