@@ -7,6 +7,7 @@
 
 #include <Kokkos_Core.hpp>
 
+#include "backends/gpu/stream_decoder.hpp"
 #include "backends/gpu/symbol_group.hpp"
 
 namespace seqkv::gpu {
@@ -27,64 +28,6 @@ KOKKOS_INLINE_FUNCTION void unpack_planes(const std::byte* in, std::int64_t coun
   }
 }
 
-/// One block on its way, as one of its 8 threads sees it.
-struct BlockDecoder {
-  Lane lane;
-  const std::uint16_t* words = nullptr;
-  std::uint32_t next = 0;  ///< word
-  std::uint32_t end = 0;
-  std::uint32_t state = rans::lower_bound;
-  bool short_of_words = false;
-
-  explicit KOKKOS_INLINE_FUNCTION BlockDecoder(int thread) : lane(thread) {}
-
-  KOKKOS_INLINE_FUNCTION void start(const std::byte* stream, std::int64_t bytes) {
-    const auto* from = reinterpret_cast<const std::uint16_t*>(stream);
-    state = from[2 * lane.number] | std::uint32_t{from[2 * lane.number + 1]} << 16U;
-    words = from + rans::states_bytes / 2;
-    end = static_cast<std::uint32_t>((bytes - rans::states_bytes) / 2);
-  }
-
-  /// One step: the symbol's slot. For words that are not there, zeros, and the stream is broken.
-  template <bool Checked>
-  KOKKOS_INLINE_FUNCTION rans::Slot step(const rans::Slot* slots, bool takes) {
-    const rans::Slot slot = slots[state & (rans::total - 1)];
-    std::uint32_t x =
-        (slot >> rans::probability_bits & (rans::total - 1)) * (state >> rans::probability_bits) + (slot & 0xfffU);
-    const bool needs = takes && x < rans::lower_bound;
-    const WarpMask all = ballot(needs);
-    if (needs) {
-      const std::uint32_t at = next + static_cast<std::uint32_t>(lane.count_below(all));
-      std::uint32_t word = 0;
-      if (!Checked || at < end) {
-        word = words[at];
-      } else {
-        short_of_words = true;
-      }
-      x = x << 16U | word;
-    }
-    next += static_cast<std::uint32_t>(lane.count_in_group(all));
-    if (takes) state = x;
-    return slot;
-  }
-
-  /// The four symbols of a lane, the first in the lowest byte.
-  KOKKOS_INLINE_FUNCTION std::uint32_t whole_group(const rans::Slot* slots) {
-    std::uint32_t symbols = 0;
-    SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) {
-      symbols |= step<false>(slots, true) >> 24U << static_cast<unsigned>(8 * t);
-    }
-    return symbols;
-  }
-  KOKKOS_INLINE_FUNCTION std::uint32_t some(const rans::Slot* slots, int count) {
-    std::uint32_t symbols = 0;
-    for (int t = 0; t < rans::steps; ++t) {
-      symbols |= step<true>(slots, rans::steps * lane.number + t < count) >> 24U << static_cast<unsigned>(8 * t);
-    }
-    return symbols;
-  }
-};
-
 /// The escapes of a block, in the order of symbols.
 struct EscapeReader {
   const std::byte* bytes = nullptr;
@@ -93,13 +36,14 @@ struct EscapeReader {
   bool fits = true;
 
   /// Bit 7 of each of the lane's symbols that is `escape`; `count` of the group are symbols.
+  static KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t symbols, unsigned escape) {
+    return escape >= rans::symbols ? 0U : zero_bytes(symbols ^ escape * 0x01010101U);
+  }
   static KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t symbols, unsigned escape, const Lane& lane,
                                                    int count) {
-    if (escape >= rans::symbols) return 0;
-    std::uint32_t found = zero_bytes(symbols ^ escape * 0x01010101U);
     const int mine = count - rans::steps * lane.number;
-    if (mine < rans::steps) found &= mine <= 0 ? 0U : (1U << static_cast<unsigned>(8 * mine)) - 1U;
-    return found;
+    const std::uint32_t found = find(symbols, escape);
+    return mine >= rans::steps ? found : mine <= 0 ? 0U : found & ((1U << static_cast<unsigned>(8 * mine)) - 1U);
   }
 
   /// All lanes; adds to the symbols that are found.
@@ -122,86 +66,94 @@ struct EscapeReader {
 /// `Shared`: tables of few enough slots are copied to the team's own memory first.
 template <class ExecutionSpace, bool Shared>
 struct DecodeSymbols {
-  using Team = typename Kokkos::TeamPolicy<ExecutionSpace>::member_type;
+  using Team = SymbolsTeam<ExecutionSpace>;
   codec::SymbolTables tables;
   codec::SymbolBlock* blocks;
   std::int64_t count;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const auto* slots = shared_copy<Shared>(team, tables.slots, tables.tables * std::int64_t{rans::total});
-    const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of_team + team.team_rank() / group_lanes;
-    decode(team.team_rank(), slots, number < count ? blocks + number : nullptr);
+    auto* windows = static_cast<WordWindow*>(
+        team.team_scratch(0).get_shmem_aligned(blocks_of(team) * sizeof(WordWindow), alignof(WordWindow)));
+    const std::int64_t in_team = team.team_rank() / group_lanes;
+    const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of(team) + in_team;
+    decode(team.team_rank(), slots, windows[in_team], number < count ? blocks + number : nullptr);
   }
 
   /// All threads of a warp come here; those without a block go along.
-  KOKKOS_FUNCTION void decode(int thread, const rans::Slot* slots, codec::SymbolBlock* of_team) const {
-    BlockDecoder decoder(thread);
-    const Lane& lane = decoder.lane;
+  KOKKOS_FUNCTION void decode(int thread, const rans::Slot* slots, WordWindow& window,
+                              codec::SymbolBlock* of_team) const {
+    const Lane lane(thread);
     codec::SymbolBlock block{};
     codec::SymbolParts parts{};
     bool whole = false;
     bool streams = false;
-    if (of_team != nullptr) {
+    const bool works = of_team != nullptr && is_even(of_team->coded);
+    if (works) {
       block = *of_team;
-      if (!is_even(block.coded)) {  // nobody of this library does that
-        if (lane.number == 0) codec::decode_block(tables, *of_team);
-      } else {
-        whole = codec::open_block(block, parts);
-        streams = whole && !parts.is_packed;
-        if (whole && parts.is_packed) {
-          unpack_planes(parts.payload, block.count(), parts.argument, block.symbols, lane);
-        } else if (streams) {
-          whole = streams = parts.payload_bytes >= rans::states_bytes && parts.payload_bytes % 2 == 0;
-          if (streams) decoder.start(parts.payload, parts.payload_bytes);
-        }
+      whole = codec::open_block(block, parts);
+      if (whole && parts.is_packed) {
+        unpack_planes(parts.payload, block.count(), parts.argument, block.symbols, lane);
+      } else if (whole) {
+        whole = streams = parts.payload_bytes >= rans::states_bytes && parts.payload_bytes % 2 == 0;
       }
+    } else if (of_team != nullptr && lane.number == 0) {
+      codec::decode_block(tables, *of_team);  // nobody of this library codes to an odd address
     }
+    StreamDecoder decoder(lane, window, streams ? parts.payload : nullptr, parts.payload_bytes);
     EscapeReader escapes{parts.escapes, parts.escape_count};
-    decode_groups(decoder, escapes, slots, block, parts.argument, streams);
-    const bool ended = decoder.state == rans::lower_bound && decoder.next == decoder.end && !decoder.short_of_words &&
-                       escapes.fits && escapes.used == escapes.count;
+    if (whole_warp_agrees(block, streams)) {
+      decode_whole_groups(decoder, escapes, slots, block, parts.argument);
+    } else {
+      decode_groups(decoder, escapes, slots, block, parts.argument, streams);
+    }
+    const bool ended = decoder.ended() && escapes.fits && escapes.used == escapes.count;
     const bool good = lane.whole_group(!streams || ended);
-    if (of_team != nullptr && is_even(block.coded) && lane.number == 0 && !(whole && good)) of_team->bytes = -1;
+    if (works && lane.number == 0 && !(whole && good)) of_team->bytes = -1;
   }
 
-  KOKKOS_INLINE_FUNCTION void decode_groups(BlockDecoder& decoder, EscapeReader& escapes, const rans::Slot* slots,
+  /// All blocks of the warp have the same layout, of whole groups.
+  KOKKOS_INLINE_FUNCTION void decode_whole_groups(StreamDecoder& decoder, EscapeReader& escapes,
+                                                  const rans::Slot* slots, const codec::SymbolBlock& block,
+                                                  int choice) const {
+    const auto groups = static_cast<std::uint32_t>(block.run_symbols / rans::group);
+    auto* out = reinterpret_cast<std::uint32_t*>(block.symbols) + decoder.lane.number;
+    for (std::int64_t run = 0; run < block.runs; ++run) {
+      const std::int64_t table = block.table_of(tables, run, choice);
+      const unsigned escape = tables.escape(table);
+      const WideTable of_table{slots + table * rans::total};
+      for (std::uint32_t g = 0; g < groups; ++g, out += group_lanes) {
+        std::uint32_t symbols = decoder.whole_group(of_table);
+        const std::uint32_t found = EscapeReader::find(symbols, escape);
+        if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, escape, decoder.lane);
+        *out = symbols;
+      }
+    }
+  }
+
+  /// Blocks of any layout, or none.
+  KOKKOS_INLINE_FUNCTION void decode_groups(StreamDecoder& decoder, EscapeReader& escapes, const rans::Slot* slots,
                                             const codec::SymbolBlock& block, int choice, bool streams) const {
-    constexpr std::uint32_t most_words = rans::group;
-    const Lane lane = decoder.lane;
+    const Lane& lane = decoder.lane;
     const std::int64_t of_run = GroupPlace::groups_of_run(block);
     const auto mine = static_cast<std::uint32_t>(streams ? block.runs * of_run : 0);
     const std::uint32_t most = largest_of_warp(mine);
-    const bool by_words = takes_words(block);
     GroupPlace place;
     std::int64_t table = 0;
     unsigned escape = rans::symbols;
-    const auto enter_run = [&]() {
-      if (place.run >= block.runs || !streams) return;
-      table = block.table_of(tables, place.run, choice);
-      escape = tables.escape(table);
-    };
-    enter_run();
     for (std::uint32_t g = 0; g < most; ++g) {
       const int here = g < mine ? place.count(block) : 0;
-      const bool plain =
-          here == rans::group && by_words && decoder.end - decoder.next >= most_words && decoder.next <= decoder.end;
-      const bool all_plain = !any_of_warp(!plain);
-      const rans::Slot* of_table = slots + table * rans::total;
-      std::uint32_t symbols = all_plain ? decoder.whole_group(of_table) : decoder.some(of_table, here);
+      if (here > 0 && place.in_run == 0) {
+        table = block.table_of(tables, place.run, choice);
+        escape = tables.escape(table);
+      }
+      std::uint32_t symbols = decoder.some(WideTable{slots + table * rans::total}, here);
       const std::uint32_t found = EscapeReader::find(symbols, escape, lane, here);
       if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, escape, lane);
-      if (plain) {
-        *reinterpret_cast<std::uint32_t*>(place.at(block, lane)) = symbols;
-      } else {
-        for (int t = 0; t < rans::steps && rans::steps * lane.number + t < here; ++t) {
-          place.at(block, lane)[t] = static_cast<std::uint8_t>(symbols >> static_cast<unsigned>(8 * t) & 0xffU);
-        }
+      for (int t = 0; t < rans::steps && rans::steps * lane.number + t < here; ++t) {
+        place.at(block, lane)[t] = static_cast<std::uint8_t>(symbols >> static_cast<unsigned>(8 * t) & 0xffU);
       }
-      if (++place.in_run == of_run) {
-        place.in_run = 0;
-        ++place.run;
-        enter_run();
-      }
+      if (++place.in_run == of_run) place = {place.run + 1, 0};
     }
   }
 };
@@ -211,14 +163,13 @@ template <class ExecutionSpace>
 void decode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tables, codec::SymbolBlock* blocks,
                     std::int64_t count) {
   constexpr int most_shared_tables = 2;
-  auto policy = symbols_policy(space, count);
+  const std::int64_t table_bytes = tables.tables * std::int64_t{rans::total * sizeof(rans::Slot)};
+  const std::int64_t of_block = sizeof(WordWindow);
   if (tables.tables <= most_shared_tables) {
-    policy.set_scratch_size(0,
-                            Kokkos::PerTeam(static_cast<int>(tables.tables * rans::total * sizeof(rans::Slot)) + 16));
-    Kokkos::parallel_for("seqkv::codec::decode_symbols", policy,
+    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, table_bytes, of_block),
                          DecodeSymbols<ExecutionSpace, true>{tables, blocks, count});
   } else {
-    Kokkos::parallel_for("seqkv::codec::decode_symbols", policy,
+    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, 0, of_block),
                          DecodeSymbols<ExecutionSpace, false>{tables, blocks, count});
   }
 }

@@ -27,13 +27,14 @@ KOKKOS_INLINE_FUNCTION void pack_planes(const std::uint8_t* numbers, std::int64_
   }
 }
 
-/// One block on its way, as one of its 8 threads sees it. Symbols are taken from the last to the first.
+/// One block on its way, as one of its 8 threads sees it. Symbols are taken from the last to the first: words and
+/// escapes are written toward the front.
 struct BlockEncoder {
-  Lane lane;
+  const Lane lane;
   std::uint16_t* words = nullptr;  ///< the last that has been written
+  std::byte* escapes = nullptr;    ///< the last that has been written
   std::uint32_t state = rans::lower_bound;
-  std::uint32_t escapes = 0;  ///< of this lane
-  std::uint32_t bits = 0;     ///< of all symbols of this lane, by bytes
+  std::uint32_t seen = 0;  ///< bits of all symbols of this lane, by bytes
 
   explicit KOKKOS_INLINE_FUNCTION BlockEncoder(int thread) : lane(thread) {}
 
@@ -58,12 +59,23 @@ struct BlockEncoder {
   /// The lane's four symbols, the first in the lowest byte; `count` of the group are symbols.
   template <bool Whole>
   KOKKOS_INLINE_FUNCTION void group(const rans::Code* codes, unsigned escape, std::uint32_t symbols, int count) {
-    bits |= symbols;
+    seen |= symbols;
+    std::uint32_t found = 0;
     SEQKV_UNROLL for (int t = rans::steps - 1; t >= 0; --t) {
       const bool takes = Whole || rans::steps * lane.number + t < count;
       const unsigned symbol = symbols >> static_cast<unsigned>(8 * t) & 0xffU;
-      if (takes && symbol >= escape) ++escapes;
+      found += takes && symbol >= escape ? 1U : 0U;
       step(codes, symbol < escape ? symbol : escape, takes);
+    }
+    if (any_of_warp(found != 0)) keep_escapes(escape, symbols, found);
+  }
+
+  KOKKOS_INLINE_FUNCTION void keep_escapes(unsigned escape, std::uint32_t symbols, std::uint32_t found) {
+    escapes -= lane.sum(found);
+    std::byte* to = escapes + lane.sum_below(found);
+    for (unsigned t = 0; found > 0 && t < rans::steps; ++t) {
+      const unsigned symbol = symbols >> (8 * t) & 0xffU;
+      if (symbol >= escape) *to++ = static_cast<std::byte>(symbol - escape);
     }
   }
 
@@ -77,14 +89,14 @@ struct BlockEncoder {
 
 template <class ExecutionSpace, bool Shared>
 struct EncodeSymbols {
-  using Team = typename Kokkos::TeamPolicy<ExecutionSpace>::member_type;
+  using Team = SymbolsTeam<ExecutionSpace>;
   codec::SymbolTables tables;
   codec::SymbolBlock* blocks;
   std::int64_t count;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const auto* codes = shared_copy<Shared>(team, tables.codes, tables.tables * std::int64_t{rans::symbols});
-    const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of_team + team.team_rank() / group_lanes;
+    const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of(team) + team.team_rank() / group_lanes;
     encode(team.team_rank(), codes, number < count ? blocks + number : nullptr);
   }
 
@@ -93,28 +105,56 @@ struct EncodeSymbols {
     BlockEncoder encoder(thread);
     const Lane& lane = encoder.lane;
     codec::SymbolBlock block{};
-    bool works = of_team != nullptr;
+    const bool works = of_team != nullptr && is_even(of_team->coded);
     if (works) {
       block = *of_team;
-      if (!is_even(block.coded)) {  // nobody of this library does that
-        works = false;
-        if (lane.number == 0) codec::encode_block(tables, *of_team);
-      }
+    } else if (of_team != nullptr && lane.number == 0) {
+      codec::encode_block(tables, *of_team);  // nobody of this library codes to an odd address
     }
     const int choice = cheapest_choice(lane, block, works);
     std::byte* end = works ? codec::end_of_stream(block) : nullptr;
     if (!is_even(end)) --end;
+    std::byte* const end_of_escapes = works ? end_of_escapes_of(block) : nullptr;
     encoder.words = reinterpret_cast<std::uint16_t*>(end);
-    encode_groups(encoder, codes, block, choice, works);
+    encoder.escapes = end_of_escapes;
+    if (whole_warp_agrees(block, works)) {
+      encode_whole_groups(encoder, codes, block, choice);
+    } else {
+      encode_groups(encoder, codes, block, choice, works);
+    }
     if (works) encoder.finish();
-    const std::uint32_t escapes = lane.sum(encoder.escapes);
-    std::uint32_t any = lane.bits_of_any(encoder.bits);
-    any |= any >> 16U;
-    any |= any >> 8U;
-    int bits = 0;
-    while ((any & 0xffU) >> static_cast<unsigned>(bits) != 0) ++bits;
-    close(lane, block, choice, encoder.words, reinterpret_cast<const std::byte*>(end), escapes, bits, works);
+    const Parts parts{encoder.words, works ? end - reinterpret_cast<std::byte*>(encoder.words) : 0, encoder.escapes,
+                      end_of_escapes - encoder.escapes, bits_of(lane.bits_of_any(encoder.seen))};
+    sync_warp();
+    close(lane, block, choice, parts, works);
     if (works && lane.number == 0) of_team->bytes = block.bytes;
+  }
+
+ private:
+  /// What an encoder has left in the room of its block.
+  struct Parts {
+    const std::uint16_t* stream;
+    std::int64_t stream_bytes;
+    const std::byte* escapes;
+    std::int64_t escape_count;
+    int bits;  ///< of the largest symbol
+  };
+
+  /// Where escapes end before they are moved. A symbol takes at most 12 bits, so that the stream, which ends with the
+  /// room, begins behind that for all blocks that are not packed; and where the parts go is in front of where they are.
+  static KOKKOS_INLINE_FUNCTION std::byte* end_of_escapes_of(const codec::SymbolBlock& block) {
+    constexpr std::int64_t apart = 8;
+    return block.coded + codec::SymbolBlock::head_bytes + codec::SymbolBlock::escape_count_bytes + block.count() +
+           apart;
+  }
+
+  /// Of the largest of four bytes.
+  static KOKKOS_INLINE_FUNCTION int bits_of(std::uint32_t four) {
+    four |= four >> 16U;
+    four |= four >> 8U;
+    int bits = 0;
+    while ((four & 0xffU) >> static_cast<unsigned>(bits) != 0) ++bits;
+    return bits;
   }
 
   /// The lane's symbols of a group, 0 behind its end.
@@ -165,104 +205,90 @@ struct EncodeSymbols {
     return cheapest;
   }
 
+  /// All blocks of the warp have the same layout, of whole groups. Symbols are read one group ahead.
+  KOKKOS_INLINE_FUNCTION void encode_whole_groups(BlockEncoder& encoder, const rans::Code* codes,
+                                                  const codec::SymbolBlock& block, int choice) const {
+    const auto groups = static_cast<std::uint32_t>(block.run_symbols / rans::group);
+    const auto* const first = reinterpret_cast<const std::uint32_t*>(block.symbols) + encoder.lane.number;
+    const std::uint32_t* from = first + (block.runs * groups - 1) * group_lanes;
+    std::uint32_t symbols = block.runs > 0 ? *from : 0U;
+    for (std::int64_t run = block.runs - 1; run >= 0; --run) {
+      const std::int64_t table = block.table_of(tables, run, choice);
+      const unsigned escape = tables.escape(table);
+      const rans::Code* of_table = codes + table * rans::symbols;
+      for (std::uint32_t g = 0; g < groups; ++g) {
+        const std::uint32_t before = from == first ? 0U : *(from -= group_lanes);
+        encoder.group<true>(of_table, escape, symbols, rans::group);
+        symbols = before;
+      }
+    }
+  }
+
+  /// Blocks of any layout, or none.
   KOKKOS_INLINE_FUNCTION void encode_groups(BlockEncoder& encoder, const rans::Code* codes,
                                             const codec::SymbolBlock& block, int choice, bool works) const {
     const std::int64_t of_run = GroupPlace::groups_of_run(block);
     const auto mine = static_cast<std::uint32_t>(works ? block.runs * of_run : 0);
     const std::uint32_t most = largest_of_warp(mine);
-    const bool by_words = takes_words(block);
     GroupPlace place{block.runs - 1, of_run - 1};
     const rans::Code* of_table = codes;
     unsigned escape = rans::symbols;
-    const auto enter_run = [&]() {
-      if (place.run < 0 || !works) return;
-      const std::int64_t table = block.table_of(tables, place.run, choice);
-      of_table = codes + table * rans::symbols;
-      escape = tables.escape(table);
-    };
-    enter_run();
     for (std::uint32_t g = 0; g < most; ++g) {
       const int here = g < mine ? place.count(block) : 0;
-      const std::uint32_t symbols = here > 0 ? load(block, place, encoder.lane, here, by_words) : 0U;
-      if (any_of_warp(here != rans::group)) {
-        encoder.group<false>(of_table, escape, symbols, here);
-      } else {
-        encoder.group<true>(of_table, escape, symbols, here);
+      if (here > 0 && place.in_run == of_run - 1) {
+        const std::int64_t table = block.table_of(tables, place.run, choice);
+        of_table = codes + table * rans::symbols;
+        escape = tables.escape(table);
       }
-      if (place.in_run-- == 0) {
-        place.in_run = of_run - 1;
-        --place.run;
-        enter_run();
-      }
+      const std::uint32_t symbols = here > 0 ? load(block, place, encoder.lane, here, false) : 0U;
+      encoder.group<false>(of_table, escape, symbols, here);
+      if (place.in_run-- == 0) place = {place.run - 1, of_run - 1};
     }
   }
 
   /// codec::close_block by 8 threads.
-  KOKKOS_INLINE_FUNCTION void close(const Lane& lane, codec::SymbolBlock& block, int choice,
-                                    const std::uint16_t* stream, const std::byte* end, std::uint32_t escapes, int bits,
+  KOKKOS_INLINE_FUNCTION void close(const Lane& lane, codec::SymbolBlock& block, int choice, const Parts& parts,
                                     bool works) const {
-    const std::int64_t stream_bytes = works ? end - reinterpret_cast<const std::byte*>(stream) : 0;
-    const std::int64_t packed = works ? codec::packed_bytes(bits, block.count()) : 0;
+    const std::int64_t packed = works ? codec::packed_bytes(parts.bits, block.count()) : 0;
+    const bool is_packed = packed <= parts.stream_bytes + parts.escape_count;
+    const bool has_escapes = parts.escape_count > 0;
+    const bool streams = works && !is_packed;
     std::byte* at = block.coded + codec::SymbolBlock::head_bytes;
-    const bool is_packed = packed <= stream_bytes + escapes;
-    if (works && lane.number == 0) {
-      block.coded[0] = static_cast<std::byte>(
-          is_packed ? 0U : codec::block_kind::rans | (escapes > 0 ? codec::block_kind::escapes : 0U));
-      block.coded[1] = static_cast<std::byte>(is_packed ? bits : choice);
-      if (!is_packed && escapes > 0) {
-        rans::store16(at, escapes & 0xffffU);
-        rans::store16(at + 2, escapes >> 16U);
-      }
-    }
-    if (works && is_packed) {
-      pack_planes(block.symbols, block.count(), bits, at, lane);
+    std::byte* const stream = at + (has_escapes ? codec::SymbolBlock::escape_count_bytes : 0);
+    move_down(lane, reinterpret_cast<std::uint16_t*>(stream), parts.stream, streams ? parts.stream_bytes / 2 : 0);
+    move_down(lane, stream + parts.stream_bytes, parts.escapes, streams ? parts.escape_count : 0);
+    if (streams) {
+      block.bytes = stream + parts.stream_bytes + parts.escape_count - block.coded;
+    } else if (works) {
+      pack_planes(block.symbols, block.count(), parts.bits, at, lane);
       block.bytes = codec::SymbolBlock::head_bytes + packed;
     }
-    const bool streams = works && !is_packed;
-    if (streams && escapes > 0) at += codec::SymbolBlock::escape_count_bytes;
-    move_words_down(lane, reinterpret_cast<std::uint16_t*>(at), stream, streams ? stream_bytes / 2 : 0);
-    if (streams) block.bytes = at + stream_bytes + escapes - block.coded;
-    write_escapes(lane, block, choice, at + stream_bytes, streams && escapes > 0);
+    if (!works || lane.number != 0) return;
+    block.coded[0] = static_cast<std::byte>(
+        is_packed ? 0U : codec::block_kind::rans | (has_escapes ? codec::block_kind::escapes : 0U));
+    block.coded[1] = static_cast<std::byte>(is_packed ? parts.bits : choice);
+    if (is_packed || !has_escapes) return;
+    rans::store16(at, static_cast<std::uint32_t>(parts.escape_count) & 0xffffU);
+    rans::store16(at + 2, static_cast<std::uint32_t>(parts.escape_count) >> 16U);
   }
 
-  /// Words that 8 threads have read before any of them writes.
-  static KOKKOS_INLINE_FUNCTION void move_words_down(const Lane& lane, std::uint16_t* to, const std::uint16_t* from,
-                                                     std::int64_t count) {
+  /// What 8 threads have read before any of them writes, some a thread at a time.
+  template <class T>
+  static KOKKOS_INLINE_FUNCTION void move_down(const Lane& lane, T* to, const T* from, std::int64_t count) {
+    constexpr int together = 8;
     const auto most = std::int64_t{largest_of_warp(static_cast<std::uint32_t>(count))};
-    for (std::int64_t i = lane.number; i < most + lane.number; i += group_lanes) {
-      const std::uint16_t word = i < count ? from[i] : std::uint16_t{0};
+    for (std::int64_t first = 0; first < most; first += together * group_lanes) {
+      T some[together];
+      SEQKV_UNROLL for (int j = 0; j < together; ++j) {
+        const std::int64_t i = first + j * group_lanes + lane.number;
+        some[j] = i < count ? from[i] : T{};
+      }
       sync_warp();
-      if (i < count) to[i] = word;
-    }
-  }
-
-  KOKKOS_INLINE_FUNCTION void write_escapes(const Lane& lane, const codec::SymbolBlock& block, int choice,
-                                            std::byte* to, bool works) const {
-    const std::int64_t of_run = GroupPlace::groups_of_run(block);
-    const auto mine = static_cast<std::uint32_t>(works ? block.runs * of_run : 0);
-    const std::uint32_t most = largest_of_warp(mine);
-    const bool by_words = takes_words(block);
-    GroupPlace place;
-    for (std::uint32_t g = 0; g < most; ++g) {
-      const int here = g < mine ? place.count(block) : 0;
-      const unsigned escape = here > 0 ? tables.escape(block.table_of(tables, place.run, choice)) : rans::symbols;
-      const std::uint32_t symbols = here > 0 ? load(block, place, lane, here, by_words) : 0U;
-      std::uint32_t found = 0;
-      for (unsigned t = 0; t < rans::steps; ++t) {
-        found += (symbols >> (8 * t) & 0xffU) >= escape ? 1U : 0U;
+      SEQKV_UNROLL for (int j = 0; j < together; ++j) {
+        const std::int64_t i = first + j * group_lanes + lane.number;
+        if (i < count) to[i] = some[j];
       }
-      if (any_of_warp(found != 0)) {
-        std::uint32_t after = lane.sum_below(found);
-        for (unsigned t = 0; t < rans::steps; ++t) {
-          const unsigned symbol = symbols >> (8 * t) & 0xffU;
-          if (symbol >= escape) to[after++] = static_cast<std::byte>(symbol - escape);
-        }
-        to += lane.sum(found);
-      }
-      if (++place.in_run == of_run) {
-        place.in_run = 0;
-        ++place.run;
-      }
+      sync_warp();
     }
   }
 };
@@ -272,14 +298,12 @@ template <class ExecutionSpace>
 void encode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tables, codec::SymbolBlock* blocks,
                     std::int64_t count) {
   constexpr int most_shared_tables = 8;
-  auto policy = symbols_policy(space, count);
+  const std::int64_t table_bytes = tables.tables * std::int64_t{rans::symbols * sizeof(rans::Code)};
   if (tables.tables <= most_shared_tables) {
-    policy.set_scratch_size(0,
-                            Kokkos::PerTeam(static_cast<int>(tables.tables * rans::symbols * sizeof(rans::Code)) + 16));
-    Kokkos::parallel_for("seqkv::codec::encode_symbols", policy,
+    Kokkos::parallel_for("seqkv::codec::encode_symbols", symbols_policy(space, count, table_bytes, 0),
                          EncodeSymbols<ExecutionSpace, true>{tables, blocks, count});
   } else {
-    Kokkos::parallel_for("seqkv::codec::encode_symbols", policy,
+    Kokkos::parallel_for("seqkv::codec::encode_symbols", symbols_policy(space, count, 0, 0),
                          EncodeSymbols<ExecutionSpace, false>{tables, blocks, count});
   }
 }

@@ -15,9 +15,6 @@ namespace seqkv::gpu {
 
 namespace rans = codec::rans;
 
-inline constexpr int symbols_team = 256;
-inline constexpr int blocks_of_team = symbols_team / group_lanes;
-
 /// Where a group of 32 symbols stands in its block. Groups do not go over the ends of runs.
 struct GroupPlace {
   std::int64_t run = 0;
@@ -43,10 +40,40 @@ KOKKOS_INLINE_FUNCTION bool takes_words(const codec::SymbolBlock& block) {
   return reinterpret_cast<std::uintptr_t>(block.symbols) % 4 == 0 && block.run_symbols % 4 == 0;
 }
 
-/// The policy of kernels of so many blocks.
+/// Whether all threads of a warp have streams of blocks of the same layout, without groups that are not whole.
+KOKKOS_INLINE_FUNCTION bool whole_warp_agrees(const codec::SymbolBlock& block, bool streams) {
+  // No && between what all threads have to come to.
+  const auto runs = static_cast<std::uint32_t>(block.runs);
+  const auto of_run = static_cast<std::uint32_t>(block.run_symbols);
+  const bool same_runs = largest_of_warp(runs) == runs;
+  const bool same_size = largest_of_warp(of_run) == of_run;
+  return !any_of_warp(!(streams && same_runs && same_size && takes_words(block) && of_run % rans::group == 0));
+}
+
+// Threads of a team: many where they share a table, few where there are few blocks, so that all of the GPU works.
+inline constexpr int most_symbols_team = 256;
+inline constexpr int least_symbols_team = 64;
+
 template <class ExecutionSpace>
-Kokkos::TeamPolicy<ExecutionSpace> symbols_policy(const ExecutionSpace& space, std::int64_t blocks) {
-  return {space, static_cast<int>((blocks + blocks_of_team - 1) / blocks_of_team), symbols_team};
+using SymbolsPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<most_symbols_team, 6>>;
+template <class ExecutionSpace>
+using SymbolsTeam = typename SymbolsPolicy<ExecutionSpace>::member_type;
+
+template <class Team>
+KOKKOS_INLINE_FUNCTION int blocks_of(const Team& team) {
+  return team.team_size() / group_lanes;
+}
+
+/// The policy of kernels of so many blocks, with memory for each team and for each block.
+template <class ExecutionSpace>
+SymbolsPolicy<ExecutionSpace> symbols_policy(const ExecutionSpace& space, std::int64_t blocks, std::int64_t team_bytes,
+                                             std::int64_t block_bytes) {
+  const bool are_few = group_lanes * blocks < space.concurrency() / 4;
+  const int threads = are_few ? least_symbols_team : most_symbols_team;
+  const std::int64_t of_team = threads / group_lanes;
+  SymbolsPolicy<ExecutionSpace> policy(space, static_cast<int>((blocks + of_team - 1) / of_team), threads);
+  policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(team_bytes + of_team * block_bytes + 64)));
+  return policy;
 }
 
 /// A table that a team shares: a copy in memory of its own if `Shared`, which all threads of the team make.
