@@ -13,6 +13,9 @@ namespace seqkv::gpu {
 
 namespace rans = codec::rans;
 
+/// 8 bytes of whatever type.
+using EightBytes [[gnu::may_alias]] = std::uint64_t;
+
 /// Two chunks of 32 words, as many as a group of symbols can need; chunk c is at c % 2.
 struct alignas(8) WordWindow {
   static constexpr std::uint32_t chunk_words = rans::group;
@@ -100,7 +103,7 @@ class StreamDecoder {
     constexpr std::uint32_t part_words = chunk_part / 2;
     const std::uint32_t first = chunk * WordWindow::chunk_words + static_cast<std::uint32_t>(lane.number) * part_words;
     const std::byte* from = chunks_ + 2 * std::int64_t{first};
-    if (first + part_words <= end_) return *reinterpret_cast<const std::uint64_t*>(from);
+    if (first + part_words <= end_) return *reinterpret_cast<const EightBytes*>(from);
     std::uint64_t part = 0;
     for (std::uint32_t i = 0; first + i < end_ && i < part_words; ++i) {
       part |= std::uint64_t{reinterpret_cast<const std::uint16_t*>(from)[i]} << (16 * i);
@@ -108,7 +111,7 @@ class StreamDecoder {
     return part;
   }
   KOKKOS_INLINE_FUNCTION void store(std::uint64_t part, std::uint32_t chunk) const {
-    *reinterpret_cast<std::uint64_t*>(
+    *reinterpret_cast<EightBytes*>(
         &window_.words[chunk % 2 * WordWindow::chunk_words + static_cast<std::uint32_t>(lane.number) * 4U]) = part;
   }
 

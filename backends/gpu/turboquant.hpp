@@ -102,15 +102,15 @@ struct TurboQuantTeam : kokkos::TurboQuant {
     std::uint32_t signs = 0;
     for (int m = 0; m < parts; ++m) {
       const int i = 16 * m + 2 * lane.number;
-      const std::uint64_t bits = random_bits(rotation.seed + number, static_cast<std::uint64_t>(i / 64));
-      signs |= static_cast<std::uint32_t>(bits >> static_cast<unsigned>(i % 64) & 3U) << (2 * m);
+      const std::uint64_t random = random_bits(rotation.seed + number, static_cast<std::uint64_t>(i / 64));
+      signs |= static_cast<std::uint32_t>(random >> static_cast<unsigned>(i % 64) & 3U) << (2 * m);
     }
     return signs;
   }
 
   static KOKKOS_INLINE_FUNCTION float to_float(std::uint32_t half, DType dtype) {
-    const auto bits = static_cast<std::uint16_t>(half & 0xffffU);
-    return dtype == DType::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
+    const auto low = static_cast<std::uint16_t>(half & 0xffffU);
+    return dtype == DType::bf16 ? bf16_to_float(low) : f16_to_float(low);
   }
   static KOKKOS_INLINE_FUNCTION std::uint32_t to_half(float x, DType dtype) {
     return dtype == DType::bf16 ? float_to_bf16(x) : float_to_f16(x);

@@ -17,6 +17,7 @@
 #include "codec/entropy/symbol_coder.hpp"
 #include "codec/entropy/tables.hpp"
 #include "codec/kernel.hpp"
+#include "codec/nvcomp.hpp"
 #include "codec/predict/coder.hpp"
 #include "support/gaussian.hpp"
 #include "support/stages.hpp"
@@ -106,6 +107,7 @@ class SymbolBatch {
     }
     return true;
   }
+  std::uint8_t* symbols() const { return symbols_.data(); }
   std::int64_t bytes() const { return static_cast<std::int64_t>(symbols_.size()); }
   double ratio() const {
     constexpr std::int64_t index_entry = 4;
@@ -175,6 +177,20 @@ void code_symbols(benchmark::State& state, bool decoding) {
   report(state, batch.bytes());
   state.counters["ratio"] = batch.ratio();
 }
+
+#if defined(SEQKV_HAVE_NVCOMP)
+/// The same symbols by nvCOMP, which makes a table for each chunk.
+void code_with_nvcomp(benchmark::State& state, bool decoding) {
+  const auto bits = static_cast<int>(state.range(0));
+  const std::int64_t block = state.range(1) << 10;
+  const SymbolBatch symbols(bits, block, all_bytes());
+  bench::NvcompBatch batch(symbols.symbols(), symbols.bytes(), block);
+  batch.encode();
+  for (auto _ : state) decoding ? batch.decode() : batch.encode();
+  report(state, symbols.bytes());
+  state.counters["ratio"] = static_cast<double>(batch.coded_bytes()) / static_cast<double>(symbols.bytes());
+}
+#endif
 
 // ---- caches as they are -----------------------------------------------------------------------------------------
 
@@ -417,6 +433,13 @@ const bool registered = [] {
         ->ArgsProduct({{3}, {4, 64}, {1 << 20}})
         ->ArgsProduct({{3}, {4}, {64, 1024, 16384}})
         ->UseRealTime();
+#if defined(SEQKV_HAVE_NVCOMP)
+    benchmark::RegisterBenchmark(("nvcomp-ans" + end).c_str(),
+                                 [=](benchmark::State& state) { code_with_nvcomp(state, decoding); })
+        ->ArgNames({"bits", "chunk_KiB"})
+        ->ArgsProduct({{2, 3, 5}, {16, 64, 1024}})
+        ->UseRealTime();
+#endif
     for (const char* spec : {"none+lossless", "none+turboquant:3"}) {
       benchmark::RegisterBenchmark((spec + end).c_str(), [=](benchmark::State& state) {
         code_cache(state, spec, decoding);
