@@ -61,6 +61,20 @@ void copy_memory(benchmark::State& state) {
 
 // ---- symbol blocks ----------------------------------------------------------------------------------------------
 
+// Not private types of the batch: nvcc names them where all can see them.
+struct Repeat {
+  Array<std::uint8_t> pattern, symbols;
+  KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
+    symbols.data()[i] = pattern.data()[i % pattern.size()];
+  }
+};
+struct Compare {
+  Array<std::uint8_t> pattern, symbols;
+  KOKKOS_FUNCTION void operator()(const std::int64_t i, std::int64_t& different) const {
+    different += symbols.data()[i] != pattern.data()[i % pattern.size()] ? 1 : 0;
+  }
+};
+
 /// Blocks of symbols of a known entropy, all with one table: 16 MiB of them, again and again.
 class SymbolBatch {
  public:
@@ -118,19 +132,6 @@ class SymbolBatch {
     Array<std::uint32_t> costs;
     Array<std::uint16_t> alphabets;
     codec::SymbolTables view;
-  };
-
-  struct Repeat {
-    Array<std::uint8_t> pattern, symbols;
-    KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
-      symbols.data()[i] = pattern.data()[i % pattern.size()];
-    }
-  };
-  struct Compare {
-    Array<std::uint8_t> pattern, symbols;
-    KOKKOS_FUNCTION void operator()(const std::int64_t i, std::int64_t& different) const {
-      different += symbols.data()[i] != pattern.data()[i % pattern.size()] ? 1 : 0;
-    }
   };
 
   static const bench::Bytes& numbers(int bits) {
