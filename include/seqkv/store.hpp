@@ -288,6 +288,7 @@ class Store {
   Result<VerifyReport> verify(const std::function<void(std::int64_t, std::int64_t)>& progress = {}) const;
 
   struct State;  ///< src/store/store_state.hpp
+  State& state() noexcept { return *state_; }
 
  private:
   explicit Store(std::unique_ptr<State> state);
@@ -312,6 +313,8 @@ class SessionWriter {
   Result<void> commit();
   /// Bytes that this session added to the packs.
   std::int64_t new_bytes() const noexcept;
+  /// With those of the known blocks: what the session's blocks have so far.
+  std::int64_t bytes() const noexcept;
 
   struct State;  ///< src/store/session_writer.cpp
 

@@ -8,6 +8,7 @@
 
 #include "codec/predict/profile.hpp"
 #include "core/try.hpp"
+#include "store/epoch.hpp"
 #include "store/identity.hpp"
 #include "store/index.hpp"
 #include "store/pack_writer.hpp"
@@ -17,7 +18,7 @@
 namespace seqkv {
 
 struct SessionWriter::State {
-  State(Store::State& of, Codec with) : store(of), codec(std::move(with)), pack(of) {}
+  State(Store::State& of, Codec with) : store(of), codec(std::move(with)), own_pack(of) {}
   ~State() {
     if (saving) store.saving = false;
   }
@@ -26,7 +27,7 @@ struct SessionWriter::State {
 
   Store::State& store;
   Codec codec;
-  store::PackWriter pack;
+  store::PackWriter own_pack;
   store::SessionHead head;  ///< its record, but for the sequence number
   Digest root;              ///< of its chain of identities
   std::vector<Token> tokens;
@@ -34,12 +35,14 @@ struct SessionWriter::State {
   std::int64_t known_blocks = 0;
   std::optional<std::int64_t> known_id;  ///< of the last known block
   std::vector<BlockRow> appended;
+  std::int64_t known_bytes = 0;
   std::int64_t new_bytes = 0;
   bool saving = false;  ///< between begin and commit, when the store saves nothing else
   bool committed = false;
 
   std::size_t blocks() const { return static_cast<std::size_t>(known_blocks) + appended.size(); }
   Digest parent_of(std::size_t block) const { return block == 0 ? root : identities[block - 1]; }
+  store::PackWriter& pack() { return store.epoch == nullptr ? own_pack : store.epoch->pack(); }
   Result<void> set_root(const std::optional<SessionRow>& existing, const SaveOptions& options);
   Result<void> find_known();
   Result<void> write_rows(const store::Place& record);
@@ -55,6 +58,7 @@ std::int64_t SessionWriter::known_tokens() const noexcept {
                                 static_cast<std::int64_t>(state_->tokens.size()));
 }
 std::int64_t SessionWriter::new_bytes() const noexcept { return state_->new_bytes; }
+std::int64_t SessionWriter::bytes() const noexcept { return state_->known_bytes + state_->new_bytes; }
 
 // ---- beginning --------------------------------------------------------------------------------------------
 
@@ -107,11 +111,15 @@ Result<void> SessionWriter::State::find_known() {
   for (const Digest& identity : identities) {
     SEQKV_ASSIGN(const std::optional<BlockRow> row, store.find(identity, codec));
     if (!row) return {};
-    SEQKV_ASSIGN(const StoredBlock block, store.read(*row));
-    const auto here = TokenSpan(tokens).subspan(position, std::min(block.info.tokens.size(), tokens.size() - position));
-    if (!std::ranges::equal(here, block.info.tokens)) return {};
-    position += here.size();
+    if (store.epoch == nullptr || !store.epoch->is_promised(identity)) {
+      SEQKV_ASSIGN(const StoredBlock block, store.read(*row));
+      const auto here =
+          TokenSpan(tokens).subspan(position, std::min(block.info.tokens.size(), tokens.size() - position));
+      if (!std::ranges::equal(here, block.info.tokens)) return {};
+    }
+    position += static_cast<std::size_t>(row->tokens);
     known_id = row->id;
+    known_bytes += row->place.bytes;
     ++known_blocks;
   }
   return {};
@@ -170,8 +178,9 @@ Result<void> SessionWriter::append(CodedBlockView block) {
                                    {state.identities[number], state.parent_of(number), state.head.profile,
                                     state.head.codec, position, tokens},
                                    block));
-  SEQKV_ASSIGN(const store::Place place, state.pack.append(record));
+  SEQKV_ASSIGN(const store::Place place, state.pack().append(record));
   state.appended.push_back({0, {}, state.identities[number], position, tokens, place});
+  if (state.store.epoch != nullptr) state.store.epoch->add(state.appended.back(), state.parent_of(number));
   state.new_bytes += place.bytes;
   return {};
 }
@@ -180,7 +189,7 @@ Result<void> SessionWriter::append(CodedBlockView block) {
 Result<void> SessionWriter::State::write_rows(const store::Place& record) {
   store::Database& database = store.database;
   SEQKV_ASSIGN(const std::int64_t codec_id, store::need_codec(database, head.codec, head.profile));
-  SEQKV_TRY(pack.write_rows(database));
+  SEQKV_TRY(own_pack.write_rows(database));
   SEQKV_ASSIGN(store::BlockInserter inserter, store::BlockInserter::create(database));
   std::optional<std::int64_t> last = known_id;
   for (BlockRow& row : appended) {
@@ -198,16 +207,22 @@ Result<void> SessionWriter::commit() {
     return Error(ErrorCode::invalid_argument, fmt::format("session '{}' has {} blocks, {} were given", state.head.name,
                                                           state.identities.size(), state.blocks()));
   }
+  if (state.store.epoch != nullptr) {  // the process with the lock goes on from here
+    state.store.epoch->add(state.head, state.identities);
+    state.committed = true;
+    state.store.saving = state.saving = false;
+    return {};
+  }
   // Data first: the index never names bytes that are not on disk, nor a profile.
   if (state.codec.needs_profile()) SEQKV_TRY(state.store.keep(state.codec.profile()));
   SEQKV_ASSIGN(state.head.sequence, store::next_sequence(state.store));
   SEQKV_ASSIGN(const store::RecordBytes bytes, store::session_record(state.store.seal, state.head));
-  SEQKV_ASSIGN(const store::Place record, state.pack.append(bytes));
-  SEQKV_TRY(state.pack.sync());
+  SEQKV_ASSIGN(const store::Place record, state.own_pack.append(bytes));
+  SEQKV_TRY(state.own_pack.sync());
   SEQKV_ASSIGN(store::Transaction transaction, store::Transaction::begin(state.store.database));
   SEQKV_TRY(state.write_rows(record));
   SEQKV_TRY(transaction.commit());
-  state.pack.keep();
+  state.own_pack.keep();
   state.committed = true;
   state.store.saving = state.saving = false;
   return {};

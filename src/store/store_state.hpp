@@ -16,6 +16,10 @@
 
 namespace seqkv {
 
+namespace store {
+class Epoch;
+}
+
 /// A block as the index has it.
 struct BlockRow {
   std::int64_t id = 0;
@@ -57,8 +61,9 @@ struct Store::State {
   Digest root;                  ///< what chains of identities of this tenant start from
   Digest tenant;
   store::Seal seal;
-  io::Descriptor lock;  ///< held by writers
-  bool saving = false;  ///< a SessionWriter is at work behind the committed end of a pack
+  io::Descriptor lock;                  ///< held by writers
+  bool saving = false;                  ///< a SessionWriter is at work behind the committed end of a pack
+  std::shared_ptr<store::Epoch> epoch;  ///< of a process that writes together with others, or null
   mutable std::map<std::int64_t, std::shared_ptr<const io::MappedFile>> packs;
   mutable std::map<Digest, std::shared_ptr<const Profile>> profiles;  ///< whose copies have been seen to be whole
 
