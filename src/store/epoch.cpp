@@ -118,11 +118,11 @@ Result<std::vector<std::byte>> Epoch::close(std::int64_t sequence) {
     rows.put(number);
     rows.put(end);
   }
+  pack_.go_on();  // from here on the index may name it, even if this process should not hear of that
   return std::move(rows).take();
 }
 
 void Epoch::begin_next() {
-  pack_.go_on();
   blocks_.clear();
   written_.clear();
   sessions_.clear();

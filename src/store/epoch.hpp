@@ -36,7 +36,7 @@ class Epoch {
   std::int64_t new_bytes() const noexcept { return new_bytes_; }
 
   /// Writes the records of the sessions, numbered from `sequence` on, and makes everything durable. What commit_epochs
-  /// takes. Errors: io, disk_full.
+  /// takes; the packs are not touched again by this process, but to append. Errors: io, disk_full.
   Result<std::vector<std::byte>> close(std::int64_t sequence);
   /// The index has it: begins anew, behind it in the same pack.
   void begin_next();
