@@ -23,6 +23,7 @@ Program::Program() {
 Program::~Program() { MPI_Finalize(); }
 
 int Program::world() { return MPI_Comm_c2f(MPI_COMM_WORLD); }
+int Program::self() { return MPI_Comm_c2f(MPI_COMM_SELF); }
 
 bool Program::launched() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"}) {

@@ -17,6 +17,8 @@ class Program {
 
   /// All ranks, for Communicator::duplicate.
   static int world();
+  /// This rank alone.
+  static int self();
   /// Whether mpirun or srun started this process.
   static bool launched();
   /// Seconds on the clock of MPI.
