@@ -263,9 +263,15 @@ Result<RankBytes> Communicator::all_gather(std::span<const std::byte> mine) cons
 
 Result<RankBytes> Communicator::all_to_all(std::span<const std::byte> bytes,
                                            std::span<const std::int64_t> sizes) const {
+  RankBytes all;
+  SEQKV_TRY(all_to_all(bytes, sizes, all));
+  return all;
+}
+
+Result<void> Communicator::all_to_all(std::span<const std::byte> bytes, std::span<const std::int64_t> sizes,
+                                      RankBytes& all) const {
   const State& state = *state_;
   const auto ranks = static_cast<std::size_t>(state.size);
-  RankBytes all;
   all.sizes.resize(ranks);
   std::vector<MPI_Request> requests(1, MPI_REQUEST_NULL);
   SEQKV_MPI(MPI_Ialltoall(sizes.data(), 1, MPI_INT64_T, all.sizes.data(), 1, MPI_INT64_T, state.comm, requests.data()));
@@ -282,8 +288,7 @@ Result<RankBytes> Communicator::all_to_all(std::span<const std::byte> bytes,
     const auto receive_places = narrow(to);
     SEQKV_MPI(MPI_Ialltoallv(bytes.data(), send_counts.data(), send_places.data(), MPI_BYTE, all.bytes.data(),
                              receive_counts.data(), receive_places.data(), MPI_BYTE, state.comm, requests.data()));
-    SEQKV_TRY(state.wait(requests));
-    return all;
+    return state.wait(requests);
   }
   requests.clear();
   for (std::size_t step = 0; step < ranks; ++step) {
@@ -299,8 +304,7 @@ Result<RankBytes> Communicator::all_to_all(std::span<const std::byte> bytes,
     SEQKV_TRY(state.start_receive(here, static_cast<int>(source), tag_exchange, requests));
     SEQKV_TRY(state.start_send(there, static_cast<int>(target), tag_exchange, requests));
   }
-  SEQKV_TRY(state.wait(requests));
-  return all;
+  return state.wait(requests);
 }
 
 namespace {

@@ -40,12 +40,12 @@ struct ShardedTrie<ExecutionSpace>::State {
   Result<void> settle(const ExecutionSpace& space, Trie local);
   void fill_smallest_ids();
 
-  /// A round of queries, and what this rank says to those of others.
-  Result<void> ask(const ExecutionSpace& space, std::span<const TokenSpan> queries,
-                   std::span<ShardMatch> answers) const;
-  Result<std::pair<std::vector<ShardMatch>, std::vector<std::int64_t>>> answer(const ExecutionSpace& space,
-                                                                               const RankBytes& queries,
-                                                                               bool narrow) const;
+  /// A round of queries, and what this rank says to those of others. `memory` is used again by the next round.
+  struct Round;
+  Result<void> ask(const ExecutionSpace& space, std::span<const TokenSpan> queries, std::span<ShardMatch> answers,
+                   Round& memory) const;
+  Result<void> answer(const ExecutionSpace& space, Round& memory, bool narrow) const;
+  Result<void> match_all(const ExecutionSpace& space, Round& memory) const;
 };
 
 }  // namespace seqkv::mpi
