@@ -20,6 +20,7 @@
 #include "seqkv/hash.hpp"
 #include "seqkv/mpi.hpp"
 #include "seqkv/mpi_trie.hpp"
+#include "seqkv/mpi_view.hpp"
 
 namespace seqkv::bench {
 namespace {
@@ -91,6 +92,22 @@ class Bench {
                             }).most);
     }
     return best / rounds / 2;
+  }
+
+  /// Bytes a second from the memory of one rank's space to another's: a frame on its way.
+  double views(const Space& space, const Communicator& through) const {
+    const int other = comm_.size() - 1;
+    if (other == 0) return 0;
+    constexpr std::size_t bytes = 64U << 20U;
+    const mpi::ByteView<Space::memory_space> view("seqkv::bench::frame", bytes);
+    const auto turn = [&] {
+      if (comm_.rank() == 0) done(mpi::send(space, through, view, other, 3));
+      if (comm_.rank() == other) done(mpi::receive(space, through, view, 0, 3));
+    };
+    turn();
+    double best = 1e9;
+    for (int repeat = 0; repeat < 5; ++repeat) best = std::min(best, timed(turn).most);
+    return static_cast<double>(bytes) / best;
   }
 
   /// Bytes a second of writing a file a rank with fsync.
@@ -220,6 +237,10 @@ void run() {
   const auto queries = static_cast<std::size_t>(number("SEQKV_QUERIES", 1'000'000));
   const char* folder = std::getenv("SEQKV_FOLDER");
 
+  const Communicator staged =
+      value_of(Communicator::duplicate(Program::world(), {.device_transfers = mpi::DeviceTransfers::staged}));
+  const double frames_staged = bench.views(space, staged);
+  const double frames_direct = comm.sends_from_devices() ? bench.views(space, comm) : 0.0;
   const double latency = bench.message(8, 2000);
   const double large = bench.message(8U << 20U, 20);
   const auto [encode_rate, decode_rate] = bench.coding(space);
@@ -247,15 +268,15 @@ void run() {
   if (comm.rank() != 0) return;
   fmt::print(
       R"({{"ranks": {}, "mpi": "{}", "space": "{}", "threads": {}, "node_ranks": {}, "sends_from_devices": {},
- "latency_s": {:.3e}, "message_Bps": {:.4e}, "encode_Bps": {:.4e}, "decode_Bps": {:.4e}, "pack_Bps": {:.4e},
+ "frame_staged_Bps": {:.4e}, "frame_direct_Bps": {:.4e}, "latency_s": {:.3e}, "message_Bps": {:.4e}, "encode_Bps": {:.4e}, "decode_Bps": {:.4e}, "pack_Bps": {:.4e},
  "trie_weak": {}, "trie_strong": {}, "trie_skew": {},
  "rma_lookups_per_s_and_rank": {:.0f}, "rma_found": {:.4f}, "sessions_per_rank": {}, "queries_per_rank": {}}}
 )",
       comm.size(), Communicator::library_version(), Space::name(), space.concurrency(), comm.node_size(),
-      comm.sends_from_devices(), latency, large > 0 ? static_cast<double>(8U << 20U) / large : 0.0, encode_rate,
-      decode_rate, pack_rate, to_json(spread), to_json(strong), to_json(skewed),
-      static_cast<double>(wanted.size()) / rma[0], static_cast<double>(found) / static_cast<double>(wanted.size()),
-      weak, queries);
+      comm.sends_from_devices(), frames_staged, frames_direct, latency,
+      large > 0 ? static_cast<double>(8U << 20U) / large : 0.0, encode_rate, decode_rate, pack_rate, to_json(spread),
+      to_json(strong), to_json(skewed), static_cast<double>(wanted.size()) / rma[0],
+      static_cast<double>(found) / static_cast<double>(wanted.size()), weak, queries);
 }
 
 }  // namespace
@@ -264,7 +285,12 @@ void run() {
 int main() {
   const seqkv::mpi::Program program;
   const int threads = seqkv::mpi::Program::threads();
-  const Kokkos::ScopeGuard kokkos(Kokkos::InitializationSettings().set_disable_warnings(true).set_num_threads(threads));
+  auto settings = Kokkos::InitializationSettings().set_disable_warnings(true).set_num_threads(threads);
+  {
+    const auto comm = seqkv::bench::value_of(seqkv::mpi::Communicator::duplicate(seqkv::mpi::Program::world()));
+    if (const auto device = comm.device(Kokkos::num_devices())) settings.set_device_id(*device);
+  }
+  const Kokkos::ScopeGuard kokkos(settings);
   seqkv::bench::run();
   return 0;
 }

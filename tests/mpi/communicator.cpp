@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "seqkv/mpi_view.hpp"
 #include "support/ranks.hpp"
 
 namespace seqkv::mpi {
@@ -136,6 +137,25 @@ TEST(Communicator, ANodesRanksShareItsDevices) {
   EXPECT_EQ(comm.device(1), 0);
   EXPECT_LT(comm.node_rank(), comm.node_size());
   EXPECT_LE(comm.node_size(), comm.size());
+}
+
+TEST(Communicator, ViewsOfTheDefaultSpaceTravel) {
+  const auto& comm = test::world().get();
+  using Space = Kokkos::DefaultExecutionSpace;
+  const Space space;
+  constexpr std::size_t size = 1 << 16;
+  const ByteView<Space::memory_space> out("seqkv::mpi::test_out", size);
+  const ByteView<Space::memory_space> in("seqkv::mpi::test_in", size);
+  Kokkos::deep_copy(out, static_cast<std::byte>(comm.rank()));
+  const int next = (comm.rank() + 1) % comm.size();
+  const int before = (comm.rank() + comm.size() - 1) % comm.size();
+  if (comm.size() == 1) return;
+  // Even ranks send first.
+  if (comm.rank() % 2 == 0) EXPECT_OK(send(space, comm, out, next, 5));
+  EXPECT_OK(receive(space, comm, in, before, 5));
+  if (comm.rank() % 2 == 1) EXPECT_OK(send(space, comm, out, next, 5));
+  const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), in);
+  for (std::size_t i = 0; i < size; ++i) ASSERT_EQ(host(i), static_cast<std::byte>(before));
 }
 
 // A message of more than 2^31 bytes needs 5 GB of memory: SEQKV_TEST_HUGE=1.

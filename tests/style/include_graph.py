@@ -37,7 +37,7 @@ PUBLIC = {
     "evaluate": "advise evaluate",
     "calibrate": "calibrate",
     "store": "batch manifest session store",
-    "mpi": "mpi mpi_batch mpi_placement mpi_trie",
+    "mpi": "mpi mpi_batch mpi_placement mpi_trie mpi_view",
 }
 AREA_OF_HEADER = {name: area for area, names in PUBLIC.items() for name in names.split()}
 # What a kernel knows of its caller: the arguments, and the layout it writes.
