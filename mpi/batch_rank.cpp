@@ -241,6 +241,7 @@ Result<void> BatchRank<ExecutionSpace>::commit_rows(const Result<void>& mine) {
       parts.push_back(std::span(all.bytes).subspan(at, static_cast<std::size_t>(size)));
       at += static_cast<std::size_t>(size);
     }
+    const Stopwatch watch(report_.index);
     const auto totals = store::commit_epochs(state, options_.codec, parts);
     if (!totals && status) status = totals.error();
     if (totals && totals->left_out > 0 && status) {

@@ -17,8 +17,8 @@ void visit_numbers(Report& report, const Visit& visit) {
        {&report.sessions, &report.new_tokens, &report.new_bytes, &report.sent_bytes, &report.received_bytes}) {
     visit(*number);
   }
-  for (auto* seconds :
-       {&report.read, &report.model, &report.codec, &report.hand_over, &report.wait, &report.commit, &report.total}) {
+  for (auto* seconds : {&report.read, &report.model, &report.codec, &report.hand_over, &report.wait, &report.commit,
+                        &report.index, &report.total}) {
     visit(*seconds);
   }
 }

@@ -33,6 +33,7 @@ struct RankReport {
   double hand_over = 0;  ///< coding prefixes for others, decoding those of others
   double wait = 0;       ///< for prefixes that others compute
   double commit = 0;     ///< waiting for the others, making durable, the index
+  double index = 0;      ///< of that, on rank 0: the rows of all ranks into the index
   double total = 0;
 };
 

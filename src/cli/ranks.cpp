@@ -73,6 +73,7 @@ void add_ranks(Report& report, const mpi::BatchReport& batch) {
                     {"hand_over_s", rank.hand_over},
                     {"wait_s", rank.wait},
                     {"commit_s", rank.commit},
+                    {"index_s", rank.index},
                     {"total_s", rank.total}});
   }
   const auto ranks = static_cast<double>(batch.ranks.size());

@@ -11,7 +11,9 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "io/file.hpp"
 #include "seqkv/mpi_view.hpp"
+#include "support/files.hpp"
 #include "support/ranks.hpp"
 
 namespace seqkv::mpi {
@@ -158,7 +160,7 @@ TEST(Communicator, ViewsOfTheDefaultSpaceTravel) {
   for (std::size_t i = 0; i < size; ++i) ASSERT_EQ(host(i), static_cast<std::byte>(before));
 }
 
-// A message of more than 2^31 bytes needs 5 GB of memory: SEQKV_TEST_HUGE=1.
+// A message and a write of more than 2^31 bytes need 5 GB of memory and 2 GB of disk: SEQKV_TEST_HUGE=1.
 TEST(Communicator, MoreThanTwoToThe31Bytes) {
   if (std::getenv("SEQKV_TEST_HUGE") == nullptr) GTEST_SKIP() << "SEQKV_TEST_HUGE is not set";
   const auto& comm = test::world().get();
@@ -175,12 +177,28 @@ TEST(Communicator, MoreThanTwoToThe31Bytes) {
   if (comm.rank() == 1) status = comm.receive(bytes, 0, 1);
   EXPECT_OK(comm.agree(status));
   const double seconds = Program::now() - start;
+  const auto wrong = [&] {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < size; ++i) count += bytes[i] != value(i) ? 1 : 0;
+    return count;
+  };
   if (comm.rank() != 1) return;
-  std::size_t wrong = 0;
-  for (std::size_t i = 0; i < size; ++i) wrong += bytes[i] != value(i) ? 1 : 0;
-  EXPECT_EQ(wrong, 0U);
+  EXPECT_EQ(wrong(), 0U);
   std::fprintf(stderr, "%zu bytes in one message: %.2f s, %.2f GB/s\n", size, seconds,
                static_cast<double>(size) / seconds / 1e9);
+  // The same to disk, as records go to packs, and back.
+  const test::ScratchFolder scratch;
+  const auto path = scratch.path() / "pack";
+  const auto file = value_of(io::open_for_writing(path, io::Existing::empty));
+  const double begin = Program::now();
+  ASSERT_OK(io::write_all(file, path, bytes, 64));
+  ASSERT_OK(io::sync(file, path));
+  const double written = Program::now() - begin;
+  std::ranges::fill(bytes, std::byte{0});
+  ASSERT_OK(io::read_all(file, path, bytes, 64));
+  EXPECT_EQ(wrong(), 0U);
+  std::fprintf(stderr, "%zu bytes in one write with fsync: %.2f s, %.2f GB/s\n", size, written,
+               static_cast<double>(size) / written / 1e9);
 }
 
 }  // namespace
