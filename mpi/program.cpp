@@ -8,8 +8,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
-#include <string_view>
 
 #include "seqkv/cores.hpp"
 
@@ -26,12 +24,10 @@ int Program::world() { return MPI_Comm_c2f(MPI_COMM_WORLD); }
 int Program::self() { return MPI_Comm_c2f(MPI_COMM_SELF); }
 
 bool Program::launched() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"}) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK"}) {
     if (std::getenv(name) != nullptr) return true;
   }
-  // Inside a batch script SLURM_NTASKS is set, too: srun sets the step's.
-  return std::getenv("SLURM_STEP_ID") != nullptr && std::getenv("SLURM_PROCID") != nullptr &&
-         std::getenv("PMI_RANK") != nullptr;
+  return false;
 }
 
 double Program::now() { return MPI_Wtime(); }

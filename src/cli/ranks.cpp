@@ -17,6 +17,20 @@
 #endif
 
 namespace seqkv::cli {
+namespace {
+
+/// Processes that do not know of each other would all write the same store.
+Result<void> refuse_several(const std::string& why) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && std::atoi(value) > 1) {
+      return Error(ErrorCode::unsupported, fmt::format("started as {} processes ({}), but {}", value, name, why));
+    }
+  }
+  return {};
+}
+
+}  // namespace
 
 #if defined(SEQKV_HAVE_MPI)
 
@@ -30,11 +44,19 @@ bool has_mpi() { return true; }
 std::string mpi_version() { return mpi::Communicator::library_version(); }
 
 Result<Ranks> Ranks::start() {
-  if (!mpi::Program::launched()) return Ranks(nullptr);
+  if (!mpi::Program::launched()) {
+    auto alone = refuse_several("without what MPI needs to find them: see srun --mpi=list");
+    if (!alone) return std::move(alone).error();
+    return Ranks(nullptr);
+  }
   auto state = std::make_unique<State>();
   auto communicator = mpi::Communicator::duplicate(mpi::Program::world());
   if (!communicator) return std::move(communicator).error();
   state->communicator.emplace(std::move(*communicator));
+  if (state->communicator->size() == 1) {
+    auto alone = refuse_several(fmt::format("{} knows of one: is the launcher that of another MPI?", mpi_version()));
+    if (!alone) return std::move(alone).error();
+  }
   state->threads = mpi::Program::threads();
   return Ranks(std::move(state));
 }
@@ -90,16 +112,8 @@ struct Ranks::State {};
 bool has_mpi() { return false; }
 std::string mpi_version() { return "none"; }
 
-/// A launcher's processes would all write the same store.
 Result<Ranks> Ranks::start() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}) {
-    const char* value = std::getenv(name);
-    const bool inside_step = std::string_view(name) != "SLURM_NTASKS" || std::getenv("SLURM_STEP_ID") != nullptr;
-    if (value != nullptr && inside_step && std::atoi(value) > 1) {
-      return Error(ErrorCode::unsupported,
-                   fmt::format("started as {} processes ({}), but this build has no MPI: run one", value, name));
-    }
-  }
+  if (auto alone = refuse_several("this build has no MPI: run one"); !alone) return std::move(alone).error();
   return Ranks(nullptr);
 }
 
