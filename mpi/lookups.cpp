@@ -211,7 +211,12 @@ Result<void> ShardedTrie<ExecutionSpace>::State::answer(const ExecutionSpace& sp
   memory.replies.resize(memory.heads.size());
   constexpr std::size_t ahead = 8;
   for (std::size_t i = 0; i < memory.heads.size(); ++i) {
-    if (i + ahead < memory.heads.size()) __builtin_prefetch(&smallest_id[memory.places[i + ahead].node]);
+    if (i + ahead < memory.heads.size()) {
+      const std::uint64_t node = memory.places[i + ahead].node;
+      __builtin_prefetch(&smallest_id[node]);
+      __builtin_prefetch(view.below.narrow != nullptr ? static_cast<const void*>(view.below.narrow + node)
+                                                      : view.below.wide + node);
+    }
     const TrieCursor& place = memory.places[i];
     const Start& start = starts[memory.heads[i].hot];
     memory.replies[i] = {};

@@ -203,10 +203,14 @@ TrieFigures trie(const Bench& bench, const Communicator& comm, const Space& spac
       random_sessions(count, length, preamble, 100 + (rank + 1) % static_cast<std::uint32_t>(comm.size()));
   const auto strange = random_sessions(count, length, preamble, 1'000'000 + rank);
   std::mt19937_64 random(rank);
+  std::vector<Token> query_tokens;
+  query_tokens.reserve(queries * length);
   std::vector<TokenSpan> asked;
   for (std::size_t i = 0; i < queries; ++i) {
     const auto& from = i % 2 == 0 ? other : strange;
-    asked.push_back(TokenSpan(from).subspan(random() % count * length, length));
+    const TokenSpan query = TokenSpan(from).subspan(random() % count * length, length);
+    query_tokens.insert(query_tokens.end(), query.begin(), query.end());
+    asked.emplace_back(query_tokens.data() + i * length, length);
   }
   value_of(made->match(space, std::span(asked).first(std::min<std::size_t>(asked.size(), 50'000))));
   figures.lookup.most = 1e9;
