@@ -187,8 +187,8 @@ struct TrieFigures {
   double fullest = 0;  ///< sessions of the rank that has the most, by the mean
 };
 
-/// Every rank gives `count` sessions and asks for as many queries: half of them sessions of any rank, cut off at
-/// random.
+/// Every rank gives `count` sessions and asks for as many queries: half of them sessions of the
+/// next rank, the others of none.
 TrieFigures trie(const Bench& bench, const Communicator& comm, const Space& space, std::size_t count,
                  std::size_t queries, std::size_t length, std::size_t preamble) {
   const auto rank = static_cast<std::uint32_t>(comm.rank());

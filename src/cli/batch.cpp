@@ -154,15 +154,34 @@ Result<int> finish(const Arguments& arguments, const Options& options, const Bat
 }
 
 #if defined(SEQKV_HAVE_MPI)
+/// What has been done so far, for the log of a job: a line now and then.
+class LogLines {
+ public:
+  explicit LogLines(const Options& options) : options_(options) {}
+  void update(std::int64_t done, std::int64_t all) {
+    constexpr double seconds_between = 10;
+    if (now() - said_ < seconds_between) return;
+    said_ = now();
+    say(options_, fmt::format("batch: {} of {} sessions", done, all));
+  }
+
+ private:
+  const Options& options_;
+  double said_ = now();
+};
+
 /// With all ranks: who cannot go on says so to the others first.
 Result<int> run_on_ranks(const Arguments& arguments, const Options& options, const Space& space) {
   const mpi::Communicator& ranks = *options.ranks->communicator();
   auto inputs = ranks.agree(read_inputs(arguments, options, space));
   if (!inputs) return std::move(inputs).error();
   Progress progress(options, "batch");
-  auto report = mpi::run_batch(
-      space, ranks, inputs->model, arguments.store.folder, inputs->manifest, inputs->batch, {arguments.epoch_seconds},
-      [&progress](std::int64_t done, std::int64_t all, const BatchRow&) { progress.update(done, all); });
+  LogLines lines(options);
+  auto report = mpi::run_batch(space, ranks, inputs->model, arguments.store.folder, inputs->manifest, inputs->batch,
+                               {arguments.epoch_seconds}, [&](std::int64_t done, std::int64_t all, const BatchRow&) {
+                                 progress.update(done, all);
+                                 lines.update(done, all);
+                               });
   if (!report) return std::move(report).error();
   if (ranks.rank() == 0) return finish(arguments, options, report->batch, &*report);
   return report->batch.interrupted ? exit_code(ErrorCode::interrupted) : 0;

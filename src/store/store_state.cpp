@@ -75,7 +75,8 @@ Result<void> Store::State::unlock(const StoreAccess& access) {
 }
 
 Result<void> Store::State::check_writable() const {
-  if (lock.get() < 0 && epoch == nullptr) return Error(ErrorCode::invalid_argument, "the store is open for reading only");
+  if (lock.get() < 0 && epoch == nullptr)
+    return Error(ErrorCode::invalid_argument, "the store is open for reading only");
   if (saving) return Error(ErrorCode::invalid_argument, "a session is being saved");
   return {};
 }

@@ -13,6 +13,7 @@
 #include "core/bytes.hpp"
 #include "seqkv/kv_file.hpp"
 #include "seqkv/mpi_batch.hpp"
+#include "seqkv/profile.hpp"
 #include "support/files.hpp"
 #include "support/ranks.hpp"
 
@@ -41,6 +42,7 @@ class BatchOnRanks : public testing::Test {
   Space space;
   std::optional<test::ScratchFolder> scratch;  ///< rank 0's
   std::filesystem::path folder;
+  StoreAccess access;
   // Of a whole suite, and gone before Kokkos is.
   static void SetUpTestSuite() { loaded() = value_of(Model<Space>::load(Space(), SEQKV_MODEL)); }
   static void TearDownTestSuite() { loaded().reset(); }
@@ -79,7 +81,12 @@ class BatchOnRanks : public testing::Test {
     return lines;
   }
   static BatchOptions options(const char* spec) {
-    BatchOptions options{value_of(Codec::parse(spec))};
+    Codec codec = value_of(Codec::parse(spec));
+    if (codec.needs_profile()) {
+      const auto path = std::filesystem::path(SEQKV_MODEL) / "profile.safetensors";
+      codec = value_of(codec.with_profile(value_of(Profile::load(path))));
+    }
+    BatchOptions options{codec};
     options.block_tokens = 16;
     return options;
   }
@@ -95,8 +102,8 @@ class BatchOnRanks : public testing::Test {
     alone.restart = false;
     alone.stop = nullptr;
     value_of(seqkv::run_batch(space, model(), folder / "alone", lines, alone));
-    const Store expected = value_of(Store::open(folder / "alone"));
-    const Store store = value_of(Store::open(folder / "store"));
+    const Store expected = value_of(Store::open(folder / "alone", access));
+    const Store store = value_of(Store::open(folder / "store", access));
     const auto totals = value_of(store.totals());
     EXPECT_EQ(totals.sessions, std::ssize(lines));
     EXPECT_EQ(totals.blocks, value_of(expected.totals()).blocks);
@@ -132,7 +139,20 @@ TEST_P(Codecs, StoreTheSameBlocks) {
 INSTANTIATE_TEST_SUITE_P(Batch, Codecs,
                          testing::Values(std::pair("none+lossless", DType::bf16),
                                          std::pair("none+turboquant:4", DType::bf16),
-                                         std::pair("none+lossless", DType::f32), std::pair("replay", DType::bf16)));
+                                         std::pair("none+lossless", DType::f32),
+                                         std::pair("linear+ecsq:step=1", DType::bf16),
+                                         std::pair("replay", DType::bf16)));
+
+TEST_F(BatchOnRanks, ASealedStoreOfATenant) {
+  const auto lines = manifest(12);
+  auto batch = options("none+turboquant:3");
+  batch.protection = Protection::encrypted;
+  batch.access.key.assign(32, std::byte{9});
+  batch.access.salt = "tenant";
+  value_of(run(lines, batch, {0.1}));
+  access = batch.access;
+  expect_as_alone(lines, batch);
+}
 
 TEST_F(BatchOnRanks, AnEpochIsACommit) {
   const auto lines = manifest(20);
