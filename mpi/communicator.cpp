@@ -269,18 +269,22 @@ Result<RankBytes> Communicator::all_to_all(std::span<const std::byte> bytes,
 }
 
 Result<void> Communicator::all_to_all(std::span<const std::byte> bytes, std::span<const std::int64_t> sizes,
-                                      RankBytes& all) const {
+                                      RankBytes& all, bool sizes_known, const Result<void>& mine) const {
   const State& state = *state_;
   const auto ranks = static_cast<std::size_t>(state.size);
-  all.sizes.resize(ranks);
   std::vector<MPI_Request> requests(1, MPI_REQUEST_NULL);
-  SEQKV_MPI(MPI_Ialltoall(sizes.data(), 1, MPI_INT64_T, all.sizes.data(), 1, MPI_INT64_T, state.comm, requests.data()));
-  SEQKV_TRY(state.wait(requests));
+  if (!sizes_known) {
+    all.sizes.resize(ranks);
+    SEQKV_MPI(
+        MPI_Ialltoall(sizes.data(), 1, MPI_INT64_T, all.sizes.data(), 1, MPI_INT64_T, state.comm, requests.data()));
+    SEQKV_TRY(state.wait(requests));
+  }
   const auto from = offsets_of(sizes);
   const auto to = offsets_of(all.sizes);
   all.bytes.resize(static_cast<std::size_t>(to.back()));
-  std::array<std::int64_t, 1> most = {std::max(from.back(), to.back())};
+  std::array<std::int64_t, 2> most = {std::max(from.back(), to.back()), mine ? 0 : 1};
   SEQKV_TRY(reduce(most, Reduction::max));
+  if (most[1] != 0) return agree(mine);
   if (most[0] <= state.limit) {
     const auto send_counts = narrow(sizes);
     const auto send_places = narrow(from);

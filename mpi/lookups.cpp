@@ -134,8 +134,13 @@ Result<void> ShardedTrie<ExecutionSpace>::State::ask(const ExecutionSpace& space
     pack<std::uint32_t>(memory.asked, memory.parcels, memory.sizes, memory.bytes, memory.order);
   }
   SEQKV_TRY(communicator.all_to_all(memory.bytes, memory.sizes, memory.received));
-  SEQKV_TRY(communicator.agree(answer(space, memory, narrow)));
-  SEQKV_TRY(communicator.all_to_all(std::as_bytes(std::span(memory.replies)), memory.reply_sizes, memory.back));
+  const Result<void> answered = answer(space, memory, narrow);
+  memory.back.sizes.clear();
+  for (const Parcel& parcel : memory.parcels) {
+    memory.back.sizes.push_back(parcel.queries * static_cast<std::int64_t>(sizeof(ShardMatch)));
+  }
+  SEQKV_TRY(communicator.all_to_all(std::as_bytes(std::span(memory.replies)), memory.reply_sizes, memory.back, true,
+                                    answered));
   for (std::size_t i = 0; i < memory.order.size(); ++i) {
     ShardMatch reply;
     std::memcpy(&reply, memory.back.bytes.data() + i * sizeof(reply), sizeof(reply));

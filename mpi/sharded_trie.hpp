@@ -20,7 +20,7 @@ struct ShardedTrie<ExecutionSpace>::State {
 
   static constexpr std::uint64_t sign = 1ULL << 63U;  ///< ids are compared as signed numbers between ranks
   /// Queries of a round: what is on its way stays in the caches.
-  static constexpr std::size_t round_queries = 1U << 15U;
+  static constexpr std::size_t round_queries = 1U << 16U;
 
   const Communicator& communicator;
   ShardedTrieOptions options;

@@ -16,7 +16,7 @@ import math
 FAN_OUT = 8  # of a prefix on its way (mpi/plan.hpp)
 KEY_BYTES = 16  # of a block in the plan
 ROW_BYTES = 120  # of a block between ranks at a commit
-ROUND = 32768  # queries of a rank in one exchange
+ROUND = 65536  # queries of a rank in one exchange
 
 
 class Machine:
@@ -90,7 +90,7 @@ def lookup_seconds(trie, machine, ranks, queries):
     away = (ranks - 1) / ranks
     query, answer = 8 + 64, 32
     rounds = queries / ROUND
-    exchange = 2 * rounds * (ranks - 1) * machine.L / 4 + 3 * rounds * 2 * math.log2(max(ranks, 2)) * machine.L
+    exchange = 3 * rounds * (ranks - 1) * machine.L / 4 + 2 * rounds * 2 * math.log2(max(ranks, 2)) * machine.L
     return queries * (local * machine.slowdown(ranks) + away * (query + answer) * machine.G) + exchange
 
 

@@ -92,8 +92,10 @@ class Communicator {
   Result<RankBytes> all_gather(std::span<const std::byte> mine) const;
   /// `sizes[r]` bytes for each rank r, one behind the other; what came from each.
   Result<RankBytes> all_to_all(std::span<const std::byte> bytes, std::span<const std::int64_t> sizes) const;
-  /// The same into memory that is used again.
-  Result<void> all_to_all(std::span<const std::byte> bytes, std::span<const std::int64_t> sizes, RankBytes& all) const;
+  /// The same into memory that is used again. What each rank sends is known there where `sizes_known`: all.sizes says
+  /// so. `mine` is agreed on on the way.
+  Result<void> all_to_all(std::span<const std::byte> bytes, std::span<const std::int64_t> sizes, RankBytes& all,
+                          bool sizes_known = false, const Result<void>& mine = {}) const;
   Result<void> reduce(std::span<std::int64_t> values, Reduction reduction) const;
   Result<void> reduce(std::span<double> values, Reduction reduction) const;
   /// The sum of `value` over the ranks before this one.
