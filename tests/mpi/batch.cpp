@@ -154,6 +154,24 @@ TEST_F(BatchOnRanks, ASealedStoreOfATenant) {
   expect_as_alone(lines, batch);
 }
 
+TEST_F(BatchOnRanks, QualityIsMeasuredOnWhatOthersHaveWritten) {
+  const auto lines = manifest(12);
+  auto batch = options("none+turboquant:3");
+  batch.measure = 8;
+  const auto report = value_of(run(lines, batch));
+  if (comm.rank() != 0) return;
+  const auto alone = value_of(seqkv::run_batch(space, model(), folder / "alone", lines, batch));
+  ASSERT_EQ(report.batch.rows.size(), alone.rows.size());
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const BatchRow& a = report.batch.rows[i];
+    const BatchRow& b = alone.rows[i];
+    ASSERT_EQ(a.quality.has_value(), b.quality.has_value()) << a.session;
+    const double measured = a.quality ? a.quality->kl_mean : 0;
+    EXPECT_EQ(measured, b.quality ? b.quality->kl_mean : 0) << a.session;
+    EXPECT_EQ(a.bytes, b.bytes) << a.session;
+  }
+}
+
 TEST_F(BatchOnRanks, AnEpochIsACommit) {
   const auto lines = manifest(20);
   const auto batch = options("none+lossless");
