@@ -54,6 +54,7 @@ BatchRank<ExecutionSpace>::BatchRank(const ExecutionSpace& space, const Communic
       report_(report),
       mail_(communicator, prefix_tag),
       wanted_(plan.wanted(communicator.rank())),
+      arrived_(plan.handovers.size()),
       next_(jobs.size()) {
   for (const Handover& handover : plan.handovers) {
     if (handover.owner == communicator.rank()) {
@@ -133,9 +134,9 @@ template <class ExecutionSpace>
 Result<void> BatchRank<ExecutionSpace>::take_arrived() {
   const Stopwatch watch(report_.hand_over);
   while (taken_so_far_ < taken_.size()) {
-    const auto found = arrived_.find(static_cast<std::uint64_t>(taken_[taken_so_far_] - plan_.handovers.data()));
-    if (found == arrived_.end()) return {};
-    SEQKV_ASSIGN(const CodedPrefix prefix, CodedPrefix::from_bytes(*found->second));
+    auto& bytes = arrived_[static_cast<std::size_t>(taken_[taken_so_far_] - plan_.handovers.data())];
+    if (bytes == nullptr) return {};
+    SEQKV_ASSIGN(const CodedPrefix prefix, CodedPrefix::from_bytes(*bytes));
     KvShape shape = worker_.store().parameters().shape;
     shape.dtype = DType::f32;
     SEQKV_ASSIGN(KvCache values, prefix.decode(space_, shape, jobs_.front().tokens));
@@ -143,7 +144,7 @@ Result<void> BatchRank<ExecutionSpace>::take_arrived() {
     const std::int64_t tokens = prefix.first_token + values.tokens();
     SEQKV_TRY(
         worker_.supply(TokenSpan(jobs_.front().tokens).first(static_cast<std::size_t>(tokens)), std::move(values)));
-    arrived_.erase(found);
+    bytes.reset();
     ++taken_so_far_;
   }
   return {};
@@ -153,7 +154,7 @@ template <class ExecutionSpace>
 Result<void> BatchRank<ExecutionSpace>::wait_for(std::int64_t blocks) {
   const auto there = [this] { return taken_so_far_ == 0 ? 0 : taken_[taken_so_far_ - 1]->last_block; };
   const auto next_is_there = [this] {
-    return arrived_.contains(static_cast<std::uint64_t>(taken_[taken_so_far_] - plan_.handovers.data()));
+    return arrived_[static_cast<std::size_t>(taken_[taken_so_far_] - plan_.handovers.data())] != nullptr;
   };
   while (there() < blocks) {
     if (taken_so_far_ == taken_.size()) return Error(ErrorCode::internal, "the plan hands over too little");

@@ -5,7 +5,6 @@
 /// A rank of a batch at work: its sessions, the prefixes it hands on and those it waits for, and the commits of all.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -63,9 +62,9 @@ class BatchRank {
   std::vector<std::int64_t> stops_;     ///< tokens at which given_ are to be had
   std::size_t given_so_far_ = 0;
   std::size_t taken_so_far_ = 0;
-  std::map<std::uint64_t, std::shared_ptr<const std::vector<std::byte>>> arrived_;
-  std::size_t next_;                                        ///< sessions in front of it are to be done
-  std::vector<std::pair<std::size_t, BatchRow>> finished_;  ///< in this epoch
+  std::vector<std::shared_ptr<const std::vector<std::byte>>> arrived_;  ///< by their numbers in the plan; null: not yet
+  std::size_t next_;                                                    ///< sessions in front of it are to be done
+  std::vector<std::pair<std::size_t, BatchRow>> finished_;              ///< in this epoch
   std::vector<std::pair<std::size_t, BatchRow>> rows_;
   std::int64_t left_ = 1;  ///< sessions of all ranks, at the last commit
   std::int64_t epochs_ = 0;
