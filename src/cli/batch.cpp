@@ -63,6 +63,7 @@ Report to_report(const BatchRow& row) {
           {"shared_tokens", row.shared_tokens},
           {"bytes", row.bytes},
           {"new_bytes", row.new_bytes},
+          {"reference_bytes", row.reference_bytes},
           {"bits_per_component", row.bits_per_component},
           {"ratio_bf16", 16.0 / row.bits_per_component},
           {"kl_mean", measured(&Quality::kl_mean)},
@@ -74,11 +75,17 @@ Report to_report(const BatchRow& row) {
 Report summarize(const BatchReport& report, const StoreTotals& totals, const KvShape& shape) {
   std::int64_t tokens = 0;
   std::int64_t new_tokens = 0;
+  std::int64_t bytes = 0;
+  std::int64_t new_bytes = 0;
+  std::int64_t reference_bytes = 0;
   double seconds = 0;
   std::vector<Report> rows;
   for (const BatchRow& row : report.rows) {
     tokens += row.tokens;
     new_tokens += row.new_tokens;
+    bytes += row.bytes;
+    new_bytes += row.new_bytes;
+    reference_bytes += row.reference_bytes;
     seconds += row.seconds;
     rows.push_back(to_report(row));
   }
@@ -87,6 +94,10 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
   return {{"sessions", report.rows.size()},
           {"tokens", tokens},
           {"new_tokens", new_tokens},
+          {"bytes", Report{{"sessions", bytes},
+                           {"exact_prefix", bytes - new_bytes},
+                           {"reference", reference_bytes},
+                           {"fresh", new_bytes - reference_bytes}}},
           {"seconds", seconds},
           {"interrupted", report.interrupted},
           {"store", Report{{"sessions", totals.sessions},
@@ -107,8 +118,8 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (auto status = check_profile(*codec, *profile, {}); !status) return std::move(status).error();
   codec = codec->with_profile(*profile);
   if (!codec) return std::move(codec).error();
-  if (codec->predictor() == Predictor::linear_ref) {
-    say(options, "batch does not look for references yet: linear+ref codes as linear");
+  if (codec->predictor() == Predictor::linear_ref && !codec->uses_references()) {
+    say(options, "the profile was calibrated without --references: linear+ref codes as linear");
   }
   if (!codec->is_settled()) {
     return Error(

@@ -13,6 +13,7 @@
 #include "core/try.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/kv_file.hpp"
+#include "seqkv/session.hpp"
 #include "seqkv/text_file.hpp"
 #include "store/session_replay.hpp"
 
@@ -61,6 +62,7 @@ class BatchRunner {
       SEQKV_TRY(job.from_kv ? save_kv(job, writer) : save_tokens(job, writer, row));
       SEQKV_TRY(writer.commit());
       row.new_bytes = writer.new_bytes();
+      row.reference_bytes = writer.reference_bytes();
     }
     SEQKV_ASSIGN(const SessionInfo info, store_.session(row.session));
     row.bytes = info.bytes;
@@ -103,8 +105,7 @@ class BatchRunner {
       truncate(first * block);
       if (!same_bits) inexact_from_ = std::min(inexact_from_, first * block);
       SEQKV_ASSIGN(const StoredBlocks blocks, store_.match(job.tokens, options_.codec));
-      const std::span<const CodedBlockView> stored = blocks;
-      SEQKV_TRY(append_blocks(sequence_, stored.subspan(first), known_tokens - first * block));
+      SEQKV_TRY(append_blocks(sequence_, blocks, first, known_tokens - first * block));
     }
     current_.assign(job.tokens.begin(), job.tokens.begin() + sequence_.tokens());
     return {};
@@ -117,11 +118,13 @@ class BatchRunner {
     if (inexact_from_ >= sequence_.tokens()) inexact_from_ = nowhere;
   }
 
-  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks,
+  /// Blocks from `first` on.
+  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, const StoredBlocks& blocks, std::int64_t first,
                              std::int64_t tokens) {
     if (options_.codec.needs_model()) return replay_.restore(space_, blocks, sequence);
     SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, tokens));
-    SEQKV_TRY(decode(space_, options_.codec, blocks, cache.view()));
+    const auto from = static_cast<std::size_t>(first);
+    SEQKV_TRY(decode(space_, options_.codec, blocks, from, blocks.size() - from, cache.view()));
     return sequence.append(space_, cache.view());
   }
 
@@ -186,9 +189,7 @@ class BatchRunner {
       const std::int64_t count = std::min(step, all - first);
       SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, count));
       SEQKV_ASSIGN(const ConstKvView values, view_of(first, cache));
-      SEQKV_ASSIGN(const std::vector<CodedBlock> blocks,
-                   encode(space_, options_.codec, values, tokens.subspan(first, count), first, options_.block_tokens));
-      for (const CodedBlock& block : blocks) SEQKV_TRY(writer.append(block));
+      SEQKV_TRY(append(space_, writer, values));
     }
     return {};
   }
@@ -206,7 +207,7 @@ class BatchRunner {
 
     SEQKV_ASSIGN(const StoredBlocks blocks, store_.blocks(job.line->session));
     Sequence<ExecutionSpace> restored(forward_.model().config());
-    SEQKV_TRY(append_blocks(restored, blocks, all));
+    SEQKV_TRY(append_blocks(restored, blocks, 0, all));
     restored.truncate(all - tail);
     SEQKV_ASSIGN(const std::vector<float> again, last_logits(restored, job.tokens, tail));
     std::vector<std::optional<Token>> next(job.tokens.end() - tail + 1, job.tokens.end());

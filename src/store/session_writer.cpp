@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
+#include "store/session_writer.hpp"
+
 #include <fmt/format.h>
 #include <openssl/rand.h>
 
@@ -10,40 +12,11 @@
 #include "core/try.hpp"
 #include "store/identity.hpp"
 #include "store/index.hpp"
-#include "store/pack_writer.hpp"
 #include "store/session_name.hpp"
+#include "store/span_sources.hpp"
 #include "store/uses.hpp"
 
 namespace seqkv {
-
-struct SessionWriter::State {
-  State(Store::State& of, Codec with) : store(of), codec(std::move(with)), pack(of) {}
-  ~State() {
-    if (saving) store.saving = false;
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-
-  Store::State& store;
-  Codec codec;
-  store::PackWriter pack;
-  store::SessionHead head;  ///< its record, but for the sequence number
-  Digest root;              ///< of its chain of identities
-  std::vector<Token> tokens;
-  std::vector<Digest> identities;
-  std::int64_t known_blocks = 0;
-  std::optional<std::int64_t> known_id;  ///< of the last known block
-  std::vector<BlockRow> appended;
-  std::int64_t new_bytes = 0;
-  bool saving = false;  ///< between begin and commit, when the store saves nothing else
-  bool committed = false;
-
-  std::size_t blocks() const { return static_cast<std::size_t>(known_blocks) + appended.size(); }
-  Digest parent_of(std::size_t block) const { return block == 0 ? root : identities[block - 1]; }
-  Result<void> set_root(const std::optional<SessionRow>& existing, const SaveOptions& options);
-  Result<void> find_known();
-  Result<void> write_rows(const store::Place& record);
-};
 
 SessionWriter::SessionWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 SessionWriter::SessionWriter(SessionWriter&&) noexcept = default;
@@ -54,7 +27,15 @@ std::int64_t SessionWriter::known_tokens() const noexcept {
   return std::min<std::int64_t>(state_->known_blocks * state_->store.parameters.block_tokens,
                                 static_cast<std::int64_t>(state_->tokens.size()));
 }
+std::int64_t SessionWriter::tokens() const noexcept {
+  const auto appended = static_cast<std::int64_t>(state_->blocks()) * state_->store.parameters.block_tokens;
+  return std::min(appended, static_cast<std::int64_t>(state_->tokens.size()));
+}
+TokenSpan SessionWriter::token_ids() const noexcept { return state_->tokens; }
+const Codec& SessionWriter::codec() const noexcept { return state_->codec; }
+const StoreParameters& SessionWriter::parameters() const noexcept { return state_->store.parameters; }
 std::int64_t SessionWriter::new_bytes() const noexcept { return state_->new_bytes; }
+std::int64_t SessionWriter::reference_bytes() const noexcept { return state_->reference_bytes; }
 
 // ---- beginning --------------------------------------------------------------------------------------------
 
@@ -165,27 +146,38 @@ Result<void> SessionWriter::append(CodedBlockView block) {
                              info.first_position, info.tokens.size(), state.head.name));
   }
   const auto tokens = static_cast<std::int64_t>(info.tokens.size());
+  store::AppendedBlock appended{{0, {}, state.identities[number], position, tokens, {}}, info.hash, {}};
+  SEQKV_TRY(state.resolve(info, appended));
+  std::vector<Digest> sources;
+  for (const store::NamedSource& source : appended.sources) sources.push_back(source.block.identity);
   SEQKV_ASSIGN(const store::RecordBytes record,
                store::block_record(state.store.seal,
                                    {state.identities[number], state.parent_of(number), state.head.profile,
-                                    state.head.codec, position, tokens},
+                                    state.head.codec, position, tokens, std::move(sources)},
                                    block));
-  SEQKV_ASSIGN(const store::Place place, state.pack.append(record));
-  state.appended.push_back({0, {}, state.identities[number], position, tokens, place});
-  state.new_bytes += place.bytes;
+  SEQKV_ASSIGN(appended.row.place, state.pack.append(record));
+  state.new_bytes += appended.row.place.bytes;
+  if (!appended.sources.empty()) state.reference_bytes += appended.row.place.bytes;
+  state.appended.push_back(std::move(appended));
   return {};
 }
 
 /// The rows of blocks and session, and what was used.
 Result<void> SessionWriter::State::write_rows(const store::Place& record) {
   store::Database& database = store.database;
-  SEQKV_ASSIGN(const std::int64_t codec_id, store::need_codec(database, head.codec, head.profile));
+  SEQKV_ASSIGN(codec_id, store::need_codec(database, head.codec, head.profile));
   SEQKV_TRY(pack.write_rows(database));
   SEQKV_ASSIGN(store::BlockInserter inserter, store::BlockInserter::create(database));
   std::optional<std::int64_t> last = known_id;
-  for (BlockRow& row : appended) {
-    row.parent = last;
-    SEQKV_ASSIGN(last, inserter.insert(row, codec_id));
+  for (store::AppendedBlock& block : appended) {
+    block.row.parent = last;
+    SEQKV_ASSIGN(block.row.id, inserter.insert(block.row, codec_id));
+    last = block.row.id;
+    std::vector<std::int64_t> sources;
+    for (const store::NamedSource& source : block.sources) {
+      sources.push_back(source.own ? appended[*source.own].row.id : source.block.id);
+    }
+    SEQKV_TRY(store::put_sources(database, block.row.id, sources));
   }
   SEQKV_TRY(store::put_session(database, head, *last, codec_id, record));
   return store::count_uses(database, identities, codec_id);
@@ -210,6 +202,7 @@ Result<void> SessionWriter::commit() {
   state.pack.keep();
   state.committed = true;
   state.store.saving = state.saving = false;
+  state.offer_sources();
   return {};
 }
 

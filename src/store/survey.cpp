@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "codec/predict/profile.hpp"
 #include "core/try.hpp"
@@ -27,13 +28,22 @@ Result<void> check_index(const Store::State& state, Survey& survey) {
   }
 }
 
+struct SourceRow {
+  std::int64_t block = 0;
+  std::int64_t source = 0;
+};
+
 /// The rows of one moment, all at once: an open query would keep a writer from its commit while packs are read.
 Result<void> read_index(const Store::State& state, Survey& survey, std::vector<BlockRow>& blocks,
-                        std::vector<SessionRow>& sessions) {
+                        std::vector<SessionRow>& sessions, std::vector<SourceRow>& sources) {
   SEQKV_ASSIGN(const Transaction moment, Transaction::begin(state.database, Transaction::Purpose::read));
   SEQKV_ASSIGN(Statement block_query,
                state.database.prepare(fmt::format("SELECT {} FROM blocks ORDER BY position, id", block_columns)));
   SEQKV_ASSIGN(blocks, all_rows<BlockRow>(block_query, block_row));
+  SEQKV_ASSIGN(Statement source_query, state.database.prepare("SELECT block, source FROM sources"));
+  SEQKV_ASSIGN(sources, all_rows<SourceRow>(source_query, [](const Statement& row) -> Result<SourceRow> {
+                 return SourceRow{row.integer(0), row.integer(1)};
+               }));
   SEQKV_ASSIGN(Statement pack_query, state.database.prepare("SELECT id, bytes FROM packs ORDER BY id"));
   SEQKV_ASSIGN(survey.packs, all_rows<PackRow>(pack_query, [](const Statement& row) -> Result<PackRow> {
                  return PackRow{row.integer(0), row.integer(1)};
@@ -57,8 +67,11 @@ Result<void> read_index(const Store::State& state, Survey& survey, std::vector<B
 }
 
 /// Reads one block and holds it against its row and its parent, which has been checked before it.
-Result<void> check_block_row(const Store::State& state, const BlockRow& row, const Survey& survey) {
+Result<void> check_block_row(const Store::State& state, const BlockRow& row, Survey& survey) {
   SEQKV_ASSIGN(const StoredBlock block, state.read(row));
+  Survey::Block& entry = survey.blocks[row.id];
+  entry.hash = block.info.hash;
+  for (const BlockReference& reference : block.info.references) entry.names.push_back(reference.hash);
   std::int64_t begin = 0;
   if (row.parent) {
     const auto found = survey.blocks.find(*row.parent);
@@ -73,6 +86,47 @@ Result<void> check_block_row(const Store::State& state, const BlockRow& row, con
   // The identity of a first block commits to its root, which tenants and sessions that share nothing have of their own.
   if (row.position == begin) return {};
   return Error(ErrorCode::corrupt, "it does not continue the block before it");
+}
+
+/// Why a block, which is good in itself, cannot be had for what it needs; nothing if it can.
+std::string missing_for(const Survey& survey, const Survey::Block& block) {
+  const auto find = [&survey](std::int64_t id) {
+    const auto found = survey.blocks.find(id);
+    return found != survey.blocks.end() && found->second.good ? &found->second : nullptr;
+  };
+  if (block.row.parent && find(*block.row.parent) == nullptr) return "the block before it is missing or broken";
+  std::set<std::uint64_t> there;
+  for (const std::int64_t id : block.sources) {
+    const Survey::Block* source = find(id);
+    if (source == nullptr) return fmt::format("predicted from block {}, which is missing or broken", id);
+    if (!source->names.empty()) return fmt::format("predicted from block {}, which is predicted itself", id);
+    there.insert(source->hash);
+  }
+  for (const std::uint64_t hash : block.names) {
+    if (!there.contains(hash)) {
+      return fmt::format("predicted from a block that is not there, of the hash {:016x}", hash);
+    }
+  }
+  return {};
+}
+
+/// What blocks are predicted from may stand anywhere: until nothing more falls.
+void check_sources(const std::vector<SourceRow>& sources, Survey& survey) {
+  for (const SourceRow& row : sources) {
+    const auto block = survey.blocks.find(row.block);
+    if (block != survey.blocks.end()) block->second.sources.push_back(row.source);
+  }
+  for (bool changed = true; std::exchange(changed, false);) {
+    for (const std::int64_t id : survey.order) {
+      Survey::Block& block = survey.blocks.at(id);
+      if (!block.good || (!block.row.parent && block.names.empty() && block.sources.empty())) continue;
+      const std::string why = missing_for(survey, block);
+      if (why.empty()) continue;
+      block.good = false;
+      changed = true;
+      survey.problems.push_back(fmt::format("block {}: {}", id, why));
+    }
+  }
 }
 
 /// Walks over a pack to its committed end.
@@ -223,11 +277,14 @@ Result<Survey> survey(const Store::State& state, const std::function<void(std::i
   SEQKV_TRY(check_index(state, survey));
   std::vector<BlockRow> blocks;
   std::vector<SessionRow> sessions;
-  SEQKV_TRY(read_index(state, survey, blocks, sessions));
+  std::vector<SourceRow> sources;
+  SEQKV_TRY(read_index(state, survey, blocks, sessions, sources));
   survey.blocks.reserve(blocks.size());
   for (const BlockRow& row : blocks) {
     const auto status = check_block_row(state, row, survey);
-    survey.blocks[row.id] = {row, status.ok()};
+    Survey::Block& block = survey.blocks[row.id];
+    block.row = row;
+    block.good = status.ok();
     survey.order.push_back(row.id);
     if (!status) {
       survey.problems.push_back(fmt::format("block {}: {}", row.id, status.error().describe()));
@@ -236,6 +293,7 @@ Result<Survey> survey(const Store::State& state, const std::function<void(std::i
     survey.bytes += row.place.bytes;
     if (progress) progress(static_cast<std::int64_t>(survey.order.size()), static_cast<std::int64_t>(blocks.size()));
   }
+  check_sources(sources, survey);
   for (const PackRow& pack : survey.packs) {
     auto status = check_pack(state, pack);
     if (status) continue;

@@ -23,7 +23,10 @@ struct PackRow {
 struct Survey {
   struct Block {
     BlockRow row;
-    bool good = false;  ///< itself, and all before it
+    bool good = false;  ///< itself, all before it, and what it is predicted from
+    std::uint64_t hash = 0;
+    std::vector<std::uint64_t> names;   ///< hashes of what it is predicted from
+    std::vector<std::int64_t> sources;  ///< ids of these, by the index
   };
   struct Session {
     SessionRow row;
