@@ -70,8 +70,8 @@ class Batch {
     runner_.measure(session, std::as_const(restored).view(), sums_.linear);
     if (other != nullptr) {
       check(copy(std::as_const(session.cache).view(), restored.view()));
-      reuse(std::as_const(other->cache).view().slice(session.start, document_tokens),
-            restored.view().slice(session.start, document_tokens), 0);
+      check(codec::reuse(std::as_const(other->cache).view().slice(session.start, document_tokens),
+            restored.view().slice(session.start, document_tokens), 0));
       runner_.measure(session, std::as_const(restored).view(), sums_.bare);
     }
     value_of(index_.add(session.tokens));

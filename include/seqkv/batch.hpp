@@ -33,7 +33,8 @@ struct BatchOptions {
   std::int64_t block_tokens = 256;
   PrefixPolicy prefix = PrefixPolicy::exact;
   bool restart = false;      ///< pass over sessions that are stored, by name, without looking at their input
-  std::int64_t measure = 0;  ///< measure KL over that many last tokens of each session, run on its restored cache
+  std::int64_t measure = 0;  ///< measure KL over that many last tokens of each session, run on its restored cache;
+                             ///< of codecs with `ref` 64 where this is 0
   const std::atomic<bool>* stop = nullptr;   ///< looked at between sessions
   StoreAccess access = {};                   ///< of the store
   Protection protection = Protection::none;  ///< of a store that is made; must be the store's

@@ -79,6 +79,8 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
   std::int64_t new_bytes = 0;
   std::int64_t reference_bytes = 0;
   double seconds = 0;
+  double kl = 0;
+  std::int64_t measured = 0;
   std::vector<Report> rows;
   for (const BatchRow& row : report.rows) {
     tokens += row.tokens;
@@ -87,6 +89,8 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
     new_bytes += row.new_bytes;
     reference_bytes += row.reference_bytes;
     seconds += row.seconds;
+    if (row.quality) kl += row.quality->kl_mean;
+    measured += row.quality ? 1 : 0;
     rows.push_back(to_report(row));
   }
   const std::int64_t stored = totals.pack_bytes + totals.index_bytes + totals.profile_bytes;
@@ -98,6 +102,7 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
                            {"exact_prefix", bytes - new_bytes},
                            {"reference", reference_bytes},
                            {"fresh", new_bytes - reference_bytes}}},
+          {"kl_mean", measured > 0 ? Value(kl / static_cast<double>(measured)) : Value(nullptr)},
           {"seconds", seconds},
           {"interrupted", report.interrupted},
           {"store", Report{{"sessions", totals.sessions},
@@ -118,8 +123,11 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   if (auto status = check_profile(*codec, *profile, {}); !status) return std::move(status).error();
   codec = codec->with_profile(*profile);
   if (!codec) return std::move(codec).error();
-  if (codec->predictor() == Predictor::linear_ref && !codec->uses_references()) {
-    say(options, "the profile was calibrated without --references: linear+ref codes as linear");
+  const bool refers = codec->predictor() == Predictor::linear_ref || codec->predictor() == Predictor::ref;
+  if (refers && !codec->uses_references()) {
+    say(options, "the profile was calibrated without --references: " + codec->spec() + " codes as linear");
+  } else if (codec->predictor() == Predictor::ref) {
+    say(options, "values of other contexts are reused as they are: nothing bounds the error, kl_mean measures it");
   }
   if (!codec->is_settled()) {
     return Error(

@@ -69,7 +69,7 @@ class BatchRunner {
     const auto components = static_cast<double>(row.tokens * store_.parameters().shape.components_per_token());
     row.bits_per_component = 8.0 * static_cast<double>(row.bytes) / components;
     row.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (options_.measure > 0 && !job.from_kv) {
+    if (measured_tokens() > 0 && !job.from_kv) {
       SEQKV_ASSIGN(row.quality, measure(job));
     }
     return row;
@@ -194,10 +194,16 @@ class BatchRunner {
     return {};
   }
 
+  /// What has no bound is measured in any case.
+  std::int64_t measured_tokens() const {
+    constexpr std::int64_t usual = 64;
+    return options_.measure == 0 && options_.codec.predictor() == Predictor::ref ? usual : options_.measure;
+  }
+
   /// The last tokens run on the session as the store gives it back, against the same on the cache in memory.
   Result<std::optional<Quality>> measure(const Job& job) {
     const auto all = static_cast<std::int64_t>(job.tokens.size());
-    const std::int64_t tail = std::min(options_.measure, all / 4);
+    const std::int64_t tail = std::min(measured_tokens(), all / 4);
     if (tail < 1) return std::optional<Quality>();
     truncate(std::min(inexact_from_, all - tail));
     SEQKV_TRY(prepare(job, 0));

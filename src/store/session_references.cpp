@@ -90,7 +90,7 @@ Result<NextReferences> SessionWriter::references(std::int64_t tokens) {
     of_block.insert(*number->second);
     if (std::ssize(of_block) > limits::max_block_sources) continue;
     out.spans.push_back(
-        {piece->first - start, piece->count, static_cast<std::int64_t>(*number->second), piece->source});
+        {piece->first - start, piece->count, static_cast<std::int64_t>(*number->second), piece->source, piece->before});
   }
   return out;
 }

@@ -99,7 +99,7 @@ Result<std::vector<SourcePiece>> SpanSources::find(TokenSpan query) const {
         const std::int64_t source = span.source + at - span.first;
         const std::int64_t count = std::min(
             {span.first + span.count - at, block_tokens_ - at % block_tokens_, block_tokens_ - source % block_tokens_});
-        SourcePiece piece{at, count, {}, source / block_tokens_, source % block_tokens_};
+        SourcePiece piece{at, count, {}, source / block_tokens_, source % block_tokens_, at - span.first};
         if (span.sequence >= 0) {
           const auto& blocks = blocks_[static_cast<std::size_t>(span.sequence)];
           piece.stored = blocks[static_cast<std::size_t>(piece.own)];

@@ -26,6 +26,7 @@ struct SourcePiece {
   std::optional<SourceBlock> stored;  ///< or a block of the query itself:
   std::int64_t own = 0;               ///< its number, from the query's first token on
   std::int64_t source = 0;
+  std::int64_t before = 0;  ///< tokens of the same span before it
 };
 
 /// The tokens of one tenant's blocks of one codec that are not predicted themselves. Made from the packs when it is

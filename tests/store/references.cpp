@@ -174,6 +174,30 @@ TEST_F(StoreReferences, AProfileWithoutThemCodesAsLinear) {
   for (std::size_t i = 0; i < coded.size(); ++i) EXPECT_TRUE(std::ranges::equal(stored[i], coded[i])) << i;
 }
 
+/// An option that nothing bounds: a is as it was, b has its values.
+TEST_F(StoreReferences, BareReuse) {
+  codec = codec_of({.references = true}, "ref:recode=48+ecsq:step=0.125");
+  Store store = writer();
+  ASSERT_OK(put(store, "a", session(1)));
+  const auto report = value_of(put(store, "b", session(2)));
+  EXPECT_EQ(referring(store, "b"), 5);
+  const KvCache a = value_of(get(store, "a"));
+  const KvCache b = value_of(get(store, "b"));
+  EXPECT_TRUE(is_near(b, session(2))) << "contexts differ little";
+  // From its 49th token on the document is what it is in a, to the bit, in layers that have references.
+  std::int64_t differ = 0;
+  for (std::size_t tensor = 2; tensor < 6; ++tensor) {
+    for (std::int64_t i = (70 + 48) * 16; i < 370 * 16; ++i) {
+      const float there = load_as_float(a.view().tensors[tensor], DType::bf16, i);
+      differ += load_as_float(b.view().tensors[tensor], DType::bf16, i) == there ? 0 : 1;
+    }
+  }
+  EXPECT_EQ(differ, 0);
+  expect_sound(store);
+  codec = codec_of({.references = true});
+  EXPECT_LT(report.new_bytes, value_of(put(store, "c", session(2))).new_bytes);
+}
+
 TEST_F(StoreReferences, WhatIsNeededStays) {
   Store store = writer();
   const KvCache of_b = [&] {
