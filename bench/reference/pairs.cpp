@@ -104,7 +104,7 @@ double bare_reuse(Runner& runner, const std::vector<Pair>& pairs, std::int64_t r
     check(copy(std::as_const(session.cache).view(), cache.view()));
     const std::int64_t count = document_tokens - recoded;
     check(codec::reuse(std::as_const(source.cache).view().slice(source.start + recoded, count),
-          cache.view().slice(session.start + recoded, count), session.start - source.start));
+                       cache.view().slice(session.start + recoded, count), session.start - source.start));
     runner.measure(session, std::as_const(cache).view(), meter);
   }
   return meter.result().kl_mean;

@@ -44,12 +44,12 @@ struct BatchRow {
   std::string session;
   bool stored_before = false;  ///< nothing was to be done
   std::int64_t tokens = 0;
-  std::int64_t new_tokens = 0;     ///< that went through the model
-  std::int64_t shared_tokens = 0;  ///< in blocks that the store had already
-  std::int64_t bytes = 0;          ///< of the session's coded blocks
-  std::int64_t new_bytes = 0;      ///< that the session added to the store
+  std::int64_t new_tokens = 0;       ///< that went through the model
+  std::int64_t shared_tokens = 0;    ///< in blocks that the store had already
+  std::int64_t bytes = 0;            ///< of the session's coded blocks
+  std::int64_t new_bytes = 0;        ///< that the session added to the store
   std::int64_t reference_bytes = 0;  ///< of these, in blocks that are predicted from others
-  double bits_per_component = 0;   ///< from `bytes`
+  double bits_per_component = 0;     ///< from `bytes`
   std::optional<Quality> quality;
   double seconds = 0;  ///< model and codec and store; without measuring quality
 };

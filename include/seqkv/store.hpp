@@ -335,6 +335,8 @@ class SessionWriter {
   /// Blocks and tokens at the front that the store has already: not to be appended.
   std::int64_t known_blocks() const noexcept;
   std::int64_t known_tokens() const noexcept;
+  /// These blocks, as begin() has read them, with what they are predicted from. Errors: those of Store::blocks.
+  Result<StoredBlocks> known() const;
   /// Tokens that the store knows or that have been appended.
   std::int64_t tokens() const noexcept;
   TokenSpan token_ids() const noexcept;

@@ -74,7 +74,7 @@ struct BlockSource {
   struct Block {
     std::int64_t first_token = 0;
     std::int64_t tokens = 0;
-    std::int64_t bytes = 0;  ///< or a few more
+    std::int64_t bytes = 0;               ///< or a few more
     std::vector<std::size_t> references;  ///< that it is predicted from, numbers of BlockSource::references
   };
   KvShape shape;

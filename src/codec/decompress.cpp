@@ -35,7 +35,8 @@ class DecompressLane {
     if (lane->converts()) {
       SEQKV_ASSIGN(lane->converted_, KvCache::create(file.shape(), blocks * largest.tokens));
     }
-    lane->bytes_ = lane->decoder_.bytes() + lane->converted_.bytes() + blocks * largest.bytes + lane->references_.bytes();
+    lane->bytes_ =
+        lane->decoder_.bytes() + lane->converted_.bytes() + blocks * largest.bytes + lane->references_.bytes();
     return lane;
   }
 

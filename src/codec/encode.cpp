@@ -87,8 +87,7 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
   return guard_memory("to code a batch of blocks", [&]() -> Result<std::vector<CodedBlock>> {
     if (codec.predictor() == Predictor::ref && codec.uses_references() && !references.spans.empty()) {
       // Nothing is left of what it is predicted from: the residual is none.
-      SEQKV_ASSIGN(const KvCache reused,
-                   codec::with_reused(kv, first_position, references, codec.recoded_tokens()));
+      SEQKV_ASSIGN(const KvCache reused, codec::with_reused(kv, first_position, references, codec.recoded_tokens()));
       return encode_as_it_is(space, codec, reused.view(), tokens, first_position, block_tokens, references);
     }
     return encode_as_it_is(space, codec, kv, tokens, first_position, block_tokens, references);

@@ -92,8 +92,10 @@ class BatchRunner {
                                                   : std::string("other tokens")));
   }
 
-  /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from the store.
-  Result<void> prepare(const Job& job, std::int64_t known_tokens) {
+  /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from what the store
+  /// knows by a writer.
+  Result<void> prepare(const Job& job, const SessionWriter* writer) {
+    const std::int64_t known_tokens = writer == nullptr ? 0 : writer->known_tokens();
     const std::int64_t in_memory = common_prefix(current_, job.tokens);
     const std::int64_t block = options_.block_tokens;
     const bool same_bits = options_.codec.is_exact() && options_.dtype == DType::f32;
@@ -104,7 +106,7 @@ class BatchRunner {
       const std::int64_t first = in_memory / block;
       truncate(first * block);
       if (!same_bits) inexact_from_ = std::min(inexact_from_, first * block);
-      SEQKV_ASSIGN(const StoredBlocks blocks, store_.match(job.tokens, options_.codec));
+      SEQKV_ASSIGN(const StoredBlocks blocks, writer->known());
       SEQKV_TRY(append_blocks(sequence_, blocks, first, known_tokens - first * block));
     }
     current_.assign(job.tokens.begin(), job.tokens.begin() + sequence_.tokens());
@@ -134,7 +136,7 @@ class BatchRunner {
       SEQKV_ASSIGN(row.new_tokens, save_by_replay(job, writer, {}));
       return {};
     }
-    SEQKV_TRY(prepare(job, writer.known_tokens()));
+    SEQKV_TRY(prepare(job, &writer));
     const TokenSpan rest = TokenSpan(job.tokens).subspan(sequence_.tokens());
     row.new_tokens = static_cast<std::int64_t>(rest.size());
     if (!rest.empty()) {
@@ -175,7 +177,7 @@ class BatchRunner {
   }
 
   Result<std::int64_t> save_by_replay(const Job& job, SessionWriter& writer, const KvSource& source) {
-    SEQKV_ASSIGN(const auto known, store_.match(job.tokens, options_.codec));
+    SEQKV_ASSIGN(const StoredBlocks known, writer.known());
     return replay_.save(space_, job.tokens, source, known, writer);
   }
 
@@ -206,7 +208,7 @@ class BatchRunner {
     const std::int64_t tail = std::min(measured_tokens(), all / 4);
     if (tail < 1) return std::optional<Quality>();
     truncate(std::min(inexact_from_, all - tail));
-    SEQKV_TRY(prepare(job, 0));
+    SEQKV_TRY(prepare(job, nullptr));
     truncate(all - tail);
     SEQKV_ASSIGN(const std::vector<float> exact, last_logits(sequence_, job.tokens, tail));
     current_ = job.tokens;

@@ -62,7 +62,8 @@ Result<void> change_rows(store::Database& database, const std::vector<Change>& c
   return {};
 }
 
-/// Blocks that are broken, or lack what they need; children first. Those that went with their sessions are gone already.
+/// Blocks that are broken, or lack what they need; children first. Those that went with their sessions are gone
+/// already.
 Result<void> drop_blocks(store::Database& database, const store::Survey& survey) {
   SEQKV_ASSIGN(store::Statement drop, database.prepare("DELETE FROM blocks WHERE id = ?"));
   std::vector<std::int64_t> sources;

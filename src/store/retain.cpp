@@ -105,8 +105,9 @@ class Retainer {
       const auto block = numbers_.find(query.integer(0));
       const auto source = numbers_.find(query.integer(1));
       if (block == numbers_.end() || source == numbers_.end()) {
-        return Error(ErrorCode::corrupt, fmt::format("block {} in the index is predicted from one that is not: see repair",
-                                                     query.integer(0)));
+        return Error(
+            ErrorCode::corrupt,
+            fmt::format("block {} in the index is predicted from one that is not: see repair", query.integer(0)));
       }
       nodes_[block->second].sources.push_back(source->second);
       ++nodes_[source->second].needed_by;

@@ -48,9 +48,11 @@ std::optional<StoredReference> SessionWriter::State::read(const SourcePiece& pie
   }
   // What cannot be read is not predicted from; verify tells of it.
   auto block = store.read(row);
-  const auto expected = TokenSpan(tokens).subspan(static_cast<std::size_t>(piece.first), static_cast<std::size_t>(piece.count));
+  const auto expected =
+      TokenSpan(tokens).subspan(static_cast<std::size_t>(piece.first), static_cast<std::size_t>(piece.count));
   if (!block || !block->info.references.empty() || piece.source + piece.count > block->info.count ||
-      !std::ranges::equal(expected, TokenSpan(block->info.tokens).subspan(static_cast<std::size_t>(piece.source), expected.size()))) {
+      !std::ranges::equal(
+          expected, TokenSpan(block->info.tokens).subspan(static_cast<std::size_t>(piece.source), expected.size()))) {
     return std::nullopt;
   }
   named[block->info.hash] = name;

@@ -62,7 +62,8 @@ class SessionReader {
 
  private:
   /// Where gc has moved it, at its new place. `parent`: that it must have.
-  Result<CodedBlockView> read_moving(BlockRow& row, std::vector<std::byte>& buffer, const std::optional<Digest>& parent) {
+  Result<CodedBlockView> read_moving(BlockRow& row, std::vector<std::byte>& buffer,
+                                     const std::optional<Digest>& parent) {
     auto read = read_at(row, buffer);
     if (!read) {
       const store::Place before = row.place;

@@ -27,6 +27,14 @@ std::int64_t SessionWriter::known_tokens() const noexcept {
   return std::min<std::int64_t>(state_->known_blocks * state_->store.parameters.block_tokens,
                                 static_cast<std::int64_t>(state_->tokens.size()));
 }
+Result<StoredBlocks> SessionWriter::known() const {
+  StoredBlocks out;
+  for (const auto& [row, block] : state_->known) {
+    out.append(block.block, row.position, block.info.tokens, block.memory);
+    SEQKV_TRY(state_->store.add_references(row, block.info, out));
+  }
+  return out;
+}
 std::int64_t SessionWriter::tokens() const noexcept {
   const auto appended = static_cast<std::int64_t>(state_->blocks()) * state_->store.parameters.block_tokens;
   return std::min(appended, static_cast<std::int64_t>(state_->tokens.size()));
@@ -88,12 +96,13 @@ Result<void> SessionWriter::State::find_known() {
   for (const Digest& identity : identities) {
     SEQKV_ASSIGN(const std::optional<BlockRow> row, store.find(identity, codec));
     if (!row) return {};
-    SEQKV_ASSIGN(const StoredBlock block, store.read(*row));
+    SEQKV_ASSIGN(StoredBlock block, store.read(*row));
     const auto here = TokenSpan(tokens).subspan(position, std::min(block.info.tokens.size(), tokens.size() - position));
     if (!std::ranges::equal(here, block.info.tokens)) return {};
     position += here.size();
     known_id = row->id;
     ++known_blocks;
+    known.emplace_back(*row, std::move(block));
   }
   return {};
 }

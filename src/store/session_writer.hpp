@@ -46,6 +46,7 @@ struct SessionWriter::State {
   std::vector<Digest> identities;
   std::int64_t known_blocks = 0;
   std::optional<std::int64_t> known_id;  ///< of the last known block
+  std::vector<std::pair<BlockRow, StoredBlock>> known;
   std::vector<store::AppendedBlock> appended;
   std::int64_t codec_id = 0;  ///< from write_rows on
   std::int64_t new_bytes = 0;

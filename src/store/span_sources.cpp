@@ -70,9 +70,8 @@ SpanSources::SpanSources(const Store::State& state, std::int64_t codec)
 Result<SpanSources> SpanSources::load(const Store::State& state, std::int64_t codec) {
   return guard_memory("for the stored tokens that are searched", [&]() -> Result<SpanSources> {
     SpanSources out(state, codec);
-    SEQKV_ASSIGN(Statement query,
-                 state.database.prepare(
-                     fmt::format("SELECT {} FROM blocks WHERE codec = ? ORDER BY position, id", block_columns)));
+    SEQKV_ASSIGN(Statement query, state.database.prepare(fmt::format(
+                                      "SELECT {} FROM blocks WHERE codec = ? ORDER BY position, id", block_columns)));
     SEQKV_ASSIGN(const std::vector<BlockRow> rows, all_rows<BlockRow>(query.bind(1, codec), block_row));
     RunMaker maker(state);
     for (const BlockRow& row : rows) {

@@ -73,8 +73,9 @@ Result<std::vector<CodedBlock>> encode_with(const ExecutionSpace& space, const S
     SEQKV_ASSIGN(const CodedBlockInfo info, inspect_block(kv.shape, blocks[i]));
     if (info.references.empty() || info.referring_subblocks > 0) continue;
     const ConstKvView values = kv.slice(info.first_position - first, info.count);
-    SEQKV_ASSIGN(std::vector<CodedBlock> alone, encode(space, writer.codec(), values,
-                                                       ids(info.first_position, info.count), info.first_position, size));
+    SEQKV_ASSIGN(
+        std::vector<CodedBlock> alone,
+        encode(space, writer.codec(), values, ids(info.first_position, info.count), info.first_position, size));
     blocks[i] = std::move(alone.front());
   }
   return blocks;
@@ -138,8 +139,8 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, const Store
   });
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                               \
-  template Result<void> append(const Space&, SessionWriter&, const ConstKvView&);                              \
+#define SEQKV_INSTANTIATE(Space)                                                                          \
+  template Result<void> append(const Space&, SessionWriter&, const ConstKvView&);                         \
   template Result<void> decode(const Space&, const Codec&, const StoredBlocks&, std::size_t, std::size_t, \
                                const KvView&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)

@@ -178,7 +178,8 @@ TEST_F(ReferenceDamage, CraftedRows) {
            "INSERT INTO sources SELECT 99, id FROM blocks",
            "DELETE FROM sources WHERE block = (SELECT min(block) FROM sources)",
            "DROP TABLE sources",
-           "UPDATE blocks SET (pack, offset, bytes) = (SELECT pack, offset, bytes FROM blocks WHERE id = 2) WHERE id = 3",
+           "UPDATE blocks SET (pack, offset, bytes) = (SELECT pack, offset, bytes FROM blocks WHERE id = 2) WHERE id = "
+           "3",
        }) {
     reset();
     execute(sql);

@@ -302,8 +302,8 @@ TEST_F(StoreReferences, ABlockThatNamesWhatNobodyGaveIsRefused) {
   const KvCache cache = context_of(session(2));
   const KvCache source = context_of(session(1));
   const References references{{{0x1234, 0, source.view().slice(0, size)}}, {{0, size, 0, 0}}};
-  const auto coded = value_of(encode(Space(), codec, source.view().slice(0, size), TokenSpan(session(2)).first(size), 0,
-                                     size, references));
+  const auto coded = value_of(
+      encode(Space(), codec, source.view().slice(0, size), TokenSpan(session(2)).first(size), 0, size, references));
   ASSERT_GT(value_of(inspect_block(parameters.shape, coded.front())).referring_subblocks, 0);
   const auto tokens = session(2);
   SessionWriter session = value_of(store.begin("b", tokens, codec));
