@@ -2,11 +2,12 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// The matrix product on an execution space: with the kernels of this CPU where it is a host, else with the portable
-/// one. The same bits.
+/// The matrix product on an execution space: with the kernels of this CPU where it is a host, with that of GPUs
+/// on devices. The same bits.
 #pragma once
 
 #include "backends/cpu/launch.hpp"
+#include "backends/gpu/gemm.hpp"
 #include "backends/kokkos/gemm.hpp"
 #include "core/mirrored.hpp"
 
@@ -17,8 +18,10 @@ void gemm(const ExecutionSpace& space, const kernels::Gemm& args) {
   if (args.rows == 0) return;
   if constexpr (is_host_space<ExecutionSpace>) {
     if (const cpu::Kernels* best = cpu::kernels()) return cpu::gemm(*best, space, args);
+    kokkos::gemm(space, args);
+  } else {
+    gpu::gemm(space, args);
   }
-  kokkos::gemm(space, args);
 }
 
 }  // namespace seqkv

@@ -8,13 +8,13 @@
 #include <Kokkos_Core.hpp>
 #include <chrono>
 #include <fstream>
-#include <map>
 #include <numeric>
 #include <sstream>
 
 #include "seqkv/codec.hpp"
 #include "seqkv/forward.hpp"
 #include "support/model.hpp"
+#include "support/stages.hpp"
 #include "support/wide_profile.hpp"
 
 namespace seqkv {
@@ -22,41 +22,6 @@ namespace {
 
 using bench::Space;
 using Clock = std::chrono::steady_clock;
-
-/// Seconds by label, of host spaces, where a parallel loop is done when it ends.
-class Stages {
- public:
-  static std::map<std::string, double>& seconds() {
-    static std::map<std::string, double> all;
-    return all;
-  }
-  static void start() {
-    seconds().clear();
-    using namespace Kokkos::Tools::Experimental;
-    set_begin_parallel_for_callback([](const char* name, std::uint32_t, std::uint64_t*) {
-      current() = name;
-      began() = Clock::now();
-    });
-    set_end_parallel_for_callback([](std::uint64_t) {
-      seconds()[stage_of(current())] += std::chrono::duration<double>(Clock::now() - began()).count();
-    });
-  }
-  static void stop() {
-    Kokkos::Tools::Experimental::set_begin_parallel_for_callback(nullptr);
-    Kokkos::Tools::Experimental::set_end_parallel_for_callback(nullptr);
-  }
-
- private:
-  static std::string stage_of(const std::string& label) { return label.substr(label.rfind(':') + 1); }
-  static std::string& current() {
-    static std::string label;
-    return label;
-  }
-  static Clock::time_point& began() {
-    static Clock::time_point time;
-    return time;
-  }
-};
 
 struct Data {
   KvCache cache;
@@ -122,7 +87,7 @@ void report(benchmark::State& state, const Data& data, const std::vector<CodedBl
   state.SetBytesProcessed(state.iterations() * data.cache.bytes());
   state.counters["bits_per_component"] =
       8.0 * static_cast<double>(bytes) / static_cast<double>(data.cache.components());
-  for (const auto& [stage, some] : Stages::seconds()) state.counters["share:" + stage] = some / seconds;
+  for (const auto& [stage, some] : bench::Stages::seconds()) state.counters["share:" + stage] = some / seconds;
 }
 
 void code(benchmark::State& state, const Data& (*make)(), const char* step, bool decoding) {
@@ -133,7 +98,7 @@ void code(benchmark::State& state, const Data& (*make)(), const char* step, bool
   std::vector<CodedBlock> blocks = bench::value_of(encode(space, codec, data.cache.view(), data.ids, 0, 256));
   const std::vector<CodedBlockView> views(blocks.begin(), blocks.end());
   KvCache restored = bench::value_of(KvCache::create(data.cache.shape(), data.cache.tokens()));
-  Stages::start();
+  bench::Stages::start();
   const auto start = Clock::now();
   for (auto _ : state) {
     if (decoding) {
@@ -143,7 +108,7 @@ void code(benchmark::State& state, const Data& (*make)(), const char* step, bool
     }
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  Stages::stop();
+  bench::Stages::stop();
   report(state, data, blocks, seconds);
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backends/cpu/launch_codec.hpp"
+#include "backends/gpu/launch_codec.hpp"
 #include "codec/block.hpp"
 #include "codec/subblock.hpp"
 #include "core/bytes.hpp"
@@ -118,13 +119,15 @@ void decode_tasks_portably(const ExecutionSpace& space, const Kernel& kernel, co
                                                           static_cast<std::int64_t>(kernel.scratch_bytes(largest))});
 }
 
-/// With the kernels of this CPU where they fit, else with the portable one; the same bytes.
+/// With the kernels of this CPU, or of GPUs, where they fit, else with the portable one; the same bytes.
 template <class ExecutionSpace, class Kernel>
 void encode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subblock& largest,
                   const Tasks<ExecutionSpace>& list, std::int64_t count) {
   if constexpr (is_host_space<ExecutionSpace>) {
     const cpu::Kernels* best = cpu::kernels();
     if (best != nullptr && cpu::encode(*best, space, kernel, largest, list.host(), count)) return;
+  } else {
+    if (gpu::run_tasks<false>(space, kernel, largest, list.device(), count)) return;
   }
   encode_tasks_portably(space, kernel, largest, list, count);
 }
@@ -136,6 +139,8 @@ void decode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subbl
   if constexpr (is_host_space<ExecutionSpace>) {
     const cpu::Kernels* best = cpu::kernels();
     if (best != nullptr && cpu::decode(*best, space, kernel, largest, list.host(), count)) return;
+  } else {
+    if (gpu::run_tasks<true>(space, kernel, largest, list.device(), count)) return;
   }
   decode_tasks_portably(space, kernel, largest, list, count);
 }

@@ -126,6 +126,8 @@ class ReplayCoderTest : public testing::Test {
   Coder coder(const std::string& spec = "replay+lossless", std::int64_t block_tokens = 256, bool code_tokens = true) {
     return value_of(Coder::create(space, model, codec_of(spec), DType::bf16, {block_tokens, code_tokens}));
   }
+  std::vector<Hidden> with_and_without_states() const { return {engine.hidden, Hidden()}; }
+
   Blocks encoded(const std::string& spec, std::int64_t block_tokens, const Hidden& hidden, bool code_tokens = true) {
     auto with = coder(spec, block_tokens, code_tokens);
     return value_of(encode(space, with, ids, engine.file.view(), hidden, static_cast<std::size_t>(block_tokens)));
@@ -139,7 +141,7 @@ TYPED_TEST_SUITE(ReplayCoderTest, test::Spaces);
 
 TYPED_TEST(ReplayCoderTest, TransformersCachesComeBack) {
   const Bytes expected = bytes_of(this->engine.file.view());
-  for (const Hidden& hidden : {this->engine.hidden, Hidden()}) {
+  for (const Hidden& hidden : this->with_and_without_states()) {
     for (const std::string of : {"engine=eager", "engine=sdpa", "engine=none", "rounding=bf16.21.1"}) {
       for (const bool code_tokens : {true, false}) {
         const std::string spec = "replay+lossless:" + of;
@@ -171,7 +173,7 @@ TYPED_TEST(ReplayCoderTest, SpacesGiveTheSameBytes) {
   const Kokkos::Serial serial;
   const auto same_model = value_of(Model<Kokkos::Serial>::load(serial, SEQKV_MODEL));
   for (const std::string spec : {"replay", "replay+lossless:engine=eager"}) {
-    for (const Hidden& hidden : {this->engine.hidden, Hidden()}) {
+    for (const Hidden& hidden : this->with_and_without_states()) {
       const auto other = [&] {
         return value_of(
             ReplayCoder<Kokkos::Serial>::create(serial, same_model, codec_of(spec), DType::bf16, {16, true}));

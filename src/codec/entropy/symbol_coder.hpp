@@ -9,6 +9,8 @@
 #include <Kokkos_Core.hpp>
 
 #include "backends/cpu/launch_symbols.hpp"
+#include "backends/gpu/decode_symbols.hpp"
+#include "backends/gpu/encode_symbols.hpp"
 #include "backends/kokkos/symbols.hpp"
 #include "core/mirrored.hpp"
 
@@ -19,8 +21,10 @@ template <class ExecutionSpace>
 void encode_symbols(const ExecutionSpace& space, const SymbolTables& tables, SymbolBlock* blocks, std::int64_t count) {
   if constexpr (is_host_space<ExecutionSpace>) {
     if (const cpu::Kernels* best = cpu::kernels()) return cpu::encode_symbols(*best, space, tables, blocks, count);
+    kokkos::encode_symbols(space, tables, blocks, count);
+  } else {
+    gpu::encode_symbols(space, tables, blocks, count);
   }
-  kokkos::encode_symbols(space, tables, blocks, count);
 }
 
 /// The reverse. Any bytes are safe to give; where they are no block, block.bytes becomes -1.
@@ -28,8 +32,10 @@ template <class ExecutionSpace>
 void decode_symbols(const ExecutionSpace& space, const SymbolTables& tables, SymbolBlock* blocks, std::int64_t count) {
   if constexpr (is_host_space<ExecutionSpace>) {
     if (const cpu::Kernels* best = cpu::kernels()) return cpu::decode_symbols(*best, space, tables, blocks, count);
+    kokkos::decode_symbols(space, tables, blocks, count);
+  } else {
+    gpu::decode_symbols(space, tables, blocks, count);
   }
-  kokkos::decode_symbols(space, tables, blocks, count);
 }
 
 }  // namespace seqkv::codec

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/gpu/ecsq.hpp"
 #include "backends/kokkos/ecsq.hpp"
 #include "codec/entropy/symbol_coder.hpp"
 #include "codec/predict/run.hpp"
@@ -89,17 +90,17 @@ void EcsqCoder<ExecutionSpace>::encode(const Prediction<ExecutionSpace>& predict
   const EcsqStep step = make_step(prediction, predicted);
   const auto& matrices = prediction.subblock(number);
   const std::int64_t slots = step.all_slots();
-  for_each("seqkv::codec::order_rows", space_, step.grid.blocks, kokkos::OrderBlock{step});
-  run_step<kokkos::ResidualSlot>("seqkv::codec::residuals", space_, step, slots, step.heads,
-                                 &cpu::PredictiveKernels::residual_slots);
+  for_each_block<kokkos::OrderBlock, gpu::OrderBlock<ExecutionSpace>>("seqkv::codec::order_rows", space_, step);
+  run_step<kokkos::ResidualSlot, gpu::ResidualItem>("seqkv::codec::residuals", space_, step, slots, step.heads,
+                                                    &cpu::PredictiveKernels::residual_slots);
   for (const KindRange& range : prediction.slots()) {
     forward_transform(
         space_, ForwardTransform{range.count, step.residuals + range.first * step.ld_residuals, step.ld_residuals,
                                  range.refers ? matrices.reference->forward : matrices.forward, quantizers_.device(),
                                  step.numbers + range.first, slots});
   }
-  run_step<kokkos::PackBlock>("seqkv::codec::pack", space_, step, step.grid.blocks, 1,
-                              &cpu::PredictiveKernels::pack_blocks);
+  run_step<kokkos::PackBlock, gpu::PackBlock<ExecutionSpace>>("seqkv::codec::pack", space_, step, step.grid.blocks, 1,
+                                                              &cpu::PredictiveKernels::pack_blocks);
   encode_symbols(space_, prediction.device().tables, coded_.device(), step.grid.blocks);
   for_each("seqkv::codec::close", space_, step.grid.blocks, kokkos::ClosePayload{step});
   restore(step, prediction, number);
@@ -109,11 +110,11 @@ template <class ExecutionSpace>
 void EcsqCoder<ExecutionSpace>::decode(const Prediction<ExecutionSpace>& prediction, const PredictiveStep& predicted,
                                        std::int64_t number) {
   const EcsqStep step = make_step(prediction, predicted);
-  for_each("seqkv::codec::order_rows", space_, step.grid.blocks, kokkos::OrderBlock{step});
-  for_each("seqkv::codec::open", space_, step.grid.blocks, kokkos::OpenPayload{step});
+  for_each_block<kokkos::OrderBlock, gpu::OrderBlock<ExecutionSpace>>("seqkv::codec::order_rows", space_, step);
+  for_each_block<kokkos::OpenPayload, gpu::OpenPayload<ExecutionSpace>>("seqkv::codec::open", space_, step);
   decode_symbols(space_, prediction.device().tables, coded_.device(), step.grid.blocks);
-  run_step<kokkos::UnpackBlock>("seqkv::codec::unpack", space_, step, step.grid.blocks, 1,
-                                &cpu::PredictiveKernels::unpack_blocks);
+  run_step<kokkos::UnpackBlock, gpu::UnpackBlock<ExecutionSpace>>(
+      "seqkv::codec::unpack", space_, step, step.grid.blocks, 1, &cpu::PredictiveKernels::unpack_blocks);
   restore(step, prediction, number);
 }
 
@@ -128,8 +129,8 @@ void EcsqCoder<ExecutionSpace>::restore(const EcsqStep& step, const Prediction<E
                                                range.refers ? matrices.reference->inverse : matrices.inverse,
                                                step.residuals + range.first * step.ld_residuals, step.ld_residuals});
   }
-  run_step<kokkos::RestoreSlot>("seqkv::codec::restore", space_, step, slots, step.heads,
-                                &cpu::PredictiveKernels::restore_slots);
+  run_step<kokkos::RestoreSlot, gpu::RestoreItem>("seqkv::codec::restore", space_, step, slots, step.heads,
+                                                  &cpu::PredictiveKernels::restore_slots);
 }
 
 #define SEQKV_INSTANTIATE(Space) template class EcsqCoder<Space>;

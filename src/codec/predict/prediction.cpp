@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "backends/gemm.hpp"
+#include "backends/gpu/predict.hpp"
 #include "backends/kokkos/predict.hpp"
 #include "codec/predict/run.hpp"
 #include "core/bytes.hpp"
@@ -53,9 +54,13 @@ void Prediction<ExecutionSpace>::start(const BlockGrid& grid, const Token* ids, 
   std::copy(ids, ids + grid.tokens, tokens_.host());
   tokens_.to_device(space_, grid.tokens);
   has_first_token_ = first_position == 0 && profile().first_token && ids[0] == *profile().first_token;
-  for_each("seqkv::codec::start_rows", space_, grid.tokens,
-           kokkos::StartRow{features_.data(), ld_features_, tokens_.device(), device_.tokens, profile().vocabulary,
-                            profile().token_width});
+  const kokkos::StartRow rows{features_.data(), ld_features_,         tokens_.device(),
+                              device_.tokens,   profile().vocabulary, profile().token_width};
+  if constexpr (is_host_space<ExecutionSpace>) {
+    for_each("seqkv::codec::start_rows", space_, grid.tokens, rows);
+  } else {
+    for_each("seqkv::codec::start_rows", space_, grid.tokens * (rows.width + 1), gpu::StartColumn{rows});
+  }
 }
 
 template <class ExecutionSpace>
@@ -110,8 +115,16 @@ template <class ExecutionSpace>
 void Prediction<ExecutionSpace>::leave(std::int64_t number) const {
   const std::int64_t kept = 2 * profile().layers_below;
   if (number % 2 == 0 || number + 1 <= kept || number + 1 == 2 * profile().shape.layers) return;
-  for_each("seqkv::codec::leave_layer", space_, grid_.tokens,
-           kokkos::MoveColumns{features_.data(), ld_features_, column(2), column(0), kept * profile().width()});
+  const std::int64_t layer = column(2) - column(0);
+  if constexpr (is_host_space<ExecutionSpace>) {
+    for_each("seqkv::codec::leave_layer", space_, grid_.tokens,
+             kokkos::MoveColumns{features_.data(), ld_features_, column(2), column(0), kept * profile().width()});
+  } else {
+    for (std::int64_t i = 0; 2 * i < kept; ++i) {
+      for_each("seqkv::codec::leave_layer", space_, grid_.tokens * layer,
+               gpu::CopyColumns{features_.data(), ld_features_, column(2 * i + 2), column(2 * i), layer});
+    }
+  }
 }
 
 #define SEQKV_INSTANTIATE(Space) template class Prediction<Space>;

@@ -2,11 +2,12 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Running the steps of predictive coding on an execution space: with the kernels of this CPU where it is a host, else
-/// with the portable ones.
+/// Running the steps of predictive coding on an execution space: with the kernels of this CPU where it is a host, with
+/// those for GPUs where there are some, else with the portable ones.
 #pragma once
 
 #include <Kokkos_Core.hpp>
+#include <type_traits>
 
 #include "backends/cpu/launch.hpp"
 #include "core/mirrored.hpp"
@@ -19,8 +20,23 @@ void for_each(const char* label, const ExecutionSpace& space, std::int64_t count
   Kokkos::parallel_for(label, Policy(space, 0, count), functor);
 }
 
-/// Functor{step}(i) for all of `count * things` portably, or ranges of `count` by the kernel of this CPU.
-template <class Functor, class ExecutionSpace, class Step, class Kernel>
+inline constexpr int block_team = 256;
+
+/// A kernel for GPUs: a team a block if it has a Team, else a thread for each of count().
+template <class Kernel, class ExecutionSpace>
+void launch(const char* label, const ExecutionSpace& space, const Kernel& kernel) {
+  if constexpr (requires { typename Kernel::Team; }) {
+    Kokkos::TeamPolicy<ExecutionSpace> policy(space, static_cast<int>(kernel.step.grid.blocks), block_team);
+    policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(kernel.scratch_bytes()) + 16));
+    Kokkos::parallel_for(label, policy, kernel);
+  } else {
+    for_each(label, space, kernel.count(), kernel);
+  }
+}
+
+/// Portable{step}(i) for all of `count * things`, or ranges of `count` by the kernel of this CPU, or, on a GPU,
+/// Gpu{step}, if there is one.
+template <class Portable, class Gpu = void, class ExecutionSpace, class Step, class Kernel>
 void run_step(const char* label, const ExecutionSpace& space, const Step& step, std::int64_t count, std::int64_t things,
               Kernel* cpu::PredictiveKernels::*kernel) {
   if constexpr (is_host_space<ExecutionSpace>) {
@@ -32,7 +48,21 @@ void run_step(const char* label, const ExecutionSpace& space, const Step& step, 
       return;
     }
   }
-  for_each(label, space, count * things, Functor{step});
+  if constexpr (is_host_space<ExecutionSpace> || std::is_void_v<Gpu>) {
+    for_each(label, space, count * things, Portable{step});
+  } else {
+    launch(label, space, Gpu{step});
+  }
+}
+
+/// Portable{step}(block) for all blocks, or, on a GPU, Gpu{step}.
+template <class Portable, class Gpu, class ExecutionSpace, class Step>
+void for_each_block(const char* label, const ExecutionSpace& space, const Step& step) {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    for_each(label, space, step.grid.blocks, Portable{step});
+  } else {
+    launch(label, space, Gpu{step});
+  }
 }
 
 }  // namespace seqkv::codec

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Decoding batches of symbol blocks on a GPU. The same results as the portable kernel (backends/kokkos/symbols.hpp).
+#pragma once
+
+#include <Kokkos_Core.hpp>
+
+#include "backends/gpu/stream_decoder.hpp"
+#include "backends/gpu/symbol_group.hpp"
+
+namespace seqkv::gpu {
+
+/// The 8 threads unpack side by side.
+KOKKOS_INLINE_FUNCTION void unpack_planes(const std::byte* in, std::int64_t count, int bits, std::uint8_t* numbers,
+                                          const Lane& lane) {
+  const std::int64_t bytes = codec::plane_bytes(count);
+  for (std::int64_t j = lane.number; j < bytes; j += group_lanes) {
+    std::uint64_t eight = 0;
+    for (int b = 0; b < bits; ++b) {
+      eight |= static_cast<std::uint64_t>(in[b * bytes + j]) << static_cast<unsigned>(8 * b);
+    }
+    eight = codec::transpose_bits(eight);
+    for (std::int64_t i = 8 * j; i < count && i < 8 * j + 8; ++i, eight >>= 8U) {
+      numbers[i] = static_cast<std::uint8_t>(eight & 0xffU);
+    }
+  }
+}
+
+/// The escapes of a block, in the order of symbols.
+struct EscapeReader {
+  const std::byte* bytes = nullptr;
+  std::int64_t count = 0;
+  std::int64_t used = 0;
+  bool fits = true;
+
+  /// Bit 7 of each of the lane's symbols that is `escape`; `count` of the group are symbols.
+  static KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t symbols, unsigned escape) {
+    return escape >= rans::symbols ? 0U : zero_bytes(symbols ^ escape * 0x01010101U);
+  }
+  static KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t symbols, unsigned escape, const Lane& lane,
+                                                   int count) {
+    const int mine = count - rans::steps * lane.number;
+    const std::uint32_t found = find(symbols, escape);
+    return mine >= rans::steps ? found : mine <= 0 ? 0U : found & ((1U << static_cast<unsigned>(8 * mine)) - 1U);
+  }
+
+  /// All lanes; adds to the symbols that are found.
+  KOKKOS_INLINE_FUNCTION std::uint32_t add(std::uint32_t symbols, std::uint32_t found, unsigned escape,
+                                           const Lane& lane) {
+    const auto mine = static_cast<std::uint32_t>(count_bits(found));
+    std::int64_t at = used + lane.sum_below(mine);
+    for (unsigned t = 0; t < rans::steps; ++t) {
+      if ((found >> (8 * t + 7) & 1U) == 0) continue;
+      const unsigned more = at < count ? static_cast<unsigned>(bytes[at]) : rans::symbols;
+      ++at;
+      fits = fits && escape + more < rans::symbols;
+      symbols = (symbols & ~(0xffU << (8 * t))) | ((escape + more) & 0xffU) << (8 * t);
+    }
+    used += lane.sum(mine);
+    return symbols;
+  }
+};
+
+/// `Shared`: tables of few enough slots are copied to the team's own memory first.
+template <class ExecutionSpace, bool Shared>
+struct DecodeSymbols {
+  using Team = SymbolsTeam<ExecutionSpace>;
+  codec::SymbolTables tables;
+  codec::SymbolBlock* blocks;
+  std::int64_t count;
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const auto* slots = shared_copy<Shared>(team, tables.slots, tables.tables * std::int64_t{rans::total});
+    auto* windows = static_cast<WordWindow*>(
+        team.team_scratch(0).get_shmem_aligned(blocks_of(team) * sizeof(WordWindow), alignof(WordWindow)));
+    const std::int64_t in_team = team.team_rank() / group_lanes;
+    const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of(team) + in_team;
+    decode(team.team_rank(), slots, windows[in_team], number < count ? blocks + number : nullptr);
+  }
+
+  /// All threads of a warp come here; those without a block go along.
+  KOKKOS_FUNCTION void decode(int thread, const rans::Slot* slots, WordWindow& window,
+                              codec::SymbolBlock* of_team) const {
+    const Lane lane(thread);
+    codec::SymbolBlock block{};
+    codec::SymbolParts parts{};
+    bool whole = false;
+    bool streams = false;
+    const bool works = of_team != nullptr && is_even(of_team->coded);
+    if (works) {
+      block = *of_team;
+      whole = codec::open_block(block, parts);
+      if (whole && parts.is_packed) {
+        unpack_planes(parts.payload, block.count(), parts.argument, block.symbols, lane);
+      } else if (whole) {
+        whole = streams = parts.payload_bytes >= rans::states_bytes && parts.payload_bytes % 2 == 0;
+      }
+    } else if (of_team != nullptr && lane.number == 0) {
+      codec::decode_block(tables, *of_team);  // nobody of this library codes to an odd address
+    }
+    StreamDecoder decoder(lane, window, streams ? parts.payload : nullptr, parts.payload_bytes);
+    EscapeReader escapes{parts.escapes, parts.escape_count};
+    if (whole_warp_agrees(block, streams)) {
+      decode_whole_groups(decoder, escapes, slots, block, parts.argument);
+    } else {
+      decode_groups(decoder, escapes, slots, block, parts.argument, streams);
+    }
+    const bool ended = decoder.ended() && escapes.fits && escapes.used == escapes.count;
+    const bool good = lane.whole_group(!streams || ended);
+    if (works && lane.number == 0 && !(whole && good)) of_team->bytes = -1;
+  }
+
+  /// All blocks of the warp have the same layout, of whole groups.
+  KOKKOS_INLINE_FUNCTION void decode_whole_groups(StreamDecoder& decoder, EscapeReader& escapes,
+                                                  const rans::Slot* slots, const codec::SymbolBlock& block,
+                                                  int choice) const {
+    const auto groups = static_cast<std::uint32_t>(block.run_symbols / rans::group);
+    auto* out = reinterpret_cast<std::uint32_t*>(block.symbols) + decoder.lane.number;
+    for (std::int64_t run = 0; run < block.runs; ++run) {
+      const std::int64_t table = block.table_of(tables, run, choice);
+      const unsigned escape = tables.escape(table);
+      const WideTable of_table{slots + table * rans::total};
+      for (std::uint32_t g = 0; g < groups; ++g, out += group_lanes) {
+        std::uint32_t symbols = decoder.whole_group(of_table);
+        const std::uint32_t found = EscapeReader::find(symbols, escape);
+        if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, escape, decoder.lane);
+        *out = symbols;
+      }
+    }
+  }
+
+  /// Blocks of any layout, or none.
+  KOKKOS_INLINE_FUNCTION void decode_groups(StreamDecoder& decoder, EscapeReader& escapes, const rans::Slot* slots,
+                                            const codec::SymbolBlock& block, int choice, bool streams) const {
+    const Lane& lane = decoder.lane;
+    const std::int64_t of_run = GroupPlace::groups_of_run(block);
+    const auto mine = static_cast<std::uint32_t>(streams ? block.runs * of_run : 0);
+    const std::uint32_t most = largest_of_warp(mine);
+    GroupPlace place;
+    std::int64_t table = 0;
+    unsigned escape = rans::symbols;
+    for (std::uint32_t g = 0; g < most; ++g) {
+      const int here = g < mine ? place.count(block) : 0;
+      if (here > 0 && place.in_run == 0) {
+        table = block.table_of(tables, place.run, choice);
+        escape = tables.escape(table);
+      }
+      std::uint32_t symbols = decoder.some(WideTable{slots + table * rans::total}, here);
+      const std::uint32_t found = EscapeReader::find(symbols, escape, lane, here);
+      if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, escape, lane);
+      for (int t = 0; t < rans::steps && rans::steps * lane.number + t < here; ++t) {
+        place.at(block, lane)[t] = static_cast<std::uint8_t>(symbols >> static_cast<unsigned>(8 * t) & 0xffU);
+      }
+      if (++place.in_run == of_run) place = {place.run + 1, 0};
+    }
+  }
+};
+
+/// Tables, blocks and all that they point to are in memory of `space`. Asynchronous.
+template <class ExecutionSpace>
+void decode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tables, codec::SymbolBlock* blocks,
+                    std::int64_t count) {
+  constexpr int most_shared_tables = 2;
+  const std::int64_t table_bytes = tables.tables * std::int64_t{rans::total * sizeof(rans::Slot)};
+  const std::int64_t of_block = sizeof(WordWindow);
+  if (tables.tables <= most_shared_tables) {
+    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, table_bytes, of_block),
+                         DecodeSymbols<ExecutionSpace, true>{tables, blocks, count});
+  } else {
+    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, 0, of_block),
+                         DecodeSymbols<ExecutionSpace, false>{tables, blocks, count});
+  }
+}
+
+}  // namespace seqkv::gpu

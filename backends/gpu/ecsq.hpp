@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// Residuals by transform, quantizer and entropy coder on a GPU: a thread a component, or a team a block. The same
+/// results as backends/kokkos/ecsq.hpp.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+
+#include "backends/gpu/predict.hpp"
+#include "codec/predict/ecsq_steps.hpp"
+
+namespace seqkv::gpu {
+
+namespace rans = codec::rans;
+
+/// A thread an item of a head of a slot.
+struct SlotItems {
+  codec::EcsqStep step;
+
+  std::int64_t count() const { return step.all_slots() * step.heads * head_items(step); }
+
+ protected:
+  struct Place {
+    std::int64_t slot, head, item, row;
+  };
+  KOKKOS_INLINE_FUNCTION Place place(std::int64_t i) const {
+    const std::int64_t items = head_items(step);
+    const std::int64_t slot = i / (items * step.heads);
+    return {slot, i / items % step.heads, i % items, step.order[slot]};
+  }
+  KOKKOS_INLINE_FUNCTION float* residual(const Place& at) const {
+    return step.residuals + at.slot * step.ld_residuals + at.head * (step.model.width / step.heads);
+  }
+};
+
+struct ResidualItem : SlotItems {
+  KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
+    const Place at = place(i);
+    float* out = residual(at);
+    if (at.row >= 0) {
+      HeadItem(step, at.row, at.head, at.item).residual(step, codec::weight_of(step.grade[at.row]), out);
+      return;
+    }
+    out[at.item < step.rope_pairs ? at.item : at.item + step.rope_pairs] = 0.0F;
+    if (at.item < step.rope_pairs) out[at.item + step.rope_pairs] = 0.0F;
+  }
+};
+
+struct RestoreItem : SlotItems {
+  KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
+    const Place at = place(i);
+    if (at.row < 0) return;
+    HeadItem(step, at.row, at.head, at.item).restore(step, residual(at), codec::weight_of(-step.grade[at.row]));
+  }
+};
+
+/// A team a block; `scratch_bytes` is memory of the team.
+template <class ExecutionSpace>
+struct BlockKernel {
+  using Team = typename Kokkos::TeamPolicy<ExecutionSpace>::member_type;
+  codec::EcsqStep step;
+};
+
+/// codec::order_block: the place of a row is the number of rows before it, which each thread counts for its own.
+template <class ExecutionSpace>
+struct OrderBlock : BlockKernel<ExecutionSpace> {
+  using typename BlockKernel<ExecutionSpace>::Team;
+  KOKKOS_FUNCTION std::int64_t scratch_bytes() const {
+    return this->step.grid.block_tokens * std::int64_t{sizeof(std::uint16_t)};
+  }
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const codec::EcsqStep& step = this->step;
+    const std::int64_t block = team.league_rank();
+    const std::int64_t first = block * step.grid.block_tokens;
+    const std::int64_t tokens = step.grid.tokens_of(block);
+    std::int32_t* order = step.order + block * step.slots();
+    auto* keys = static_cast<std::uint16_t*>(team.team_scratch(0).get_shmem_aligned(scratch_bytes(), 8));
+    for (std::int64_t i = team.team_rank(); i < step.slots(); i += team.team_size()) order[i] = -1;
+    std::int32_t fresh = 0;
+    Kokkos::parallel_reduce(
+        Kokkos::TeamThreadRange(team, tokens),
+        [&](const std::int64_t i, std::int32_t& sum) {
+          const bool kind = codec::refers(step, block, first + i);
+          keys[i] = static_cast<std::uint16_t>((kind ? codec::grades : 0) + codec::most_grade - step.grade[first + i]);
+          sum += kind ? 0 : 1;
+        },
+        fresh);
+    team.team_barrier();
+    const std::int64_t gap = (codec::tile_slots - fresh % codec::tile_slots) % codec::tile_slots;
+    for (std::int64_t i = team.team_rank(); i < tokens; i += team.team_size()) {
+      const std::uint16_t key = keys[i];
+      std::int64_t slot = key >= codec::grades ? gap : 0;
+      for (std::int64_t j = 0; j < i; ++j) slot += keys[j] <= key ? 1 : 0;
+      for (std::int64_t j = i + 1; j < tokens; ++j) slot += keys[j] < key ? 1 : 0;
+      order[slot] = static_cast<std::int32_t>(first + i);
+    }
+    team.team_barrier();
+    for (std::int64_t g = team.team_rank(); g < step.groups(); g += team.team_size())
+      codec::grade_group(step, block, g);
+  }
+};
+
+/// Numbers the tiles of a block that are coded, a team's size at a time: tile(run, quad, group, class) by one thread
+/// each, or skipped(quad, group). Returns how many are coded.
+template <class Team, class Tile, class Skipped>
+KOKKOS_INLINE_FUNCTION std::int64_t for_each_tile(const Team& team, const codec::EcsqStep& step, std::int64_t block,
+                                                  const Tile& tile, const Skipped& skipped) {
+  const std::int64_t groups = step.groups_of(block);
+  const std::int64_t tiles = groups == 0 ? 0 : step.quads() * groups;
+  std::int64_t before = 0;
+  for (std::int64_t first = 0; first < tiles; first += team.team_size()) {
+    const std::int64_t quad = (first + team.team_rank()) / groups;
+    const std::int64_t group = (first + team.team_rank()) % groups;
+    int of_tile = -1;
+    bool is_there = first + team.team_rank() < tiles;
+    if (is_there) {
+      const codec::PredictiveModel& model = step.model_of(block, group);
+      is_there = quad * codec::tile_coefficients < model.coefficients;
+      if (is_there) {
+        of_tile = codec::class_of_tile(step, model, quad, step.group_grade[block * step.groups() + group]);
+      }
+    }
+    int coded = of_tile >= 0 ? 1 : 0;
+    const int place = team.team_scan(coded);
+    team.team_reduce(Kokkos::Sum<int>(coded));
+    if (of_tile >= 0) {
+      tile(before + place, quad, group, of_tile < step.tables ? of_tile : step.tables - 1);
+    } else if (is_there) {
+      skipped(quad, group);
+    }
+    before += coded;
+  }
+  return before;
+}
+
+/// codec::pack_block.
+template <class ExecutionSpace>
+struct PackBlock : BlockKernel<ExecutionSpace> {
+  using typename BlockKernel<ExecutionSpace>::Team;
+  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return 0; }
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const codec::EcsqStep& step = this->step;
+    const std::int64_t block = team.league_rank();
+    std::uint8_t* symbols = step.symbols + block * step.runs() * rans::group;
+    std::uint8_t* classes = step.classes + block * step.runs();
+    unsigned largest = 0;
+    unsigned largest_coded = 0;
+    const auto pack = [&](std::int64_t run, std::int64_t quad, std::int64_t group, int of_tile) {
+      classes[run] = static_cast<std::uint8_t>(of_tile);
+      const unsigned most = codec::pack_tile(step, block, quad, group, symbols + run * rans::group);
+      largest_coded = most > largest_coded ? most : largest_coded;
+    };
+    const auto clear = [&](std::int64_t quad, std::int64_t group) {
+      const unsigned most = codec::clear_tile_of(step, block, quad, group);
+      largest = most > largest ? most : largest;
+    };
+    const std::int64_t runs = for_each_tile(team, step, block, pack, clear);
+    team.team_reduce(Kokkos::Max<unsigned>(largest));
+    team.team_reduce(Kokkos::Max<unsigned>(largest_coded));
+    team.team_barrier();
+    Kokkos::single(Kokkos::PerTeam(team), [&]() {
+      codec::close_packing(step, block, runs, largest > largest_coded ? largest : largest_coded,
+                           largest_coded >= codec::large_symbol);
+    });
+  }
+};
+
+/// codec::open_payload.
+template <class ExecutionSpace>
+struct OpenPayload : BlockKernel<ExecutionSpace> {
+  using typename BlockKernel<ExecutionSpace>::Team;
+  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return 0; }
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const codec::EcsqStep& step = this->step;
+    const std::int64_t block = team.league_rank();
+    std::uint8_t* classes = step.classes + block * step.runs();
+    const auto classify = [&](std::int64_t run, std::int64_t, std::int64_t, int of_tile) {
+      classes[run] = static_cast<std::uint8_t>(of_tile);
+    };
+    const std::int64_t runs = for_each_tile(team, step, block, classify, [](std::int64_t, std::int64_t) {});
+    const codec::Task& task = step.tasks[block];
+    if (task.raw) {
+      Kokkos::parallel_for(Kokkos::TeamThreadRange(team, task.bytes),
+                           [&](const std::int64_t i) { task.values[i] = task.coded[i]; });
+    }
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { codec::open_symbols(step, block, runs); });
+  }
+};
+
+/// codec::unpack_block.
+template <class ExecutionSpace>
+struct UnpackBlock : BlockKernel<ExecutionSpace> {
+  using typename BlockKernel<ExecutionSpace>::Team;
+  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return 0; }
+
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    const codec::EcsqStep& step = this->step;
+    const std::int64_t block = team.league_rank();
+    const bool is_coded = codec::has_symbols(step, block);
+    const std::uint8_t* symbols = step.coded[block].symbols;
+    unsigned has_large = 0;
+    const auto clear = [&](std::int64_t quad, std::int64_t group) {
+      codec::clear_tile(codec::tile_at(step, block, quad, group), step.all_slots());
+    };
+    const auto unpack = [&](std::int64_t run, std::int64_t quad, std::int64_t group, int) {
+      if (!is_coded) return clear(quad, group);
+      if (codec::unpack_tile(step, block, quad, group, symbols + run * rans::group)) has_large = 1;
+    };
+    for_each_tile(team, step, block, unpack, clear);
+    const std::int64_t behind = step.groups() - step.groups_of(block);
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(team, step.quads() * behind),
+                         [&](const std::int64_t i) { clear(i / behind, step.groups_of(block) + i % behind); });
+    team.team_reduce(Kokkos::Max<unsigned>(has_large));
+    team.team_barrier();
+    Kokkos::single(Kokkos::PerTeam(team), [&]() { codec::close_unpacking(step, block, is_coded, has_large != 0); });
+  }
+};
+
+}  // namespace seqkv::gpu

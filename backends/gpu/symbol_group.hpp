@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 the seqkv authors
+
+/// \file
+/// How threads of a GPU share symbol blocks: 8 threads a block, one a state of its stream, so that a warp works on 4
+/// blocks and a wavefront of 64 on 8. The format is in src/codec/entropy/spec.md.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+
+#include "backends/gpu/lanes.hpp"
+#include "codec/entropy/symbols.hpp"
+
+namespace seqkv::gpu {
+
+namespace rans = codec::rans;
+
+/// Where a group of 32 symbols stands in its block. Groups do not go over the ends of runs.
+struct GroupPlace {
+  std::int64_t run = 0;
+  std::int64_t in_run = 0;
+
+  static KOKKOS_INLINE_FUNCTION std::int64_t groups_of_run(const codec::SymbolBlock& block) {
+    return (block.run_symbols + rans::group - 1) / rans::group;
+  }
+  KOKKOS_INLINE_FUNCTION std::uint8_t* at(const codec::SymbolBlock& block, const Lane& lane) const {
+    return block.run(run) + in_run * rans::group + lane.number * rans::steps;
+  }
+  /// Symbols that the group has: 32, or fewer at the end of a run.
+  KOKKOS_INLINE_FUNCTION int count(const codec::SymbolBlock& block) const {
+    const std::int64_t rest = block.run_symbols - in_run * rans::group;
+    return rest < rans::group ? static_cast<int>(rest) : static_cast<int>(rans::group);
+  }
+};
+
+KOKKOS_INLINE_FUNCTION bool is_even(const void* at) { return reinterpret_cast<std::uintptr_t>(at) % 2 == 0; }
+
+/// Whether lanes can take their four symbols as one word.
+KOKKOS_INLINE_FUNCTION bool takes_words(const codec::SymbolBlock& block) {
+  return reinterpret_cast<std::uintptr_t>(block.symbols) % 4 == 0 && block.run_symbols % 4 == 0;
+}
+
+/// Whether all threads of a warp have streams of blocks of the same layout, without groups that are not whole.
+KOKKOS_INLINE_FUNCTION bool whole_warp_agrees(const codec::SymbolBlock& block, bool streams) {
+  // No && between what all threads have to come to.
+  const auto runs = static_cast<std::uint32_t>(block.runs);
+  const auto of_run = static_cast<std::uint32_t>(block.run_symbols);
+  const bool same_runs = largest_of_warp(runs) == runs;
+  const bool same_size = largest_of_warp(of_run) == of_run;
+  return !any_of_warp(!(streams && same_runs && same_size && takes_words(block) && of_run % rans::group == 0));
+}
+
+// Threads of a team: many where they share a table, few where there are few blocks, so that all of the GPU works.
+inline constexpr int most_symbols_team = 256;
+inline constexpr int least_symbols_team = 64;
+
+template <class ExecutionSpace>
+using SymbolsPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<most_symbols_team, 6>>;
+template <class ExecutionSpace>
+using SymbolsTeam = typename SymbolsPolicy<ExecutionSpace>::member_type;
+
+template <class Team>
+KOKKOS_INLINE_FUNCTION int blocks_of(const Team& team) {
+  return team.team_size() / group_lanes;
+}
+
+/// The policy of kernels of so many blocks, with memory for each team and for each block.
+template <class ExecutionSpace>
+SymbolsPolicy<ExecutionSpace> symbols_policy(const ExecutionSpace& space, std::int64_t blocks, std::int64_t team_bytes,
+                                             std::int64_t block_bytes) {
+  const bool are_few = group_lanes * blocks < space.concurrency() / 4;
+  const int threads = are_few ? least_symbols_team : most_symbols_team;
+  const std::int64_t of_team = threads / group_lanes;
+  SymbolsPolicy<ExecutionSpace> policy(space, static_cast<int>((blocks + of_team - 1) / of_team), threads);
+  policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(team_bytes + of_team * block_bytes + 64)));
+  return policy;
+}
+
+/// A table that a team shares: a copy in memory of its own if `Shared`, which all threads of the team make.
+template <bool Shared, class Team, class Entry>
+KOKKOS_INLINE_FUNCTION const Entry* shared_copy(const Team& team, const Entry* from, std::int64_t count) {
+  if constexpr (!Shared) return from;
+  auto* copy = static_cast<Entry*>(team.team_scratch(0).get_shmem_aligned(count * sizeof(Entry), 16));
+  for (std::int64_t i = team.team_rank(); i < count; i += team.team_size()) copy[i] = from[i];
+  team.team_barrier();
+  return copy;
+}
+
+}  // namespace seqkv::gpu
