@@ -257,30 +257,6 @@ class Rebuilder {
   std::int64_t sequence_ = 0;
 };
 
-/// The text that the first pack with a whole header and parameters carries, and the id of its store.
-Result<void> find_parameters(Store::State& state, const std::vector<std::int64_t>& packs) {
-  for (const std::int64_t number : packs) {
-    const auto mapped = io::MappedFile::open(store::pack_path(state.folder, number), io::Links::refuse);
-    if (!mapped) continue;
-    const auto bytes = mapped->bytes();
-    const auto items =
-        store::walk_pack(bytes, std::min<std::int64_t>(static_cast<std::int64_t>(bytes.size()), 1 << 16));
-    for (const PackItem& item : items) {
-      if (item.damaged || item.type != RecordType::parameters) continue;
-      const auto here = bytes.subspan(static_cast<std::size_t>(item.offset), static_cast<std::size_t>(item.bytes));
-      const auto record = store::read_record(store::Seal(), here, item.offset);
-      if (!record) continue;
-      const auto text = store::parameters_text(*record, item.offset);
-      StoreParameters parameters;
-      Digest id;
-      if (!text || !store::parse_text(*text, parameters, id) || !store::check_pack_header(bytes, id)) continue;
-      state.parameters_text = *text;
-      return {};
-    }
-  }
-  return Error(ErrorCode::corrupt, "no pack tells what store it is of").in_file(state.folder.string());
-}
-
 Result<void> read_packs(Store::State& state, const std::vector<std::int64_t>& packs, RebuildReport& report) {
   Rebuilder rebuilder(state, report);
   for (const std::int64_t number : packs) {
@@ -303,7 +279,7 @@ Result<RebuildReport> Store::rebuild_index(const std::filesystem::path& folder, 
   RebuildReport report;
   State state;
   state.folder = folder;
-  SEQKV_TRY(find_parameters(state, packs));
+  SEQKV_ASSIGN(state.parameters_text, store::find_parameters(folder, packs));
   if (auto status = state.unlock(access); !status) return std::move(status).error().in_file(folder.string());
   SEQKV_ASSIGN(state.database, store::begin_index(folder));
   // Nobody reads the new file before it is whole, and fsync comes with the last COMMIT.

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <map>
-#include <utility>
 
 #include "codec/predict/profile.hpp"
 #include "core/try.hpp"
@@ -27,11 +26,6 @@ Result<void> check_index(const Store::State& state, Survey& survey) {
     }
   }
 }
-
-struct SourceRow {
-  std::int64_t block = 0;
-  std::int64_t source = 0;
-};
 
 /// The rows of one moment, all at once: an open query would keep a writer from its commit while packs are read.
 Result<void> read_index(const Store::State& state, Survey& survey, std::vector<BlockRow>& blocks,
@@ -86,47 +80,6 @@ Result<void> check_block_row(const Store::State& state, const BlockRow& row, Sur
   // The identity of a first block commits to its root, which tenants and sessions that share nothing have of their own.
   if (row.position == begin) return {};
   return Error(ErrorCode::corrupt, "it does not continue the block before it");
-}
-
-/// Why a block, which is good in itself, cannot be had for what it needs; nothing if it can.
-std::string missing_for(const Survey& survey, const Survey::Block& block) {
-  const auto find = [&survey](std::int64_t id) {
-    const auto found = survey.blocks.find(id);
-    return found != survey.blocks.end() && found->second.good ? &found->second : nullptr;
-  };
-  if (block.row.parent && find(*block.row.parent) == nullptr) return "the block before it is missing or broken";
-  std::set<std::uint64_t> there;
-  for (const std::int64_t id : block.sources) {
-    const Survey::Block* source = find(id);
-    if (source == nullptr) return fmt::format("predicted from block {}, which is missing or broken", id);
-    if (!source->names.empty()) return fmt::format("predicted from block {}, which is predicted itself", id);
-    there.insert(source->hash);
-  }
-  for (const std::uint64_t hash : block.names) {
-    if (!there.contains(hash)) {
-      return fmt::format("predicted from a block that is not there, of the hash {:016x}", hash);
-    }
-  }
-  return {};
-}
-
-/// What blocks are predicted from may stand anywhere: until nothing more falls.
-void check_sources(const std::vector<SourceRow>& sources, Survey& survey) {
-  for (const SourceRow& row : sources) {
-    const auto block = survey.blocks.find(row.block);
-    if (block != survey.blocks.end()) block->second.sources.push_back(row.source);
-  }
-  for (bool changed = true; std::exchange(changed, false);) {
-    for (const std::int64_t id : survey.order) {
-      Survey::Block& block = survey.blocks.at(id);
-      if (!block.good || (!block.row.parent && block.names.empty() && block.sources.empty())) continue;
-      const std::string why = missing_for(survey, block);
-      if (why.empty()) continue;
-      block.good = false;
-      changed = true;
-      survey.problems.push_back(fmt::format("block {}: {}", id, why));
-    }
-  }
 }
 
 /// Walks over a pack to its committed end.
