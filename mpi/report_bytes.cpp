@@ -26,7 +26,9 @@ void visit_numbers(Report& report, const Visit& visit) {
 template <class Row, class Visit>
 void visit_row(Row& row, const Visit& visit) {
   visit(row.stored_before);
-  for (auto* number : {&row.tokens, &row.new_tokens, &row.shared_tokens, &row.bytes, &row.new_bytes}) visit(*number);
+  for (auto* number :
+       {&row.tokens, &row.new_tokens, &row.shared_tokens, &row.bytes, &row.new_bytes, &row.reference_bytes})
+    visit(*number);
   visit(row.bits_per_component);
   visit(row.seconds);
 }

@@ -60,6 +60,7 @@ Report to_report(const BatchRow& row) {
           {"shared_tokens", row.shared_tokens},
           {"bytes", row.bytes},
           {"new_bytes", row.new_bytes},
+          {"reference_bytes", row.reference_bytes},
           {"bits_per_component", row.bits_per_component},
           {"ratio_bf16", 16.0 / row.bits_per_component},
           {"kl_mean", measured(&Quality::kl_mean)},
@@ -71,12 +72,22 @@ Report to_report(const BatchRow& row) {
 Report summarize(const BatchReport& report, const StoreTotals& totals, const KvShape& shape) {
   std::int64_t tokens = 0;
   std::int64_t new_tokens = 0;
+  std::int64_t bytes = 0;
+  std::int64_t new_bytes = 0;
+  std::int64_t reference_bytes = 0;
   double seconds = 0;
+  double kl = 0;
+  std::int64_t measured = 0;
   std::vector<Report> rows;
   for (const BatchRow& row : report.rows) {
     tokens += row.tokens;
     new_tokens += row.new_tokens;
+    bytes += row.bytes;
+    new_bytes += row.new_bytes;
+    reference_bytes += row.reference_bytes;
     seconds += row.seconds;
+    if (row.quality) kl += row.quality->kl_mean;
+    measured += row.quality ? 1 : 0;
     rows.push_back(to_report(row));
   }
   const std::int64_t stored = totals.pack_bytes + totals.index_bytes + totals.profile_bytes;
@@ -84,6 +95,11 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
   return {{"sessions", report.rows.size()},
           {"tokens", tokens},
           {"new_tokens", new_tokens},
+          {"bytes", Report{{"sessions", bytes},
+                           {"exact_prefix", bytes - new_bytes},
+                           {"reference", reference_bytes},
+                           {"fresh", new_bytes - reference_bytes}}},
+          {"kl_mean", measured > 0 ? Value(kl / static_cast<double>(measured)) : Value(nullptr)},
           {"seconds", seconds},
           {"interrupted", report.interrupted},
           {"store", Report{{"sessions", totals.sessions},
@@ -101,8 +117,13 @@ Result<Codec> codec_of(const Arguments& arguments, const Options& options,
   if (auto status = check_profile(*codec, profile, {}); !status) return std::move(status).error();
   codec = codec->with_profile(profile);
   if (!codec) return codec;
-  if (codec->predictor() == Predictor::linear_ref) {
-    say(options, "batch does not look for references yet: linear+ref codes as linear");
+  const bool refers = codec->predictor() == Predictor::linear_ref || codec->predictor() == Predictor::ref;
+  if (refers && !codec->uses_references()) {
+    say(options, "the profile was calibrated without --references: " + codec->spec() + " codes as linear");
+  } else if (refers && options.ranks->communicator() != nullptr) {
+    say(options, "ranks do not look for references: " + codec->spec() + " codes as linear");
+  } else if (codec->predictor() == Predictor::ref) {
+    say(options, "values of other contexts are reused as they are: nothing bounds the error, kl_mean measures it");
   }
   if (codec->is_settled()) return codec;
   return Error(

@@ -13,6 +13,7 @@
 #include "core/try.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/kv_file.hpp"
+#include "seqkv/session.hpp"
 #include "seqkv/text_file.hpp"
 #include "store/batch_worker.hpp"
 #include "store/session_replay.hpp"
@@ -70,18 +71,19 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
       SEQKV_TRY(writer.commit());
       row.new_bytes = writer.new_bytes();
       row.bytes = writer.bytes();
+      row.reference_bytes = writer.reference_bytes();
     }
     const auto components = static_cast<double>(row.tokens * store_.parameters().shape.components_per_token());
     row.bits_per_component = 8.0 * static_cast<double>(row.bytes) / components;
     row.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (options_.measure > 0 && !job.from_kv) {
+    if (measured_tokens() > 0 && !job.from_kv) {
       SEQKV_ASSIGN(row.quality, measure(job));
     }
     return row;
   }
 
   Result<void> reach(const Job& job, std::int64_t tokens) override {
-    SEQKV_TRY(prepare(job, 0));
+    SEQKV_TRY(prepare(job, nullptr));
     return compute(job, tokens, {});
   }
 
@@ -130,8 +132,10 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
     return {};
   }
 
-  /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from the store.
-  Result<void> prepare(const Job& job, std::int64_t known_tokens) {
+  /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from what the store
+  /// knows by a writer.
+  Result<void> prepare(const Job& job, const SessionWriter* writer) {
+    const std::int64_t known_tokens = writer == nullptr ? 0 : writer->known_tokens();
     SEQKV_TRY(take_supplied(job));
     const std::int64_t in_memory = common_prefix(current_, job.tokens);
     const std::int64_t block = options_.block_tokens;
@@ -143,9 +147,8 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
       const std::int64_t first = in_memory / block;
       truncate(first * block);
       if (!same_bits) inexact_from_ = std::min(inexact_from_, first * block);
-      SEQKV_ASSIGN(const StoredBlocks blocks, store_.match(job.tokens, options_.codec));
-      const std::span<const CodedBlockView> stored = blocks;
-      SEQKV_TRY(append_blocks(sequence_, stored.subspan(first), known_tokens - first * block));
+      SEQKV_ASSIGN(const StoredBlocks blocks, writer->known());
+      SEQKV_TRY(append_blocks(sequence_, blocks, first, known_tokens - first * block));
     }
     current_.assign(job.tokens.begin(), job.tokens.begin() + sequence_.tokens());
     return {};
@@ -158,11 +161,13 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
     if (inexact_from_ >= sequence_.tokens()) inexact_from_ = nowhere;
   }
 
-  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks,
+  /// Blocks from `first` on.
+  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, const StoredBlocks& blocks, std::int64_t first,
                              std::int64_t tokens) {
     if (options_.codec.needs_model()) return replay_.restore(space_, blocks, sequence);
     SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, tokens));
-    SEQKV_TRY(decode(space_, options_.codec, blocks, cache.view()));
+    const auto from = static_cast<std::size_t>(first);
+    SEQKV_TRY(decode(space_, options_.codec, blocks, from, blocks.size() - from, cache.view()));
     return sequence.append(space_, cache.view());
   }
 
@@ -187,7 +192,7 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
       SEQKV_ASSIGN(row.new_tokens, save_by_replay(job, writer, {}));
       return {};
     }
-    SEQKV_TRY(prepare(job, writer.known_tokens()));
+    SEQKV_TRY(prepare(job, &writer));
     row.new_tokens = row.tokens - sequence_.tokens();
     const auto view_of = [this](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
       SEQKV_TRY(sequence_.read(space_, first, cache.view()));
@@ -232,7 +237,7 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
   }
 
   Result<std::int64_t> save_by_replay(const Job& job, SessionWriter& writer, const KvSource& source) {
-    SEQKV_ASSIGN(const auto known, store_.match(job.tokens, options_.codec));
+    SEQKV_ASSIGN(const StoredBlocks known, writer.known());
     return replay_.save(space_, job.tokens, source, known, writer);
   }
 
@@ -247,27 +252,37 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
       const std::int64_t count = std::min(step, all - first);
       SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, count));
       SEQKV_ASSIGN(const ConstKvView values, view_of(first, cache));
-      SEQKV_ASSIGN(const std::vector<CodedBlock> blocks,
-                   encode(space_, options_.codec, values, tokens.subspan(first, count), first, options_.block_tokens));
-      for (const CodedBlock& block : blocks) SEQKV_TRY(writer.append(block));
+      SEQKV_TRY(append(space_, writer, values));
     }
     return {};
+  }
+
+  /// What has no bound is measured in any case.
+  std::int64_t measured_tokens() const {
+    constexpr std::int64_t usual = 64;
+    return options_.measure == 0 && options_.codec.predictor() == Predictor::ref ? usual : options_.measure;
+  }
+
+  /// The blocks of a session, which the index may not know yet.
+  Result<StoredBlocks> stored(const Job& job) {
+    if (store_.state().epoch == nullptr) return store_.blocks(job.line->session);
+    return store_.match(job.tokens, options_.codec);
   }
 
   /// The last tokens run on the session as the store gives it back, against the same on the cache in memory.
   Result<std::optional<Quality>> measure(const Job& job) {
     const auto all = static_cast<std::int64_t>(job.tokens.size());
-    const std::int64_t tail = std::min(options_.measure, all / 4);
+    const std::int64_t tail = std::min(measured_tokens(), all / 4);
     if (tail < 1) return std::optional<Quality>();
     truncate(std::min(inexact_from_, all - tail));
-    SEQKV_TRY(prepare(job, 0));
+    SEQKV_TRY(prepare(job, nullptr));
     truncate(all - tail);
     SEQKV_ASSIGN(const std::vector<float> exact, last_logits(sequence_, job.tokens, tail));
     current_ = job.tokens;
 
-    SEQKV_ASSIGN(const StoredBlocks blocks, store_.match(job.tokens, options_.codec));
+    SEQKV_ASSIGN(const StoredBlocks blocks, stored(job));
     Sequence<ExecutionSpace> restored(forward_.model().config());
-    SEQKV_TRY(append_blocks(restored, blocks, all));
+    SEQKV_TRY(append_blocks(restored, blocks, 0, all));
     restored.truncate(all - tail);
     SEQKV_ASSIGN(const std::vector<float> again, last_logits(restored, job.tokens, tail));
     std::vector<std::optional<Token>> next(job.tokens.end() - tail + 1, job.tokens.end());

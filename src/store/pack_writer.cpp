@@ -17,6 +17,7 @@ namespace seqkv::store {
 PackWriter::~PackWriter() {
   if (kept_) return;
   for (const Pack& pack : packs_) {
+    state_.packs.erase(pack.number);  // another file may come to have its name
     if (pack.is_new) {
       (void)io::remove(pack.path);
     } else {
