@@ -264,8 +264,9 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
   }
 
   /// The blocks of a session, which the index may not know yet.
-  Result<StoredBlocks> stored(const Job& job) {
-    if (store_.state().epoch == nullptr) return store_.blocks(job.line->session);
+  Result<StoredBlocks> stored(const Job& job) const {
+    auto blocks = store_.blocks(job.line->session);
+    if (blocks || blocks.error().code != ErrorCode::session_not_found) return blocks;
     return store_.match(job.tokens, options_.codec);
   }
 
