@@ -26,6 +26,7 @@ def main():
     for name in ("--model", "--profile", "--text"):
         parser.add_argument(name, required=True)
     parser.add_argument("--step", default="1.41")
+    parser.add_argument("--predictor", nargs="+", default=["linear", "linear+ref", "ref:recode=0"])
     how = parser.parse_args()
 
     def seqkv(*arguments):
@@ -44,7 +45,7 @@ def main():
                     tokens = preamble[:PREAMBLE] + document[1 : 1 + TOKENS - PREAMBLE]
                     manifest.write(json.dumps({"session": f"document {d}, preamble {p}", "tokens": tokens}) + "\n")
         rows = []
-        for predictor in ("linear", "linear+ref", "ref:recode=64", "ref:recode=0"):
+        for predictor in how.predictor:
             codec = f"{predictor}+ecsq:step={how.step}"
             store = folder / predictor
             report = json.loads(
@@ -53,7 +54,7 @@ def main():
             )
             seqkv("verify", "--store", store, "--json")
             rows.append({"codec": codec, **report["bytes"], "kl_mean": report["kl_mean"],
-                         "kl_most": max(row["kl_mean"] for row in report["rows"]), "seconds": report["seconds"]})
+                         "kl_most": max(row["kl_mean"] for row in report["rows"])})
             print(codec, rows[-1], file=sys.stderr)
     print(json.dumps({"sessions": DOCUMENTS * PREAMBLES, "tokens": TOKENS, "rows": rows}, indent=1))
 

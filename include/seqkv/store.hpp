@@ -64,7 +64,7 @@ struct SessionInfo {
   std::int64_t tokens = 0;
   std::int64_t blocks = 0;
   std::int64_t bytes = 0;      ///< of its coded blocks, shared ones included
-  std::int64_t own_bytes = 0;  ///< of those that no other session shares
+  std::int64_t own_bytes = 0;  ///< of those that no other session shares, and nothing is predicted from
   std::string codec;
   Digest profile;            ///< that the codec needs; zero: none
   std::int64_t created = 0;  ///< seconds since 1970

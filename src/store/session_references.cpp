@@ -89,9 +89,10 @@ Result<NextReferences> SessionWriter::references(std::int64_t tokens) {
         out.blocks.push_back(std::move(*source));
       }
     }
-    if (!number->second) continue;
+    const bool fits =
+        number->second && (of_block.contains(*number->second) || std::ssize(of_block) < limits::max_block_sources);
+    if (!fits) continue;
     of_block.insert(*number->second);
-    if (std::ssize(of_block) > limits::max_block_sources) continue;
     out.spans.push_back(
         {piece->first - start, piece->count, static_cast<std::int64_t>(*number->second), piece->source, piece->before});
   }

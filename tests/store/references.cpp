@@ -7,6 +7,7 @@
 #include <set>
 
 #include "support/referring.hpp"
+#include "support/thorough.hpp"
 
 namespace seqkv {
 namespace {
@@ -107,7 +108,7 @@ TEST_F(StoreReferences, WithinASession) {
 
 TEST_F(StoreReferences, OneTokenOverAndOver) {
   Store store = writer();
-  const std::vector<Token> tokens(static_cast<std::size_t>(20 * size), Token{7});
+  const std::vector<Token> tokens(static_cast<std::size_t>(test::sample<std::int64_t>(20 * size, 1'000'000)), Token{7});
   ASSERT_OK(put(store, "same", tokens));
   EXPECT_GT(referring(store, "same"), 15);
   EXPECT_TRUE(is_near(value_of(get(store, "same")), tokens));
