@@ -197,6 +197,8 @@ Action declare_batch(CLI::App& app) {
                "Go on after an interruption: sessions that are stored are passed over");
   app.footer(
       R"(A line of the manifest: {"session": NAME, and one of "text": TEXT, "text_file": PATH, "tokens": [IDS], "kv": PATH}.
+With a profile of calibrate --references also linear+ref+ecsq:step=STEP, which predicts from the same tokens in other
+sessions, and ref:recode=TOKENS+ecsq:step=STEP, which reuses them as they are and measures what that does.
 All lines are checked before work starts. SIGINT or SIGTERM: the session in hand is finished, exit code 8.
 Example:
   seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+turboquant:4 --measure 64)");

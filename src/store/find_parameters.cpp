@@ -15,8 +15,7 @@ Result<std::string> find_parameters(const std::filesystem::path& folder, const s
     const auto mapped = io::MappedFile::open(pack_path(folder, number), io::Links::refuse);
     if (!mapped) continue;
     const auto bytes = mapped->bytes();
-    const auto items =
-        walk_pack(bytes, std::min<std::int64_t>(static_cast<std::int64_t>(bytes.size()), 1 << 16));
+    const auto items = walk_pack(bytes, std::min<std::int64_t>(static_cast<std::int64_t>(bytes.size()), 1 << 16));
     for (const PackItem& item : items) {
       if (item.damaged || item.type != RecordType::parameters) continue;
       const auto here = bytes.subspan(static_cast<std::size_t>(item.offset), static_cast<std::size_t>(item.bytes));
