@@ -254,6 +254,8 @@ Action declare_batch(CLI::App& app) {
       ->check(CLI::Range(0.01, 86400.0));
   app.footer(
       R"(A line of the manifest: {"session": NAME, and one of "text": TEXT, "text_file": PATH, "tokens": [IDS], "kv": PATH}.
+With a profile of calibrate --references also linear+ref+ecsq:step=STEP, which predicts from the same tokens in other
+sessions, and ref:recode=TOKENS+ecsq:step=STEP, which reuses them as they are and measures what that does.
 All lines are checked before work starts. SIGINT, SIGTERM or SIGUSR1: the session in hand is finished (under mpirun dropped),
 exit code 8.
 Examples:
