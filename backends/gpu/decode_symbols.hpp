@@ -63,8 +63,10 @@ struct EscapeReader {
   }
 };
 
-/// `Shared`: there is one table, which teams copy to memory of their own.
-template <class ExecutionSpace, bool Shared>
+/// Where tables are read from: the memory of the device, or, in another form, that of the team.
+enum class TablesAre { as_given, turned, searched };
+
+template <class ExecutionSpace, TablesAre How>
 struct DecodeSymbols {
   using Team = SymbolsTeam<ExecutionSpace>;
   codec::SymbolTables tables;
@@ -72,25 +74,16 @@ struct DecodeSymbols {
   std::int64_t count;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
-    const std::uint32_t* slots = tables.slots;
-    if constexpr (Shared) {
-      auto* turned =
-          static_cast<std::uint32_t*>(team.team_scratch(0).get_shmem_aligned(rans::total * sizeof(rans::Slot), 16));
-      for (std::uint32_t i = team.team_rank(); i < rans::total; i += team.team_size()) {
-        turned[i] = TurnedTable::turned(slots[i]);
-      }
-      team.team_barrier();
-      slots = turned;
-    }
+    const auto* in_team_memory = make_tables(team);
     auto* windows = static_cast<WordWindow*>(
         team.team_scratch(0).get_shmem_aligned(blocks_of(team) * sizeof(WordWindow), alignof(WordWindow)));
     const std::int64_t in_team = team.team_rank() / group_lanes;
     const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of(team) + in_team;
-    decode(team.team_rank(), slots, windows, number < count ? blocks + number : nullptr);
+    decode(team.team_rank(), in_team_memory, windows, number < count ? blocks + number : nullptr);
   }
 
   /// All threads of a warp come here; those without a block go along.
-  KOKKOS_INLINE_FUNCTION void decode(int thread, const std::uint32_t* slots, WordWindow* windows,
+  KOKKOS_INLINE_FUNCTION void decode(int thread, const void* own, WordWindow* windows,
                                      codec::SymbolBlock* of_team) const {
     const Lane lane(thread);
     codec::SymbolBlock block{};
@@ -109,9 +102,9 @@ struct DecodeSymbols {
     StreamDecoder decoder(lane, windows, thread / group_lanes, streams ? parts.payload : nullptr, parts.payload_bytes);
     EscapeReader escapes{parts.escapes, parts.escape_count};
     if (whole_warp_agrees(block, streams)) {
-      decode_whole_groups(decoder, escapes, slots, block, parts.argument);
+      decode_whole_groups(decoder, escapes, own, block, parts.argument);
     } else {
-      decode_groups(decoder, escapes, slots, block, parts.argument, streams);
+      decode_groups(decoder, escapes, own, block, parts.argument, streams);
     }
     const bool ended = decoder.ended() && escapes.fits && escapes.used == escapes.count;
     const bool good = lane.whole_group(!streams || ended);
@@ -119,24 +112,60 @@ struct DecodeSymbols {
   }
 
  private:
-  static KOKKOS_INLINE_FUNCTION auto table_at(const std::uint32_t* slots, std::int64_t table) {
-    if constexpr (Shared) {
-      return TurnedTable{slots};
+  /// All threads of the team.
+  KOKKOS_INLINE_FUNCTION const void* make_tables(const Team& team) const {
+    if constexpr (How == TablesAre::turned) {
+      auto* turned =
+          static_cast<std::uint32_t*>(team.team_scratch(0).get_shmem_aligned(rans::total * sizeof(rans::Slot), 16));
+      for (std::uint32_t i = team.team_rank(); i < rans::total; i += team.team_size()) {
+        turned[i] = TurnedTable::turned(tables.slots[i]);
+      }
+      team.team_barrier();
+      return turned;
+    } else if constexpr (How == TablesAre::searched) {
+      auto* searched = static_cast<SearchTable*>(
+          team.team_scratch(0).get_shmem_aligned(tables.tables * sizeof(SearchTable), alignof(SearchTable)));
+      for (std::int64_t t = 0; t < tables.tables; ++t) {
+        for (std::uint32_t s = team.team_rank(); s <= rans::symbols; s += team.team_size()) {
+          searched[t].starts[s] = s < tables.alphabets[t] ? tables.codes[t * rans::symbols + s].start : rans::total;
+        }
+        for (std::uint32_t i = team.team_rank(); i < rans::total / SearchTable::marked; i += team.team_size()) {
+          searched[t].marks[i] =
+              static_cast<std::uint8_t>(tables.slots[t * rans::total + i * SearchTable::marked] >> 24U);
+        }
+      }
+      team.team_barrier();
+      return searched;
     } else {
-      return WideTable{slots + table * rans::total};
+      return nullptr;
+    }
+  }
+
+  KOKKOS_INLINE_FUNCTION decltype(auto) table_at(const void* own, std::int64_t table) const {
+    if constexpr (How == TablesAre::turned) {
+      return TurnedTable{static_cast<const std::uint32_t*>(own)};
+    } else if constexpr (How == TablesAre::searched) {
+      return static_cast<const SearchTable*>(own)[table];
+    } else {
+      return WideTable{tables.slots + table * rans::total};
     }
   }
 
   /// All blocks of the warp have the same layout, of whole groups.
-  KOKKOS_INLINE_FUNCTION void decode_whole_groups(StreamDecoder& decoder, EscapeReader& escapes,
-                                                  const std::uint32_t* slots, const codec::SymbolBlock& block,
-                                                  int choice) const {
+  KOKKOS_INLINE_FUNCTION void decode_whole_groups(StreamDecoder& decoder, EscapeReader& escapes, const void* own,
+                                                  const codec::SymbolBlock& block, int choice) const {
     const auto groups = static_cast<std::uint32_t>(block.run_symbols / rans::group);
     auto* out = reinterpret_cast<std::uint32_t*>(block.symbols) + decoder.lane.number;
+    const auto table_of = [&](std::int64_t run) {
+      return How == TablesAre::turned || run >= block.runs ? 0 : block.table_of(tables, run, choice);
+    };
+    std::int64_t next = table_of(0);  // known one run ahead
+    unsigned next_escape = tables.escape(next);
     for (std::int64_t run = 0; run < block.runs; ++run) {
-      const std::int64_t table = Shared ? 0 : block.table_of(tables, run, choice);
-      const unsigned escape = tables.escape(table);
-      const auto of_table = table_at(slots, table);
+      const auto& of_table = table_at(own, next);
+      const unsigned escape = next_escape;
+      next = table_of(run + 1);
+      next_escape = tables.escape(next);
       for (std::uint32_t g = 0; g < groups; ++g, out += group_lanes) {
         std::uint32_t symbols = decoder.whole_group(of_table);
         const std::uint32_t found = EscapeReader::find(symbols, escape);
@@ -147,7 +176,7 @@ struct DecodeSymbols {
   }
 
   /// Blocks of any layout, or none.
-  KOKKOS_INLINE_FUNCTION void decode_groups(StreamDecoder& decoder, EscapeReader& escapes, const std::uint32_t* slots,
+  KOKKOS_INLINE_FUNCTION void decode_groups(StreamDecoder& decoder, EscapeReader& escapes, const void* own,
                                             const codec::SymbolBlock& block, int choice, bool streams) const {
     const Lane& lane = decoder.lane;
     const std::int64_t of_run = GroupPlace::groups_of_run(block);
@@ -162,7 +191,7 @@ struct DecodeSymbols {
         table = block.table_of(tables, place.run, choice);
         escape = tables.escape(table);
       }
-      std::uint32_t symbols = decoder.some(table_at(slots, table), here);
+      std::uint32_t symbols = decoder.some(table_at(own, table), here);
       const std::uint32_t found = EscapeReader::find(symbols, escape, lane, here);
       if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, escape, lane);
       for (int t = 0; t < rans::steps && rans::steps * lane.number + t < here; ++t) {
@@ -179,14 +208,18 @@ void decode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tabl
                     std::int64_t count) {
   constexpr std::int64_t of_block = sizeof(WordWindow);
   constexpr std::int64_t of_team = alignof(WordWindow);
-  if (tables.tables == 1) {
-    constexpr std::int64_t table_bytes = rans::total * sizeof(rans::Slot);
+  constexpr std::int64_t turned = rans::total * sizeof(rans::Slot);
+  constexpr std::int64_t most_searched = 32 << 10;
+  const std::int64_t searched = tables.tables * static_cast<std::int64_t>(sizeof(SearchTable));
+  const auto run = [&](auto kernel, std::int64_t table_bytes) {
     Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, of_team + table_bytes, of_block),
-                         DecodeSymbols<ExecutionSpace, true>{tables, blocks, count});
-  } else {
-    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, of_team, of_block),
-                         DecodeSymbols<ExecutionSpace, false>{tables, blocks, count});
+                         kernel);
+  };
+  if (tables.tables == 1) return run(DecodeSymbols<ExecutionSpace, TablesAre::turned>{tables, blocks, count}, turned);
+  if (searched > most_searched) {
+    return run(DecodeSymbols<ExecutionSpace, TablesAre::as_given>{tables, blocks, count}, 0);
   }
+  run(DecodeSymbols<ExecutionSpace, TablesAre::searched>{tables, blocks, count}, searched);
 }
 
 }  // namespace seqkv::gpu

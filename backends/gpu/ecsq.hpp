@@ -27,8 +27,9 @@ struct SlotItems {
   };
   KOKKOS_INLINE_FUNCTION Place place(std::int64_t i) const {
     const std::int64_t items = head_items(step);
-    const std::int64_t slot = i / (items * step.heads);
-    return {slot, i / items % step.heads, i % items, step.order[slot]};
+    const Split of_slot(i, items * step.heads);
+    const Split of_head(of_slot.rest, items);
+    return {of_slot.quotient, of_head.quotient, of_head.rest, step.order[of_slot.quotient]};
   }
   KOKKOS_INLINE_FUNCTION float* residual(const Place& at) const {
     return step.residuals + at.slot * step.ld_residuals + at.head * (step.model.width / step.heads);
@@ -112,8 +113,7 @@ KOKKOS_INLINE_FUNCTION std::int64_t for_each_tile(const Team& team, const codec:
   const std::int64_t tiles = groups == 0 ? 0 : step.quads() * groups;
   std::int64_t before = 0;
   for (std::int64_t first = 0; first < tiles; first += team.team_size()) {
-    const std::int64_t quad = (first + team.team_rank()) / groups;
-    const std::int64_t group = (first + team.team_rank()) % groups;
+    const auto [quad, group] = Split(first + team.team_rank(), groups);
     int of_tile = -1;
     bool is_there = first + team.team_rank() < tiles;
     if (is_there) {

@@ -12,7 +12,8 @@ namespace seqkv::gpu {
 
 /// False, having done nothing, where the portable kernel must do the work: for codecs without one of their own.
 template <bool Decodes, class ExecutionSpace, class Kernel>
-bool run_tasks(const ExecutionSpace&, const Kernel&, const codec::Subblock&, codec::Task*, std::int64_t) {
+bool run_tasks(const ExecutionSpace&, const Kernel&, const codec::Subblock&,
+               const Mirrored<ExecutionSpace, codec::Task>&, std::int64_t) {
   return false;
 }
 

@@ -7,10 +7,13 @@
 #pragma once
 
 #include <Kokkos_Core.hpp>
+#include <algorithm>
+#include <type_traits>
 
 #include "backends/gpu/encode_symbols.hpp"
 #include "backends/gpu/stream_decoder.hpp"
 #include "backends/kokkos/lossless.hpp"
+#include "core/mirrored.hpp"
 
 namespace seqkv::gpu {
 
@@ -18,7 +21,7 @@ inline constexpr int lossless_team = 64;
 inline constexpr int heads_together = lossless_team / group_lanes;
 
 /// Whether 8 lanes can take 4 values each, and words of a stream, at once.
-KOKKOS_INLINE_FUNCTION bool is_regular(const codec::Task& task) {
+inline bool fits_lossless(const codec::Task& task) {
   return task.subblock.dtype == DType::bf16 && reinterpret_cast<std::uintptr_t>(task.values) % 8 == 0 &&
          is_even(task.coded) && task.subblock.tokens * task.subblock.dim % rans::group == 0;
 }
@@ -94,9 +97,7 @@ using LosslessPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<l
 template <class ExecutionSpace>
 struct DecodeLossless {
   using Team = typename LosslessPolicy<ExecutionSpace>::member_type;
-  kokkos::Lossless codec;
   codec::Task* tasks;
-  std::int64_t scratch_bytes;  ///< of the portable kernel
   static constexpr std::int64_t team_bytes =
       heads_together * (sizeof(HeadTable) + sizeof(WordWindow)) + alignof(WordWindow);
 
@@ -113,10 +114,7 @@ struct DecodeLossless {
     }
     bool good = false;
     codec::LosslessParts parts{};
-    if (!is_regular(task)) {
-      auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
-      good = codec.decode(team, task.subblock, task.number, task.coded, task.bytes, task.values, scratch);
-    } else if (codec::take_apart(task.subblock, task.coded, task.bytes, parts)) {
+    if (codec::take_apart(task.subblock, task.coded, task.bytes, parts)) {
       int broken = 0;
       for (std::int64_t first = 0; first < task.subblock.heads; first += heads_together) {
         broken += decode_heads(team, tables, windows, task, parts, first) ? 0 : 1;
@@ -182,22 +180,14 @@ struct HeadCounts {
 template <class ExecutionSpace>
 struct EncodeLossless {
   using Team = typename LosslessPolicy<ExecutionSpace>::member_type;
-  kokkos::Lossless codec;
   codec::Task* tasks;
-  std::int64_t scratch_bytes;  ///< of the portable kernel
   static constexpr std::int64_t team_bytes = heads_together * sizeof(HeadCounts);
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     codec::Task& task = tasks[team.league_rank()];
     auto* heads = static_cast<HeadCounts*>(
         team.team_scratch(0).get_shmem_aligned(static_cast<std::size_t>(team_bytes), alignof(HeadCounts)));
-    std::int64_t written = 0;
-    if (!is_regular(task)) {
-      auto* scratch = static_cast<std::byte*>(team.team_scratch(1).get_shmem_aligned(scratch_bytes, 8));
-      written = codec.encode(team, task.subblock, task.number, task.values, task.coded, scratch);
-    } else {
-      written = encode(team, heads, task);
-    }
+    const std::int64_t written = encode(team, heads, task);
     Kokkos::single(Kokkos::PerTeam(team), [&]() { task.bytes = written; });
   }
 
@@ -266,7 +256,7 @@ struct EncodeLossless {
     std::uint64_t values = from[(groups - 1) * group_lanes];
     for (std::int64_t g = groups - 1; g >= 0; --g) {
       const std::uint64_t before = g > 0 ? from[(g - 1) * group_lanes] : 0;
-      encoder.group<false>(own.codes, rans::symbols, FourValues::of(values).exponents, streams ? 32 : 0);
+      encoder.template group<false>(own.codes, rans::symbols, FourValues::of(values).exponents, streams ? 32 : 0);
       values = before;
     }
     if (streams) encoder.finish();
@@ -326,16 +316,13 @@ struct EncodeLossless {
 
 /// False, having done nothing, where the portable kernel must do the work.
 template <bool Decodes, class ExecutionSpace>
-bool run_tasks(const ExecutionSpace& space, const kokkos::Lossless& codec, const codec::Subblock& largest,
-               codec::Task* tasks, std::int64_t count) {
+bool run_tasks(const ExecutionSpace& space, const kokkos::Lossless&, const codec::Subblock&,
+               const Mirrored<ExecutionSpace, codec::Task>& list, std::int64_t count) {
   using Kernel = std::conditional_t<Decodes, DecodeLossless<ExecutionSpace>, EncodeLossless<ExecutionSpace>>;
-  if (largest.dtype != DType::bf16) return false;
-  const std::int64_t scratch = codec.scratch_bytes(largest) + 64;
+  if (!std::all_of(list.host(), list.host() + count, fits_lossless)) return false;
   LosslessPolicy<ExecutionSpace> policy(space, static_cast<int>(count), lossless_team);
   policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(Kernel::team_bytes + 64)));
-  policy.set_scratch_size(1, Kokkos::PerTeam(static_cast<int>(scratch)));
-  Kokkos::parallel_for(Decodes ? "seqkv::codec::decode" : "seqkv::codec::encode", policy,
-                       Kernel{codec, tasks, scratch - 64});
+  Kokkos::parallel_for(Decodes ? "seqkv::codec::decode" : "seqkv::codec::encode", policy, Kernel{list.device()});
   return true;
 }
 

@@ -13,11 +13,26 @@
 
 namespace seqkv::gpu {
 
+/// i / by and i % by, in 32 bits where they do: a division of 64 takes several times as long.
+struct Split {
+  std::int64_t quotient, rest;
+  KOKKOS_INLINE_FUNCTION Split(std::int64_t i, std::int64_t by) {
+    if (i >> 32U == 0) {
+      const auto small = static_cast<std::uint32_t>(i);
+      const auto divisor = static_cast<std::uint32_t>(by);
+      quotient = small / divisor;
+      rest = small % divisor;
+    } else {
+      quotient = i / by;
+      rest = i % by;
+    }
+  }
+};
+
 /// kokkos::StartRow, a column at a time.
 struct StartColumn : kokkos::StartRow {
   KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
-    const std::int64_t row = i / (width + 1);
-    const std::int64_t column = i % (width + 1);
+    const auto [row, column] = Split(i, width + 1);
     const bool known = tokens[row] < vocabulary;
     features[row * ld_features + column] = column == 0 ? 1.0F : known ? table[tokens[row] * width + column - 1] : 0.0F;
   }
@@ -29,8 +44,9 @@ struct CopyColumns {
   std::int64_t ld_features, from, to, count;
 
   KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
-    float* row = features + i / count * ld_features;
-    row[to + i % count] = row[from + i % count];
+    const auto [row, column] = Split(i, count);
+    float* at = features + row * ld_features;
+    at[to + column] = at[from + column];
   }
 };
 

@@ -17,10 +17,14 @@ namespace seqkv::gpu {
 
 inline constexpr int tile_rows = 128;
 inline constexpr int tile_outputs = 64;
-inline constexpr int tile_depth = 8;
+inline constexpr int tile_depth = 16;
 inline constexpr int product_team = 128;
 /// Of less there is a thread an output, which the portable kernel does.
 inline constexpr std::int64_t least_rows = 16;
+
+struct alignas(16) FourFloats {
+  float x[4];
+};
 
 /// Matrices of one size along a diagonal, or one matrix: outputs of block b take inputs from b * inputs on.
 struct Weights {
@@ -35,127 +39,160 @@ struct Weights {
     return (block.outputs + tile_outputs - 1) / tile_outputs;
   }
   KOKKOS_INLINE_FUNCTION std::int64_t tiles() const { return blocks * tiles_of_block(); }
-  /// Element (output, k) of a block; 0 where there is no such panel.
-  KOKKOS_INLINE_FUNCTION float at(std::int64_t b, std::int64_t output, std::int64_t k) const {
+
+  /// Where element (output, 0) of a block is, -1 where there is no such panel; inner indices are panel_width apart.
+  KOKKOS_INLINE_FUNCTION std::int64_t place(std::int64_t b, std::int64_t output) const {
     using kernels::panel_width;
     const std::int64_t panel = output / panel_width;
-    if (panel >= panels()) return 0.0F;
-    const std::int64_t i = ((b * panels() + panel) * block.inputs + k) * panel_width + output % panel_width;
-    return block.is_bf16 ? bf16_to_float(static_cast<const std::uint16_t*>(block.data)[i])
-                         : static_cast<const float*>(block.data)[i];
+    if (panel >= panels()) return -1;
+    return (b * panels() + panel) * block.inputs * panel_width + output % panel_width;
+  }
+  /// Four outputs side by side.
+  KOKKOS_INLINE_FUNCTION FourFloats load(std::int64_t at) const {
+    if (!block.is_bf16) return *reinterpret_cast<const FourFloats*>(static_cast<const float*>(block.data) + at);
+    const auto* from = static_cast<const std::uint16_t*>(block.data) + at;
+    return {{bf16_to_float(from[0]), bf16_to_float(from[1]), bf16_to_float(from[2]), bf16_to_float(from[3])}};
   }
 };
 
-/// Source: float operator()(row, k), and whether neighbors in memory are rows (else inner indices).
-/// Sink: void operator()(row, output, sum).
+/// Source: float operator()(row, k), and whether neighbors in memory are rows; else also FourFloats four(row, k), of
+/// neighbors in k, where has_fours. Sink: void operator()(row, output, sum).
 template <class ExecutionSpace, class Source, class Sink>
 struct Product {
-  using Team = typename Kokkos::TeamPolicy<ExecutionSpace>::member_type;
+  using Policy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<product_team, 3>>;
+  using Team = typename Policy::member_type;
   std::int64_t rows;
   Weights weights;
   Source source;
   Sink sink;
 
   static constexpr int padding = 4;
-  static constexpr int row_pitch = tile_rows + padding;
-  static constexpr int out_pitch = tile_outputs + padding;
   static constexpr int part = 8;                      ///< rows, and outputs, of a thread: two times four neighbors
   static constexpr int across = tile_outputs / part;  ///< threads side by side
-  static constexpr int rows_a_thread = tile_rows * tile_depth / product_team;
-  static constexpr int outputs_a_thread = tile_outputs * tile_depth / product_team;
+  static constexpr int row_values = tile_rows * tile_depth / product_team;  ///< that a thread brings into a slice
+  static constexpr int output_values = tile_outputs * tile_depth / product_team;
+  static constexpr int quads = tile_depth / 4;  ///< of inner indices
+  static constexpr int rows_at_once = product_team / quads;
+  static constexpr int depths_at_once = product_team / (tile_outputs / 4);
 
   /// A slice of both matrices, the inner index outside.
   struct Slice {
-    float rows[tile_depth][row_pitch];
-    float outputs[tile_depth][out_pitch];
+    float rows[tile_depth][tile_rows + padding];
+    float outputs[tile_depth][tile_outputs + padding];
   };
   static constexpr int scratch_bytes = 2 * sizeof(Slice) + 16;
 
   /// What a thread brings into a slice.
   struct Loaded {
-    float rows[rows_a_thread];
-    float outputs[outputs_a_thread];
+    float rows[row_values];
+    FourFloats outputs[output_values / 4];
+  };
+
+  /// Where the team works.
+  struct Place {
+    int thread;
+    std::int64_t first_row, block, first_output;
+    std::int64_t weights;  ///< of this thread's outputs; -1: none
   };
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     auto* slices = static_cast<Slice*>(team.team_scratch(0).get_shmem_aligned(2 * sizeof(Slice), 16));
-    const int thread = team.team_rank();
     const std::int64_t tile = team.league_rank() % weights.tiles();
-    const std::int64_t first_row = team.league_rank() / weights.tiles() * tile_rows;
-    const std::int64_t block = tile / weights.tiles_of_block();
-    const std::int64_t first_output = tile % weights.tiles_of_block() * tile_outputs;
+    Place at{team.team_rank(), team.league_rank() / weights.tiles() * tile_rows, tile / weights.tiles_of_block(),
+             tile % weights.tiles_of_block() * tile_outputs, 0};
+    at.weights = weights.place(at.block, at.first_output + at.thread % (tile_outputs / 4) * 4);
     const std::int64_t depth = weights.block.inputs;
 
     float sums[part][part] = {};
     Loaded loaded;
-    load(thread, first_row, block, first_output, 0, loaded);
+    load(at, 0, loaded);
     for (std::int64_t k = 0, turn = 0; k < depth; k += tile_depth, turn ^= 1) {
       Slice& slice = slices[turn];
-      store(thread, loaded, slice);
+      store(at.thread, loaded, slice);
       team.team_barrier();
-      if (k + tile_depth < depth) load(thread, first_row, block, first_output, k + tile_depth, loaded);
+      if (k + tile_depth < depth) load(at, k + tile_depth, loaded);
       if (depth - k >= tile_depth) {
-        SEQKV_UNROLL for (int i = 0; i < tile_depth; ++i) multiply(thread, slice, i, sums);
+        SEQKV_UNROLL for (int i = 0; i < tile_depth; ++i) multiply(at.thread, slice, i, sums);
       } else {
-        for (int i = 0; i < depth - k; ++i) multiply(thread, slice, i, sums);
+        for (int i = 0; i < depth - k; ++i) multiply(at.thread, slice, i, sums);
       }
     }
-    write(thread, first_row, block, first_output, sums);
+    write(at, sums);
   }
 
  private:
-  /// Which of the slice's elements thread brings: the inner index and the row of its i-th.
-  static KOKKOS_INLINE_FUNCTION int depth_of(int thread, int i) {
-    return Source::rows_are_neighbors ? i : thread % tile_depth;
-  }
-  static KOKKOS_INLINE_FUNCTION int row_of(int thread, int i) {
-    return Source::rows_are_neighbors ? thread : thread / tile_depth + i * (product_team / tile_depth);
-  }
-
-  KOKKOS_INLINE_FUNCTION void load(int thread, std::int64_t first_row, std::int64_t block, std::int64_t first_output,
-                                   std::int64_t first_k, Loaded& loaded) const {
-    SEQKV_UNROLL for (int i = 0; i < rows_a_thread; ++i) {
-      const std::int64_t k = first_k + depth_of(thread, i);
-      const std::int64_t row = first_row + row_of(thread, i);
-      const bool is_there = k < weights.block.inputs && row < rows;
-      loaded.rows[i] = is_there ? source(row, block * weights.block.inputs + k) : 0.0F;
+  KOKKOS_INLINE_FUNCTION void load(const Place& at, std::int64_t first_k, Loaded& loaded) const {
+    const std::int64_t depth = weights.block.inputs;
+    const std::int64_t base = at.block * depth;
+    if constexpr (Source::rows_are_neighbors) {
+      const std::int64_t row = at.first_row + at.thread;
+      SEQKV_UNROLL for (int i = 0; i < row_values; ++i) {
+        loaded.rows[i] = row < rows && first_k + i < depth ? source(row, base + first_k + i) : 0.0F;
+      }
+    } else {
+      const std::int64_t k = first_k + at.thread % quads * 4;
+      SEQKV_UNROLL for (int i = 0; i < row_values / 4; ++i) {
+        const std::int64_t row = at.first_row + at.thread / quads + i * rows_at_once;
+        FourFloats four{};
+        if (row < rows && k < depth) {
+          if (source.has_fours) {
+            four = source.four(row, base + k);
+          } else {
+            SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
+              if (k + j < depth) four.x[j] = source(row, base + k + j);
+            }
+          }
+        }
+        SEQKV_UNROLL for (int j = 0; j < 4; ++j) loaded.rows[4 * i + j] = four.x[j];
+      }
     }
-    SEQKV_UNROLL for (int i = 0; i < outputs_a_thread; ++i) {
-      const std::int64_t k = first_k + thread / tile_outputs + i * (product_team / tile_outputs);
-      loaded.outputs[i] = k < weights.block.inputs ? weights.at(block, first_output + thread % tile_outputs, k) : 0.0F;
+    SEQKV_UNROLL for (int i = 0; i < output_values / 4; ++i) {
+      const std::int64_t k = first_k + at.thread / (tile_outputs / 4) + i * depths_at_once;
+      loaded.outputs[i] =
+          at.weights >= 0 && k < depth ? weights.load(at.weights + k * kernels::panel_width) : FourFloats{};
     }
   }
 
   static KOKKOS_INLINE_FUNCTION void store(int thread, const Loaded& loaded, Slice& slice) {
-    SEQKV_UNROLL for (int i = 0; i < rows_a_thread; ++i) {
-      slice.rows[depth_of(thread, i)][row_of(thread, i)] = loaded.rows[i];
+    SEQKV_UNROLL for (int i = 0; i < row_values; ++i) {
+      if constexpr (Source::rows_are_neighbors) {
+        slice.rows[i][thread] = loaded.rows[i];
+      } else {
+        slice.rows[thread % quads * 4 + i % 4][thread / quads + i / 4 * rows_at_once] = loaded.rows[i];
+      }
     }
-    SEQKV_UNROLL for (int i = 0; i < outputs_a_thread; ++i) {
-      slice.outputs[thread / tile_outputs + i * (product_team / tile_outputs)][thread % tile_outputs] =
+    SEQKV_UNROLL for (int i = 0; i < output_values / 4; ++i) {
+      *reinterpret_cast<FourFloats*>(
+          &slice.outputs[thread / (tile_outputs / 4) + i * depths_at_once][thread % (tile_outputs / 4) * 4]) =
           loaded.outputs[i];
     }
   }
 
-  /// The j-th of a thread's rows or outputs, in a tile of `size`.
-  static KOKKOS_INLINE_FUNCTION int place(int group, int j, int size) { return j / 4 * (size / 2) + group * 4 + j % 4; }
+  /// The first of four neighbors of a thread's rows or outputs, in the first or second half of a tile of `size`.
+  static KOKKOS_INLINE_FUNCTION int place(int group, int half, int size) { return half * (size / 2) + group * 4; }
 
   static KOKKOS_INLINE_FUNCTION void multiply(int thread, const Slice& slice, int k, float (&sums)[part][part]) {
-    float a[part];
-    float b[part];
-    SEQKV_UNROLL for (int j = 0; j < part; ++j) a[j] = slice.rows[k][place(thread / across, j, tile_rows)];
-    SEQKV_UNROLL for (int j = 0; j < part; ++j) b[j] = slice.outputs[k][place(thread % across, j, tile_outputs)];
+    FourFloats a[2];
+    FourFloats b[2];
+    SEQKV_UNROLL for (int half = 0; half < 2; ++half) {
+      a[half] = *reinterpret_cast<const FourFloats*>(&slice.rows[k][place(thread / across, half, tile_rows)]);
+      b[half] = *reinterpret_cast<const FourFloats*>(&slice.outputs[k][place(thread % across, half, tile_outputs)]);
+    }
     SEQKV_UNROLL for (int r = 0; r < part; ++r) {
-      SEQKV_UNROLL for (int n = 0; n < part; ++n) sums[r][n] = detmath::fma(a[r], b[n], sums[r][n]);
+      SEQKV_UNROLL for (int n = 0; n < part; ++n) {
+        sums[r][n] = detmath::fma(a[r / 4].x[r % 4], b[n / 4].x[n % 4], sums[r][n]);
+      }
     }
   }
 
-  KOKKOS_INLINE_FUNCTION void write(int thread, std::int64_t first_row, std::int64_t block, std::int64_t first_output,
-                                    const float (&sums)[part][part]) const {
+  KOKKOS_INLINE_FUNCTION void write(const Place& at, const float (&sums)[part][part]) const {
     SEQKV_UNROLL for (int n = 0; n < part; ++n) {
-      const std::int64_t output = first_output + place(thread % across, n, tile_outputs);
+      const std::int64_t output = at.first_output + place(at.thread % across, n / 4, tile_outputs) + n % 4;
       SEQKV_UNROLL for (int r = 0; r < part; ++r) {
-        const std::int64_t row = first_row + place(thread / across, r, tile_rows);
-        if (row < rows && output < weights.block.outputs) sink(row, block * weights.block.outputs + output, sums[r][n]);
+        const std::int64_t row = at.first_row + place(at.thread / across, r / 4, tile_rows) + r % 4;
+        if (row < rows && output < weights.block.outputs) {
+          sink(row, at.block * weights.block.outputs + output, sums[r][n]);
+        }
       }
     }
   }
@@ -165,8 +202,8 @@ template <class ExecutionSpace, class Source, class Sink>
 void product(const char* label, const ExecutionSpace& space, std::int64_t rows, const Weights& weights,
              const Source& source, const Sink& sink) {
   using Kernel = Product<ExecutionSpace, Source, Sink>;
-  Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<product_team, 4>> policy(
-      space, static_cast<int>((rows + tile_rows - 1) / tile_rows * weights.tiles()), product_team);
+  typename Kernel::Policy policy(space, static_cast<int>((rows + tile_rows - 1) / tile_rows * weights.tiles()),
+                                 product_team);
   policy.set_scratch_size(0, Kokkos::PerTeam(Kernel::scratch_bytes));
   Kokkos::parallel_for(label, policy, Kernel{rows, weights, source, sink});
 }

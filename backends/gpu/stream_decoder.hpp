@@ -56,6 +56,23 @@ struct CompactTable {
   }
 };
 
+/// ... and this one still less, for many tables: where symbols start, and the symbol at every 32nd slot, from which the
+/// one that is looked for is not far.
+struct SearchTable {
+  static constexpr std::uint32_t marked = 32;
+  std::uint16_t starts[rans::symbols + 1];  ///< 4096 behind the last symbol
+  std::uint8_t marks[rans::total / marked];
+
+  KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t state, std::uint32_t& symbol) const {
+    const std::uint32_t slot = state & (rans::total - 1);
+    symbol = marks[slot / marked];
+    std::uint32_t next = starts[symbol + 1];
+    while (next <= slot) next = starts[++symbol + 1];
+    const std::uint32_t start = starts[symbol];
+    return (next - start) * (state >> rans::probability_bits) + slot - start;
+  }
+};
+
 /// `word` with the lowest byte of `from` as its byte t.
 KOKKOS_INLINE_FUNCTION std::uint32_t with_byte(std::uint32_t word, std::uint32_t from, int t) {
 #if defined(__CUDA_ARCH__)

@@ -37,7 +37,7 @@ template <class ExecutionSpace>
 void forward_transform(const ExecutionSpace& space, const codec::ForwardTransform& args) {
   if (args.rows == 0) return;
   product("seqkv::codec::forward_transform", space, args.rows, Weights{args.matrix.block, args.matrix.blocks},
-          Rows{args.in, args.ld_in}, ToNumbers{args});
+          Rows(args.in, args.ld_in, args.matrix.block.inputs), ToNumbers{args});
 }
 
 template <class ExecutionSpace>

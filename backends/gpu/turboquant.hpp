@@ -7,11 +7,15 @@
 #pragma once
 
 #include <Kokkos_Core.hpp>
+#include <algorithm>
 
 #include "backends/gpu/lanes.hpp"
 #include "backends/kokkos/turboquant.hpp"
+#include "core/mirrored.hpp"
 
 namespace seqkv::gpu {
+
+inline constexpr int turboquant_team = 256;
 
 /// A vector on 8 lanes: lane l has the components 16 m + 2 l and 16 m + 2 l + 1. Sums are those of row_sum, butterflies
 /// those of walsh_hadamard.
@@ -91,13 +95,6 @@ struct TurboQuantTeam : kokkos::TurboQuant {
 
   explicit TurboQuantTeam(const kokkos::TurboQuant& codec) : kokkos::TurboQuant(codec) {}
 
-  /// Whether a sub-block and its payload lie so that lanes can take two components, and 32 bits of a plane, at once.
-  static KOKKOS_INLINE_FUNCTION bool fits(const codec::Subblock& subblock, const std::byte* values,
-                                          const std::byte* coded) {
-    const auto any = reinterpret_cast<std::uintptr_t>(values) | reinterpret_cast<std::uintptr_t>(coded);
-    return subblock.dtype != DType::f32 && any % 16 == 0 && subblock.vectors() % 2 == 0;
-  }
-
   KOKKOS_INLINE_FUNCTION std::uint32_t signs_of(const Lane& lane, std::uint64_t number) const {
     std::uint32_t signs = 0;
     for (int m = 0; m < parts; ++m) {
@@ -143,9 +140,6 @@ struct TurboQuantTeam : kokkos::TurboQuant {
   template <class Team>
   KOKKOS_FUNCTION std::int64_t encode(const Team& team, const codec::Task& task, const float* shared) const {
     const codec::Subblock& subblock = task.subblock;
-    if (!fits(subblock, task.values, task.coded)) {
-      return kokkos::TurboQuant::encode(team, subblock, task.number, task.values, task.coded, nullptr);
-    }
     const int e = exponent_of_all(team, subblock, task.values);
     if (e > most_exponent) return codec::not_codable;
     Kokkos::single(Kokkos::PerTeam(team), [&]() { write_header(task.coded, e); });
@@ -182,9 +176,6 @@ struct TurboQuantTeam : kokkos::TurboQuant {
   template <class Team>
   KOKKOS_FUNCTION bool decode(const Team& team, const codec::Task& task, const float* shared) const {
     const codec::Subblock& subblock = task.subblock;
-    if (!fits(subblock, task.values, task.coded)) {
-      return kokkos::TurboQuant::decode(team, subblock, task.number, task.coded, task.bytes, task.values, nullptr);
-    }
     int e = 0;
     if (!read_header(subblock, task.coded, task.bytes, e)) return false;
     const Lane lane(team.team_rank());
@@ -278,7 +269,7 @@ struct TurboQuantTeam : kokkos::TurboQuant {
 
 template <class ExecutionSpace, int Dim, int Bits, bool Decodes>
 struct TurboQuantTask {
-  using Team = typename Kokkos::TeamPolicy<ExecutionSpace>::member_type;
+  using Team = typename Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<turboquant_team, 3>>::member_type;
   TurboQuantTeam<Dim, Bits> codec;
   codec::Task* tasks;
 
@@ -309,8 +300,8 @@ struct TurboQuantTask {
 template <bool Decodes, int Dim, int Bits, class ExecutionSpace>
 void run_turboquant(const ExecutionSpace& space, const kokkos::TurboQuant& codec, codec::Task* tasks,
                     std::int64_t count) {
-  constexpr int team = 256;
-  Kokkos::TeamPolicy<ExecutionSpace> policy(space, static_cast<int>(count), team);
+  Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<turboquant_team, 3>> policy(space, static_cast<int>(count),
+                                                                                      turboquant_team);
   policy.set_scratch_size(0, Kokkos::PerTeam(256));
   Kokkos::parallel_for(Decodes ? "seqkv::codec::decode" : "seqkv::codec::encode", policy,
                        TurboQuantTask<ExecutionSpace, Dim, Bits, Decodes>{TurboQuantTeam<Dim, Bits>(codec), tasks});
@@ -325,11 +316,19 @@ bool run_turboquant(const ExecutionSpace& space, const kokkos::TurboQuant& codec
   return false;
 }
 
+/// Whether a sub-block and its payload lie so that lanes can take two components, and 32 bits of a plane, at once.
+inline bool fits_turboquant(const codec::Task& task) {
+  const auto any = reinterpret_cast<std::uintptr_t>(task.values) | reinterpret_cast<std::uintptr_t>(task.coded);
+  return task.raw || (task.subblock.dtype != DType::f32 && any % 16 == 0 && task.subblock.vectors() % 2 == 0);
+}
+
 /// False, having done nothing, where the portable kernel must do the work.
 template <bool Decodes, class ExecutionSpace>
 bool run_tasks(const ExecutionSpace& space, const kokkos::TurboQuant& codec, const codec::Subblock& largest,
-               codec::Task* tasks, std::int64_t count) {
-  if (largest.dtype == DType::f32) return false;
+               const Mirrored<ExecutionSpace, codec::Task>& list, std::int64_t count) {
+  if (largest.dtype == DType::f32) return false;  // residuals, too, whose tasks the host does not know
+  if (!std::all_of(list.host(), list.host() + count, fits_turboquant)) return false;
+  codec::Task* const tasks = list.device();
   if (codec.cosine != nullptr && codec.rope_pairs != codec.rotation.dim / 2) return false;
   if (codec.rotation.dim == 64) return run_turboquant<Decodes, 64>(space, codec, tasks, count);
   if (codec.rotation.dim == 128) return run_turboquant<Decodes, 128>(space, codec, tasks, count);

@@ -127,7 +127,7 @@ void encode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subbl
     const cpu::Kernels* best = cpu::kernels();
     if (best != nullptr && cpu::encode(*best, space, kernel, largest, list.host(), count)) return;
   } else {
-    if (gpu::run_tasks<false>(space, kernel, largest, list.device(), count)) return;
+    if (gpu::run_tasks<false>(space, kernel, largest, list, count)) return;
   }
   encode_tasks_portably(space, kernel, largest, list, count);
 }
@@ -140,7 +140,7 @@ void decode_tasks(const ExecutionSpace& space, const Kernel& kernel, const Subbl
     const cpu::Kernels* best = cpu::kernels();
     if (best != nullptr && cpu::decode(*best, space, kernel, largest, list.host(), count)) return;
   } else {
-    if (gpu::run_tasks<true>(space, kernel, largest, list.device(), count)) return;
+    if (gpu::run_tasks<true>(space, kernel, largest, list, count)) return;
   }
   decode_tasks_portably(space, kernel, largest, list, count);
 }
