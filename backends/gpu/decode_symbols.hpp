@@ -63,7 +63,7 @@ struct EscapeReader {
   }
 };
 
-/// `Shared`: tables of few enough slots are copied to the team's own memory first.
+/// `Shared`: there is one table, which teams copy to memory of their own.
 template <class ExecutionSpace, bool Shared>
 struct DecodeSymbols {
   using Team = SymbolsTeam<ExecutionSpace>;
@@ -72,24 +72,32 @@ struct DecodeSymbols {
   std::int64_t count;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
-    const auto* slots = shared_copy<Shared>(team, tables.slots, tables.tables * std::int64_t{rans::total});
+    const std::uint32_t* slots = tables.slots;
+    if constexpr (Shared) {
+      auto* turned =
+          static_cast<std::uint32_t*>(team.team_scratch(0).get_shmem_aligned(rans::total * sizeof(rans::Slot), 16));
+      for (std::uint32_t i = team.team_rank(); i < rans::total; i += team.team_size()) {
+        turned[i] = TurnedTable::turned(slots[i]);
+      }
+      team.team_barrier();
+      slots = turned;
+    }
     auto* windows = static_cast<WordWindow*>(
         team.team_scratch(0).get_shmem_aligned(blocks_of(team) * sizeof(WordWindow), alignof(WordWindow)));
     const std::int64_t in_team = team.team_rank() / group_lanes;
     const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of(team) + in_team;
-    decode(team.team_rank(), slots, windows[in_team], number < count ? blocks + number : nullptr);
+    decode(team.team_rank(), slots, windows, number < count ? blocks + number : nullptr);
   }
 
   /// All threads of a warp come here; those without a block go along.
-  KOKKOS_FUNCTION void decode(int thread, const rans::Slot* slots, WordWindow& window,
-                              codec::SymbolBlock* of_team) const {
+  KOKKOS_INLINE_FUNCTION void decode(int thread, const std::uint32_t* slots, WordWindow* windows,
+                                     codec::SymbolBlock* of_team) const {
     const Lane lane(thread);
     codec::SymbolBlock block{};
     codec::SymbolParts parts{};
     bool whole = false;
     bool streams = false;
-    const bool works = of_team != nullptr && is_even(of_team->coded);
-    if (works) {
+    if (of_team != nullptr) {
       block = *of_team;
       whole = codec::open_block(block, parts);
       if (whole && parts.is_packed) {
@@ -97,10 +105,8 @@ struct DecodeSymbols {
       } else if (whole) {
         whole = streams = parts.payload_bytes >= rans::states_bytes && parts.payload_bytes % 2 == 0;
       }
-    } else if (of_team != nullptr && lane.number == 0) {
-      codec::decode_block(tables, *of_team);  // nobody of this library codes to an odd address
     }
-    StreamDecoder decoder(lane, window, streams ? parts.payload : nullptr, parts.payload_bytes);
+    StreamDecoder decoder(lane, windows, thread / group_lanes, streams ? parts.payload : nullptr, parts.payload_bytes);
     EscapeReader escapes{parts.escapes, parts.escape_count};
     if (whole_warp_agrees(block, streams)) {
       decode_whole_groups(decoder, escapes, slots, block, parts.argument);
@@ -109,19 +115,28 @@ struct DecodeSymbols {
     }
     const bool ended = decoder.ended() && escapes.fits && escapes.used == escapes.count;
     const bool good = lane.whole_group(!streams || ended);
-    if (works && lane.number == 0 && !(whole && good)) of_team->bytes = -1;
+    if (of_team != nullptr && lane.number == 0 && !(whole && good)) of_team->bytes = -1;
+  }
+
+ private:
+  static KOKKOS_INLINE_FUNCTION auto table_at(const std::uint32_t* slots, std::int64_t table) {
+    if constexpr (Shared) {
+      return TurnedTable{slots};
+    } else {
+      return WideTable{slots + table * rans::total};
+    }
   }
 
   /// All blocks of the warp have the same layout, of whole groups.
   KOKKOS_INLINE_FUNCTION void decode_whole_groups(StreamDecoder& decoder, EscapeReader& escapes,
-                                                  const rans::Slot* slots, const codec::SymbolBlock& block,
+                                                  const std::uint32_t* slots, const codec::SymbolBlock& block,
                                                   int choice) const {
     const auto groups = static_cast<std::uint32_t>(block.run_symbols / rans::group);
     auto* out = reinterpret_cast<std::uint32_t*>(block.symbols) + decoder.lane.number;
     for (std::int64_t run = 0; run < block.runs; ++run) {
-      const std::int64_t table = block.table_of(tables, run, choice);
+      const std::int64_t table = Shared ? 0 : block.table_of(tables, run, choice);
       const unsigned escape = tables.escape(table);
-      const WideTable of_table{slots + table * rans::total};
+      const auto of_table = table_at(slots, table);
       for (std::uint32_t g = 0; g < groups; ++g, out += group_lanes) {
         std::uint32_t symbols = decoder.whole_group(of_table);
         const std::uint32_t found = EscapeReader::find(symbols, escape);
@@ -132,7 +147,7 @@ struct DecodeSymbols {
   }
 
   /// Blocks of any layout, or none.
-  KOKKOS_INLINE_FUNCTION void decode_groups(StreamDecoder& decoder, EscapeReader& escapes, const rans::Slot* slots,
+  KOKKOS_INLINE_FUNCTION void decode_groups(StreamDecoder& decoder, EscapeReader& escapes, const std::uint32_t* slots,
                                             const codec::SymbolBlock& block, int choice, bool streams) const {
     const Lane& lane = decoder.lane;
     const std::int64_t of_run = GroupPlace::groups_of_run(block);
@@ -147,7 +162,7 @@ struct DecodeSymbols {
         table = block.table_of(tables, place.run, choice);
         escape = tables.escape(table);
       }
-      std::uint32_t symbols = decoder.some(WideTable{slots + table * rans::total}, here);
+      std::uint32_t symbols = decoder.some(table_at(slots, table), here);
       const std::uint32_t found = EscapeReader::find(symbols, escape, lane, here);
       if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, escape, lane);
       for (int t = 0; t < rans::steps && rans::steps * lane.number + t < here; ++t) {
@@ -158,18 +173,18 @@ struct DecodeSymbols {
   }
 };
 
-/// Tables, blocks and all that they point to are in memory of `space`. Asynchronous.
+/// Tables, blocks and all that they point to are in memory of `space`; coded bytes at even addresses. Asynchronous.
 template <class ExecutionSpace>
 void decode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tables, codec::SymbolBlock* blocks,
                     std::int64_t count) {
-  constexpr int most_shared_tables = 2;
-  const std::int64_t table_bytes = tables.tables * std::int64_t{rans::total * sizeof(rans::Slot)};
-  const std::int64_t of_block = sizeof(WordWindow);
-  if (tables.tables <= most_shared_tables) {
-    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, table_bytes, of_block),
+  constexpr std::int64_t of_block = sizeof(WordWindow);
+  constexpr std::int64_t of_team = alignof(WordWindow);
+  if (tables.tables == 1) {
+    constexpr std::int64_t table_bytes = rans::total * sizeof(rans::Slot);
+    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, of_team + table_bytes, of_block),
                          DecodeSymbols<ExecutionSpace, true>{tables, blocks, count});
   } else {
-    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, 0, of_block),
+    Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, of_team, of_block),
                          DecodeSymbols<ExecutionSpace, false>{tables, blocks, count});
   }
 }

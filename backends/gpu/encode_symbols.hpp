@@ -101,16 +101,12 @@ struct EncodeSymbols {
   }
 
   /// All threads of a warp come here; those without a block go along.
-  KOKKOS_FUNCTION void encode(int thread, const rans::Code* codes, codec::SymbolBlock* of_team) const {
+  KOKKOS_INLINE_FUNCTION void encode(int thread, const rans::Code* codes, codec::SymbolBlock* of_team) const {
     BlockEncoder encoder(thread);
     const Lane& lane = encoder.lane;
     codec::SymbolBlock block{};
-    const bool works = of_team != nullptr && is_even(of_team->coded);
-    if (works) {
-      block = *of_team;
-    } else if (of_team != nullptr && lane.number == 0) {
-      codec::encode_block(tables, *of_team);  // nobody of this library codes to an odd address
-    }
+    const bool works = of_team != nullptr;
+    if (works) block = *of_team;
     const int choice = cheapest_choice(lane, block, works);
     std::byte* end = works ? codec::end_of_stream(block) : nullptr;
     if (!is_even(end)) --end;
@@ -293,7 +289,8 @@ struct EncodeSymbols {
   }
 };
 
-/// Tables, blocks and all that they point to are in memory of `space`. Asynchronous.
+/// Tables, blocks and all that they point to are in memory of `space`; room for coded bytes at even addresses.
+/// Asynchronous.
 template <class ExecutionSpace>
 void encode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tables, codec::SymbolBlock* blocks,
                     std::int64_t count) {

@@ -51,7 +51,6 @@ struct FourValues {
 struct HeadTable {
   std::uint32_t of_symbols[rans::symbols];
   std::uint8_t symbols[rans::total];
-  WordWindow window;
 
   /// Fills the table from its coded form, by 8 lanes; false unless its frequencies add up.
   KOKKOS_INLINE_FUNCTION bool read(const Lane& lane, const std::byte* in, bool works) {
@@ -71,7 +70,7 @@ struct HeadTable {
           symbols[start + k] = static_cast<std::uint8_t>(s);
         }
         if (lane.number == 0) {
-          of_symbols[s] = (static_cast<std::uint32_t>(s) << 24U | of_symbol << rans::probability_bits) - start;
+          of_symbols[s] = (of_symbol << rans::probability_bits) - start;
         }
         start += of_symbol;
       }
@@ -90,7 +89,7 @@ struct HeadTable {
 };
 
 template <class ExecutionSpace>
-using LosslessPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<lossless_team, 8>>;
+using LosslessPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<lossless_team>>;
 
 template <class ExecutionSpace>
 struct DecodeLossless {
@@ -98,12 +97,15 @@ struct DecodeLossless {
   kokkos::Lossless codec;
   codec::Task* tasks;
   std::int64_t scratch_bytes;  ///< of the portable kernel
-  static constexpr std::int64_t team_bytes = heads_together * sizeof(HeadTable);
+  static constexpr std::int64_t team_bytes =
+      heads_together * (sizeof(HeadTable) + sizeof(WordWindow)) + alignof(WordWindow);
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     codec::Task& task = tasks[team.league_rank()];
     auto* tables = static_cast<HeadTable*>(
-        team.team_scratch(0).get_shmem_aligned(static_cast<std::size_t>(team_bytes), alignof(HeadTable)));
+        team.team_scratch(0).get_shmem_aligned(heads_together * sizeof(HeadTable), alignof(HeadTable)));
+    auto* windows = static_cast<WordWindow*>(
+        team.team_scratch(0).get_shmem_aligned(heads_together * sizeof(WordWindow), alignof(WordWindow)));
     if (task.raw) {
       Kokkos::parallel_for(Kokkos::TeamThreadRange(team, task.bytes),
                            [&](const std::int64_t i) { task.values[i] = task.coded[i]; });
@@ -117,7 +119,7 @@ struct DecodeLossless {
     } else if (codec::take_apart(task.subblock, task.coded, task.bytes, parts)) {
       int broken = 0;
       for (std::int64_t first = 0; first < task.subblock.heads; first += heads_together) {
-        broken += decode_heads(team, tables, task, parts, first) ? 0 : 1;
+        broken += decode_heads(team, tables, windows, task, parts, first) ? 0 : 1;
       }
       team.team_reduce(Kokkos::Sum<int>(broken));
       good = broken == 0;
@@ -129,8 +131,9 @@ struct DecodeLossless {
 
  private:
   /// 8 heads, of which this thread has a part of one; false where that is broken.
-  KOKKOS_INLINE_FUNCTION bool decode_heads(const Team& team, HeadTable* tables, const codec::Task& task,
-                                           const codec::LosslessParts& parts, std::int64_t first) const {
+  KOKKOS_INLINE_FUNCTION bool decode_heads(const Team& team, HeadTable* tables, WordWindow* windows,
+                                           const codec::Task& task, const codec::LosslessParts& parts,
+                                           std::int64_t first) const {
     const Lane lane(team.team_rank());
     HeadTable& own = tables[team.team_rank() / group_lanes];
     const std::int64_t head = first + team.team_rank() / group_lanes;
@@ -146,7 +149,7 @@ struct DecodeLossless {
     const bool is_lone = works && codec::is_lone(table);
     const bool adds_up = own.read(lane, table, works && !is_lone);
     const bool streams = works && !is_lone && adds_up && bytes >= rans::states_bytes;
-    StreamDecoder decoder(lane, own.window, streams ? stream : nullptr, bytes);
+    StreamDecoder decoder(lane, windows, team.team_rank() / group_lanes, streams ? stream : nullptr, bytes);
     const std::int64_t per_head = task.subblock.tokens * task.subblock.dim;
     const auto exponent = works ? codec::first_exponent(table) * 0x01010101U : 0U;
     const bool has_rests = (parts.stored & 1U) != 0;

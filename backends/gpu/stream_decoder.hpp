@@ -17,39 +17,73 @@ namespace rans = codec::rans;
 using EightBytes [[gnu::may_alias]] = std::uint64_t;
 
 /// Two chunks of 32 words, as many as a group of symbols can need; chunk c is at c % 2.
-struct alignas(8) WordWindow {
-  static constexpr std::uint32_t chunk_words = rans::group;
-  static constexpr std::uint32_t size = 2 * chunk_words;
-  std::uint16_t words[size];
+struct alignas(128) WordWindow {
+  static constexpr std::uint32_t chunk_bytes = 2 * rans::group;
+  static constexpr std::uint32_t size = 2 * chunk_bytes;
+  std::byte bytes[size];
 };
 
-/// Slots of a table as they are ...
+/// Tables are given to decoders as what says of a slot its symbol, in the lowest byte of `symbol`, and the step of the
+/// state. This one has slots as they are ...
 struct WideTable {
   const rans::Slot* slots;
-  KOKKOS_INLINE_FUNCTION rans::Slot operator[](std::uint32_t i) const { return slots[i]; }
+  KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t state, std::uint32_t& symbol) const {
+    const rans::Slot slot = slots[state & (rans::total - 1)];
+    symbol = slot >> 24U;
+    return (slot >> rans::probability_bits & (rans::total - 1)) * (state >> rans::probability_bits) +
+           (slot & (rans::total - 1));
+  }
 };
 
-/// ... and in less memory: a symbol for each slot, and for each symbol its slot less that slot's number.
+/// ... this one those that turned() gives, which take fewer operations ...
+struct TurnedTable {
+  const std::uint32_t* slots;
+  static KOKKOS_INLINE_FUNCTION std::uint32_t turned(rans::Slot slot) { return slot << 8U | slot >> 24U; }
+  KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t state, std::uint32_t& symbol) const {
+    symbol = slots[state & (rans::total - 1)];
+    return (symbol >> 20U) * (state >> rans::probability_bits) + (symbol >> 8U & (rans::total - 1));
+  }
+};
+
+/// ... and this one less memory: a symbol for each slot, and for each symbol its slot less that slot's number.
 struct CompactTable {
   const std::uint8_t* symbols;      ///< [4096]
-  const std::uint32_t* of_symbols;  ///< symbol << 24 | frequency << 12, less its start
-  KOKKOS_INLINE_FUNCTION rans::Slot operator[](std::uint32_t i) const { return of_symbols[symbols[i]] + i; }
+  const std::uint32_t* of_symbols;  ///< frequency << 12, less the symbol's start
+  KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t state, std::uint32_t& symbol) const {
+    symbol = symbols[state & (rans::total - 1)];
+    const std::uint32_t slot = of_symbols[symbol] + (state & (rans::total - 1));
+    return (slot >> rans::probability_bits) * (state >> rans::probability_bits) + (slot & (rans::total - 1));
+  }
 };
+
+/// `word` with the lowest byte of `from` as its byte t.
+KOKKOS_INLINE_FUNCTION std::uint32_t with_byte(std::uint32_t word, std::uint32_t from, int t) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(word, from, t == 0 ? 0x3214U : t == 1 ? 0x3240U : t == 2 ? 0x3410U : 0x4210U);
+#else
+  const auto shift = static_cast<unsigned>(8 * t);
+  return (word & ~(0xffU << shift)) | (from & 0xffU) << shift;
+#endif
+}
 
 class StreamDecoder {
  public:
   const Lane lane;
 
-  /// All threads of a warp. A stream has an even address and at least the bytes of its states; null: none.
-  KOKKOS_INLINE_FUNCTION StreamDecoder(const Lane& of, WordWindow& window, const std::byte* stream, std::int64_t bytes)
-      : lane(of), window_(window) {
+  /// All threads of a warp. `windows` of the team; this stream has the window of number `window`. A stream has an even
+  /// address and at least the bytes of its states; null: none.
+  KOKKOS_INLINE_FUNCTION StreamDecoder(const Lane& of, WordWindow* windows, int window, const std::byte* stream,
+                                       std::int64_t bytes)
+      : lane(of),
+        windows_(reinterpret_cast<std::byte*>(windows)),
+        window_(static_cast<std::uint32_t>(window) * WordWindow::size) {
     if (stream != nullptr) {
       const auto* from = reinterpret_cast<const std::uint16_t*>(stream);
       state_ = from[2 * lane.number] | std::uint32_t{from[2 * lane.number + 1]} << 16U;
-      const auto skipped = reinterpret_cast<std::uintptr_t>(stream) % chunk_part;
+      const auto skipped = reinterpret_cast<std::uintptr_t>(stream) % lane_bytes;
       chunks_ = stream + rans::states_bytes - skipped;
-      next_ = static_cast<std::uint32_t>(skipped / 2);
-      end_ = next_ + static_cast<std::uint32_t>((bytes - rans::states_bytes) / 2);
+      next_ = static_cast<std::uint32_t>(skipped);
+      end_ = next_ + static_cast<std::uint32_t>(bytes - rans::states_bytes);
     }
     store(load(0), 0);
     store(load(1), 1);
@@ -59,20 +93,18 @@ class StreamDecoder {
 
   /// The lane's four symbols of a group, the first in the lowest byte.
   template <class Table>
-  KOKKOS_INLINE_FUNCTION std::uint32_t whole_group(const Table& slots) {
+  KOKKOS_INLINE_FUNCTION std::uint32_t whole_group(const Table& table) {
     std::uint32_t symbols = 0;
-    SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) {
-      symbols |= step(slots, true) >> 24U << static_cast<unsigned>(8 * t);
-    }
+    SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) symbols = with_byte(symbols, step(table, true), t);
     turn_window();
     return symbols;
   }
   /// Of a group that has `count` symbols.
   template <class Table>
-  KOKKOS_INLINE_FUNCTION std::uint32_t some(const Table& slots, int count) {
+  KOKKOS_INLINE_FUNCTION std::uint32_t some(const Table& table, int count) {
     std::uint32_t symbols = 0;
-    for (int t = 0; t < rans::steps; ++t) {
-      symbols |= step(slots, rans::steps * lane.number + t < count) >> 24U << static_cast<unsigned>(8 * t);
+    SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) {
+      symbols = with_byte(symbols, step(table, rans::steps * lane.number + t < count), t);
     }
     turn_window();
     return symbols;
@@ -82,42 +114,41 @@ class StreamDecoder {
   KOKKOS_INLINE_FUNCTION bool ended() const { return state_ == rans::lower_bound && next_ == end_; }
 
  private:
-  static constexpr std::int64_t chunk_part = 8;  ///< bytes of a chunk that a lane brings
+  static constexpr std::uint32_t lane_bytes = WordWindow::chunk_bytes / group_lanes;  ///< that a lane brings of a chunk
 
   template <class Table>
-  KOKKOS_INLINE_FUNCTION rans::Slot step(const Table& slots, bool takes) {
-    const rans::Slot slot = slots[state_ & (rans::total - 1)];
-    const std::uint32_t x = (slot >> rans::probability_bits & (rans::total - 1)) * (state_ >> rans::probability_bits) +
-                            (slot & (rans::total - 1));
+  KOKKOS_INLINE_FUNCTION std::uint32_t step(const Table& table, bool takes) {
+    std::uint32_t symbol = 0;
+    const std::uint32_t x = table.find(state_, symbol);
     const bool needs = takes && x < rans::lower_bound;
     const WarpMask all = ballot(needs);
-    const std::uint32_t at = next_ + static_cast<std::uint32_t>(lane.count_below(all));
-    const std::uint32_t word = window_.words[at % WordWindow::size];
+    const std::uint32_t at = next_ + 2 * static_cast<std::uint32_t>(lane.count_below(all));
+    const std::uint32_t word =
+        *reinterpret_cast<const std::uint16_t*>(windows_ + ((at & (WordWindow::size - 1)) | window_));
     if (takes) state_ = needs ? x << 16U | word : x;
-    next_ += static_cast<std::uint32_t>(lane.count_in_group(all));
-    return slot;
+    next_ += 2 * static_cast<std::uint32_t>(lane.count_in_group(all));
+    return symbol;
   }
 
   /// A lane's part of a chunk; zeros behind the end of the stream.
   KOKKOS_INLINE_FUNCTION std::uint64_t load(std::uint32_t chunk) const {
-    constexpr std::uint32_t part_words = chunk_part / 2;
-    const std::uint32_t first = chunk * WordWindow::chunk_words + static_cast<std::uint32_t>(lane.number) * part_words;
-    const std::byte* from = chunks_ + 2 * std::int64_t{first};
-    if (first + part_words <= end_) return *reinterpret_cast<const EightBytes*>(from);
+    const std::uint32_t first = chunk * WordWindow::chunk_bytes + static_cast<std::uint32_t>(lane.number) * lane_bytes;
+    const std::byte* from = chunks_ + first;
+    if (first + lane_bytes <= end_) return *reinterpret_cast<const EightBytes*>(from);
     std::uint64_t part = 0;
-    for (std::uint32_t i = 0; first + i < end_ && i < part_words; ++i) {
-      part |= std::uint64_t{reinterpret_cast<const std::uint16_t*>(from)[i]} << (16 * i);
+    for (std::uint32_t i = 0; first + i < end_ && i < lane_bytes; ++i) {
+      part |= static_cast<std::uint64_t>(from[i]) << (8 * i);
     }
     return part;
   }
   KOKKOS_INLINE_FUNCTION void store(std::uint64_t part, std::uint32_t chunk) const {
-    *reinterpret_cast<EightBytes*>(
-        &window_.words[chunk % 2 * WordWindow::chunk_words + static_cast<std::uint32_t>(lane.number) * 4U]) = part;
+    const std::uint32_t at = chunk % 2 * WordWindow::chunk_bytes + static_cast<std::uint32_t>(lane.number) * lane_bytes;
+    *reinterpret_cast<EightBytes*>(windows_ + (window_ | at)) = part;
   }
 
   /// A group takes at most a chunk: then the next one replaces it.
   KOKKOS_INLINE_FUNCTION void turn_window() {
-    const std::uint32_t chunk = next_ / WordWindow::chunk_words;
+    const std::uint32_t chunk = next_ / WordWindow::chunk_bytes;
     const bool turns = chunk != chunk_;
     if (!any_of_warp(turns)) return;
     if (turns) {
@@ -128,11 +159,12 @@ class StreamDecoder {
     sync_warp();
   }
 
-  WordWindow& window_;
-  const std::byte* chunks_ = nullptr;  ///< where chunk 0 begins: words before the stream's are skipped
+  std::byte* windows_;
+  std::uint32_t window_;               ///< where this stream's window begins
+  const std::byte* chunks_ = nullptr;  ///< where chunk 0 begins: what is before the stream's words is skipped
   std::uint64_t ahead_ = 0;            ///< the lane's part of the chunk behind the window
   std::uint32_t state_ = rans::lower_bound;
-  std::uint32_t next_ = 0;  ///< word
+  std::uint32_t next_ = 0;  ///< byte
   std::uint32_t end_ = 0;
   std::uint32_t chunk_ = 0;  ///< the first of the window
 };

@@ -55,7 +55,7 @@ inline constexpr int most_symbols_team = 256;
 inline constexpr int least_symbols_team = 64;
 
 template <class ExecutionSpace>
-using SymbolsPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<most_symbols_team, 6>>;
+using SymbolsPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<most_symbols_team, 4>>;
 template <class ExecutionSpace>
 using SymbolsTeam = typename SymbolsPolicy<ExecutionSpace>::member_type;
 

@@ -16,7 +16,8 @@
 
 namespace seqkv::codec {
 
-/// Codes blocks (symbols.hpp); tables, blocks and all that they point to are in memory of `space`. Asynchronous.
+/// Codes blocks (symbols.hpp); tables, blocks and all that they point to are in memory of `space`, coded bytes of
+/// devices at even addresses. Asynchronous.
 template <class ExecutionSpace>
 void encode_symbols(const ExecutionSpace& space, const SymbolTables& tables, SymbolBlock* blocks, std::int64_t count) {
   if constexpr (is_host_space<ExecutionSpace>) {
