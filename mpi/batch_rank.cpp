@@ -100,6 +100,10 @@ Result<void> BatchRank<ExecutionSpace>::hand_over(const Handover& handover) {
     SEQKV_TRY(mail_.post(bytes, rank));
     report_.sent_bytes += std::ssize(*bytes);
   }
+  // Those who wait for it take it now: messages of that size move while both sides look.
+  constexpr auto moment = std::chrono::milliseconds(50);
+  const auto until = std::chrono::steady_clock::now() + moment;
+  while (!mail_.all_sent() && std::chrono::steady_clock::now() < until) SEQKV_TRY(poll());
   return {};
 }
 

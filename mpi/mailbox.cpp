@@ -103,6 +103,8 @@ Result<std::optional<Message>> Mailbox::poll() {
   return state_->take();
 }
 
+bool Mailbox::all_sent() const noexcept { return state_->under_way.empty(); }
+
 Result<std::vector<Message>> Mailbox::drain() {
   const Communicator& comm = state_->communicator;
   std::vector<Message> messages;

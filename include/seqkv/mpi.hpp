@@ -129,6 +129,8 @@ class Mailbox {
   Result<void> post(std::vector<std::byte> bytes, int to);
   /// A message if one has come; helps those under way along.
   Result<std::optional<Message>> poll();
+  /// Whether the others have taken all that was posted here, as far as is known.
+  bool all_sent() const noexcept;
   /// Collective: waits until all that was posted is taken, and forgets it. What comes is handed over.
   Result<std::vector<Message>> drain();
 

@@ -168,7 +168,7 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
 
   /// Runs the model over what the sequence lacks of the first `tokens`.
   Result<void> compute(const Job& job, std::int64_t tokens, const std::function<Result<void>()>& look_up) {
-    constexpr std::int64_t step = 4 * Forward<ExecutionSpace>::default_chunk;
+    constexpr std::int64_t step = 2 * Forward<ExecutionSpace>::default_chunk;
     while (sequence_.tokens() < tokens) {
       if (look_up) SEQKV_TRY(look_up());
       const Stopwatch watch(seconds_.model);
