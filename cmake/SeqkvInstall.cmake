@@ -8,6 +8,9 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/seqkv)
 
 install(TARGETS seqkv_library EXPORT seqkvTargets)
+if(SEQKV_ENABLE_MPI)
+  install(TARGETS seqkv_mpi EXPORT seqkvTargets)
+endif()
 install(TARGETS seqkv)
 install(DIRECTORY include/seqkv DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp"
         PATTERN "*.h")

@@ -26,6 +26,7 @@ build_needs=(
 )
 # What it can do without.
 build_wishes=("header:oneapi/tbb/version.h libtbb-dev")
+mpi_needs=("command:mpicxx libopenmpi-dev" "command:mpirun openmpi-bin")
 test_needs=("header:gtest/gtest.h libgtest-dev")
 # Of the system's Python, unless SEQKV_TEST_PYTHON names another one.
 python_test_needs=("python:pytest python3-pytest" "python:numpy python3-numpy")

@@ -12,8 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "core/float16.hpp"
-#include "core/rope_table.hpp"
+#include "codec/predict/reuse.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/profile.hpp"
@@ -126,31 +125,6 @@ class Runner {
   Space space_;
   Forward<Space> forward_;
 };
-
-/// Bare reuse: values of `from` at other positions, keys turned to these, as they are. `moved`: by how many tokens.
-inline void reuse(const ConstKvView& from, const KvView& to, std::int64_t moved) {
-  check(copy(from, to));
-  const std::vector<float> frequencies = inverse_frequencies(to.shape.rope);
-  const std::size_t pairs = frequencies.size();
-  std::vector<float> cosine(pairs);
-  std::vector<float> sine(pairs);
-  rope_angles(frequencies, std::abs(moved), cosine.data(), sine.data());
-  for (std::int64_t layer = 0; layer < to.shape.layers; ++layer) {
-    for (std::int64_t i = 0; i < to.shape.kv_heads * to.tokens; ++i) {
-      const std::int64_t at = i / to.tokens * to.strides[0].head + i % to.tokens * to.strides[0].token;
-      std::byte* keys = to.tensor(layer, Kind::key);
-      for (std::size_t p = 0; p < pairs; ++p) {
-        const auto one = at + static_cast<std::int64_t>(p);
-        const auto two = one + static_cast<std::int64_t>(pairs);
-        const float a = load_as_float(keys, to.shape.dtype, one);
-        const float b = load_as_float(keys, to.shape.dtype, two);
-        const float s = moved < 0 ? -sine[p] : sine[p];
-        store_from_float(keys, to.shape.dtype, one, a * cosine[p] - b * s);
-        store_from_float(keys, to.shape.dtype, two, b * cosine[p] + a * s);
-      }
-    }
-  }
-}
 
 inline std::int64_t bytes_of(std::span<const CodedBlock> blocks) {
   std::int64_t bytes = 0;

@@ -77,7 +77,7 @@ void measure(Runner& runner, const Pair& pair, bool by_distance, Step& out) {
   runner.restore(linear, alone, document);
   runner.measure(session, std::as_const(restored).view(), out.linear.meter);
 
-  reuse(std::as_const(source_values).view(), document, session.start - pair.source.start);
+  check(codec::reuse(std::as_const(source_values).view(), document, session.start - pair.source.start));
   runner.measure(session, std::as_const(restored).view(), out.bare);
 
   References references = blocks;
@@ -103,8 +103,8 @@ double bare_reuse(Runner& runner, const std::vector<Pair>& pairs, std::int64_t r
     KvCache cache = value_of(KvCache::create(session.cache.shape(), session.cache.tokens()));
     check(copy(std::as_const(session.cache).view(), cache.view()));
     const std::int64_t count = document_tokens - recoded;
-    reuse(std::as_const(source.cache).view().slice(source.start + recoded, count),
-          cache.view().slice(session.start + recoded, count), session.start - source.start);
+    check(codec::reuse(std::as_const(source.cache).view().slice(source.start + recoded, count),
+                       cache.view().slice(session.start + recoded, count), session.start - source.start));
     runner.measure(session, std::as_const(cache).view(), meter);
   }
   return meter.result().kl_mean;

@@ -276,8 +276,13 @@ fs::path many() {
       const auto identities = store::block_identities(state->root, tokens, 16);
       const auto blocks = value_of(encode(Kokkos::DefaultHostExecutionSpace(), codec, cache.view(), tokens, 0, 16));
       for (std::size_t b = 0; b < blocks.size(); ++b) {
-        const store::BlockHead head{identities[b], b == 0 ? state->root : identities[b - 1], {},
-                                    "raw",         static_cast<std::int64_t>(16 * b),        16};
+        const store::BlockHead head{identities[b],
+                                    b == 0 ? state->root : identities[b - 1],
+                                    {},
+                                    "raw",
+                                    static_cast<std::int64_t>(16 * b),
+                                    16,
+                                    {}};
         value_of(pack.append(value_of(store::block_record(state->seal, head, blocks[b]))));
       }
       store::SessionHead head;

@@ -33,7 +33,8 @@ struct BatchOptions {
   std::int64_t block_tokens = 256;
   PrefixPolicy prefix = PrefixPolicy::exact;
   bool restart = false;      ///< pass over sessions that are stored, by name, without looking at their input
-  std::int64_t measure = 0;  ///< measure KL over that many last tokens of each session, run on its restored cache
+  std::int64_t measure = 0;  ///< measure KL over that many last tokens of each session, run on its restored cache;
+                             ///< of codecs with `ref` 64 where this is 0
   const std::atomic<bool>* stop = nullptr;   ///< looked at between sessions
   StoreAccess access = {};                   ///< of the store
   Protection protection = Protection::none;  ///< of a store that is made; must be the store's
@@ -43,11 +44,12 @@ struct BatchRow {
   std::string session;
   bool stored_before = false;  ///< nothing was to be done
   std::int64_t tokens = 0;
-  std::int64_t new_tokens = 0;     ///< that went through the model
-  std::int64_t shared_tokens = 0;  ///< in blocks that the store had already
-  std::int64_t bytes = 0;          ///< of the session's coded blocks
-  std::int64_t new_bytes = 0;      ///< that the session added to the store
-  double bits_per_component = 0;   ///< from `bytes`
+  std::int64_t new_tokens = 0;       ///< that went through the model
+  std::int64_t shared_tokens = 0;    ///< in blocks that the store had already
+  std::int64_t bytes = 0;            ///< of the session's coded blocks
+  std::int64_t new_bytes = 0;        ///< that the session added to the store
+  std::int64_t reference_bytes = 0;  ///< of these, in blocks that are predicted from others
+  double bits_per_component = 0;     ///< from `bytes`
   std::optional<Quality> quality;
   double seconds = 0;  ///< model and codec and store; without measuring quality
 };

@@ -64,18 +64,19 @@ enum class Predictor : std::uint8_t {
   linear,      ///< from the token and from what has been decoded in the layers below; needs a profile
   linear_ref,  ///< from what the same token has been decoded to in another context, too, where there is one
   replay,      ///< the model's forward pass over the tokens; needs the model (replay.hpp)
+  ref,         ///< what the same token has in another context, as it is: its error has no bound
 };
 
 class Profile;
 
 /// A codec string, taken apart. Grammar (docs/codec.md):
 ///   codec      = [ predictor "+" ] quantizer | "replay" [ "+lossless" [ ":" engine ] ]
-///   predictor  = "none" | "linear" | "linear+ref" | "replay:" layers
+///   predictor  = "none" | "linear" | "linear+ref" | "ref:recode=" tokens | "replay:" layers
 ///   engine     = "engine=eager" | "engine=sdpa" | "engine=none" | "rounding=" dtype "." points "." weights
 ///   quantizer  = "raw" | "lossless" | "turboquant:" bits [ ",keys=unrotated" ]
 ///              | "ecsq:step=" step | "ecsq:kl=" nats | "ecsq:bits=" bits
 /// linear and replay:layers go with ecsq, lossless and turboquant (of residuals, whose keys are unrotated), none with
-/// all but ecsq, linear+ref with ecsq.
+/// all but ecsq, linear+ref and ref with ecsq.
 class Codec {
  public:
   /// Errors: invalid_codec_spec, with what is known.
@@ -100,8 +101,10 @@ class Codec {
   std::int64_t replayed_layers() const noexcept { return layers_; }
   /// What codes the layers above them. Precondition: replayed_layers() > 0.
   Codec of_the_rest() const;
+  /// Of ref: how many tokens at the beginning of a span are coded with their residual.
+  std::int64_t recoded_tokens() const noexcept { return recode_; }
   /// Whether blocks can be predicted from others: the string says so, and the profile knows how. Where it does not,
-  /// linear+ref codes as linear.
+  /// linear+ref and ref code as linear.
   bool uses_references() const noexcept;
   /// The same codec with the profile that it needs; one that needs none ignores it. A target of KL becomes a step.
   /// Errors: invalid_argument (a target that the profile has not measured).
@@ -120,15 +123,19 @@ class Codec {
   int least_bits(DType dtype) const noexcept;
 
   friend bool operator==(const Codec& a, const Codec& b) {
-    return a.predictor_ == b.predictor_ && a.layers_ == b.layers_ && a.quantizer_ == b.quantizer_;
+    return a.predictor_ == b.predictor_ && a.layers_ == b.layers_ && a.recode_ == b.recode_ &&
+           a.quantizer_ == b.quantizer_;
   }
 
  private:
-  Codec(Predictor predictor, const QuantizerSpec& quantizer, std::int64_t layers = 0);
-  bool is_linear() const noexcept { return predictor_ == Predictor::linear || predictor_ == Predictor::linear_ref; }
+  Codec(Predictor predictor, const QuantizerSpec& quantizer, std::int64_t layers = 0, std::int64_t recode = 0);
+  bool is_linear() const noexcept {
+    return predictor_ == Predictor::linear || predictor_ == Predictor::linear_ref || predictor_ == Predictor::ref;
+  }
 
   Predictor predictor_;
   std::int64_t layers_ = 0;
+  std::int64_t recode_ = 0;
   QuantizerSpec quantizer_;
   std::string spec_;
   std::shared_ptr<const Profile> profile_;
@@ -186,6 +193,7 @@ struct ReferenceSpan {
   std::int64_t count = 0;
   std::int64_t block = 0;  ///< in References::blocks
   std::int64_t source = 0;
+  std::int64_t before = 0;  ///< tokens that stand before it in the same order there, too: a span cut
 };
 
 struct References {

@@ -32,6 +32,7 @@ enum class ErrorCode : std::int32_t {
   wrong_profile = 313,       ///< a profile of another model, or not the one that coded
   session_differs = 312,     ///< a session of this name exists with other tokens
   wrong_key = 314,           ///< not the key of the store, none where one is needed, or one where there is none
+  ranks_differ = 315,        ///< ranks of one job that were given different things
 
   file_not_found = 400,     ///< no such file or folder
   session_not_found = 401,  ///< no such session in the store
@@ -43,8 +44,9 @@ enum class ErrorCode : std::int32_t {
   missing_reference = 504,    ///< a block that was predicted from another one, which is not there
   forged = 505,               ///< a record or an index that nobody with the store's key made
 
-  io = 600,         ///< the operating system refused a read or write
-  disk_full = 601,  ///< no space left on the device, or a quota
+  io = 600,             ///< the operating system refused a read or write
+  disk_full = 601,      ///< no space left on the device, or a quota
+  communication = 602,  ///< MPI reports an error: another rank is gone, or the network
 
   out_of_memory = 700,   ///< an allocation failed
   limit_exceeded = 701,  ///< more than include/seqkv/limits.hpp allows

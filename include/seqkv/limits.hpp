@@ -44,5 +44,7 @@ inline constexpr std::int64_t max_session_name = 1024;               ///< bytes;
 inline constexpr std::int64_t max_pack = 99'999'999;                 ///< number of a pack; its name has 8 digits
 inline constexpr std::int64_t max_subblock_bytes = (1LL << 31) - 1;  ///< raw bytes of one sub-block; format
 inline constexpr std::int64_t max_coded_block = 1LL << 40;           ///< bytes of one coded block; not in the format
+inline constexpr std::int64_t max_block_sources = 16;           ///< that a block is predicted from; format of packs
+inline constexpr std::int64_t max_searched_tokens = 1LL << 27;  ///< of a store, for references; 0.6 GB
 
 }  // namespace seqkv::limits

@@ -26,6 +26,22 @@ template <class ExecutionSpace>
 Result<SaveReport> save(const ExecutionSpace& space, Store& store, const std::string& session, TokenSpan tokens,
                         const Codec& codec, const ConstKvView& kv, const SaveOptions& options = {});
 
+/// Codes the next tokens of a session that is being saved and appends their blocks, predicted from what the store has
+/// where the codec does so. `kv` is in host memory, of the store's shape; it ends with a block.
+/// Errors: those of encode and SessionWriter.
+template <class ExecutionSpace>
+Result<void> append(const ExecutionSpace& space, SessionWriter& writer, const ConstKvView& kv);
+
+/// Decodes blocks [first, first + count) of those, and before what they are predicted from, into `out`, which is of
+/// their tokens. Errors: those of the other decode; of what a block is predicted from, with that block.
+template <class ExecutionSpace>
+Result<void> decode(const ExecutionSpace& space, const Codec& codec, const StoredBlocks& blocks, std::size_t first,
+                    std::size_t count, const KvView& out);
+template <class ExecutionSpace>
+Result<void> decode(const ExecutionSpace& space, const Codec& codec, const StoredBlocks& blocks, const KvView& out) {
+  return decode(space, codec, blocks, 0, blocks.size(), out);
+}
+
 /// What is wanted; a count of 0 is all from the first on. The view's shape and tokens must be of these counts.
 struct RestorePart {
   std::int64_t first_token = 0;

@@ -6,6 +6,7 @@
 /// blocks in append-only pack files. One writer at a time; any number of readers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -24,7 +25,7 @@
 namespace seqkv {
 
 /// Version of the store's folder layout.
-inline constexpr std::int64_t store_version = 2;
+inline constexpr std::int64_t store_version = 3;
 
 /// What a store's key does. It is set when the store is made.
 enum class Protection : std::uint8_t {
@@ -63,7 +64,7 @@ struct SessionInfo {
   std::int64_t tokens = 0;
   std::int64_t blocks = 0;
   std::int64_t bytes = 0;      ///< of its coded blocks, shared ones included
-  std::int64_t own_bytes = 0;  ///< of those that no other session shares
+  std::int64_t own_bytes = 0;  ///< of those that no other session shares, and nothing is predicted from
   std::string codec;
   Digest profile;            ///< that the codec needs; zero: none
   std::int64_t created = 0;  ///< seconds since 1970
@@ -165,8 +166,17 @@ struct RetainReport {
   std::int64_t bytes = 0;  ///< of blocks that are left
 };
 
+/// A block that others are predicted from, as it is stored (docs/reference.md).
+struct StoredReference {
+  std::uint64_t hash = 0;           ///< CodedBlockInfo::hash
+  std::int64_t first_position = 0;  ///< in its own session
+  std::int64_t tokens = 0;
+  CodedBlockView block;
+  std::shared_ptr<const void> memory;  ///< that `block` is in
+};
+
 /// Coded blocks of a store, in order, and the memory that they are in: mapped files, which stay whatever becomes of the
-/// store, or their decrypted bytes.
+/// store, or their decrypted bytes. Those that are predicted from others come with these (session.hpp decodes both).
 class StoredBlocks {
  public:
   std::size_t size() const noexcept { return views_.size(); }
@@ -182,20 +192,41 @@ class StoredBlocks {
   /// Position in the session of a block's first token; of size(): behind the last one.
   std::int64_t first_token(std::size_t block) const noexcept { return firsts_[block]; }
 
+  /// What blocks are predicted from, each once.
+  const std::vector<StoredReference>& references() const noexcept { return references_; }
+  /// The numbers of those that a block names.
+  const std::vector<std::size_t>& references_of(std::size_t block) const noexcept { return names_[block]; }
+
   /// The next block, which begins at `position` where it is the first.
   void append(CodedBlockView block, std::int64_t position, TokenSpan ids, std::shared_ptr<const void> memory) {
+    names_.emplace_back();
     if (views_.empty()) firsts_ = {position};
     views_.push_back(block);
     ids_.insert(ids_.end(), ids.begin(), ids.end());
     firsts_.push_back(firsts_.back() + static_cast<std::int64_t>(ids.size()));
     memory_.push_back(std::move(memory));
   }
+  /// The last block is predicted from this one, too.
+  void refer(StoredReference reference) {
+    const auto found = std::ranges::find(references_, reference.hash, &StoredReference::hash);
+    names_.back().push_back(static_cast<std::size_t>(found - references_.begin()));
+    if (found == references_.end()) references_.push_back(std::move(reference));
+  }
 
  private:
+  std::vector<StoredReference> references_;
+  std::vector<std::vector<std::size_t>> names_;
   std::vector<CodedBlockView> views_;
   std::vector<std::shared_ptr<const void>> memory_;
   std::vector<Token> ids_;
   std::vector<std::int64_t> firsts_;
+};
+
+/// What the next tokens of a session can be predicted from.
+struct NextReferences {
+  std::int64_t tokens = 0;  ///< of which this tells, whole blocks or up to the end
+  std::vector<StoredReference> blocks;
+  std::vector<ReferenceSpan> spans;  ///< of these tokens
 };
 
 class SessionWriter;
@@ -230,7 +261,7 @@ class Store {
 
   /// The coded blocks of a session in order, checked against their identities. The last one may hold more tokens than
   /// the session has, where that was forked inside it. Errors: session_not_found, corrupt, truncated,
-  /// checksum_mismatch, forged.
+  /// checksum_mismatch, forged, missing_reference (a block is predicted from one that is not there).
   Result<StoredBlocks> blocks(const std::string& name) const;
   /// Those that hold tokens [first, first + tokens). Errors: also invalid_argument (not so many tokens).
   Result<StoredBlocks> blocks(const std::string& name, std::int64_t first, std::int64_t tokens) const;
@@ -288,6 +319,7 @@ class Store {
   Result<VerifyReport> verify(const std::function<void(std::int64_t, std::int64_t)>& progress = {}) const;
 
   struct State;  ///< src/store/store_state.hpp
+  State& state() noexcept { return *state_; }
 
  private:
   explicit Store(std::unique_ptr<State> state);
@@ -304,16 +336,32 @@ class SessionWriter {
   /// Blocks and tokens at the front that the store has already: not to be appended.
   std::int64_t known_blocks() const noexcept;
   std::int64_t known_tokens() const noexcept;
+  /// These blocks, as begin() has read them, with what they are predicted from. Errors: those of Store::blocks.
+  Result<StoredBlocks> known() const;
+  /// Tokens that the store knows or that have been appended.
+  std::int64_t tokens() const noexcept;
+  TokenSpan token_ids() const noexcept;
+  const Codec& codec() const noexcept;
+  const StoreParameters& parameters() const noexcept;
 
-  /// The next block behind the known ones. Errors: invalid_argument (tokens or position are not the next ones),
-  /// io, disk_full.
+  /// Where the next `tokens` tokens, which end with a block, stand in stored blocks that are not predicted themselves;
+  /// nothing for codecs without references. It tells of fewer of them where the others can be predicted from these.
+  /// Errors: those of the index, out_of_memory.
+  Result<NextReferences> references(std::int64_t tokens);
+
+  /// The next block. It may name what references() gave. Errors: invalid_argument (tokens or position are not the next
+  /// ones), missing_reference, io, disk_full.
   Result<void> append(CodedBlockView block);
   /// Makes the session durable and visible. Errors: invalid_argument (blocks are missing), io, disk_full.
   Result<void> commit();
   /// Bytes that this session added to the packs.
   std::int64_t new_bytes() const noexcept;
+  /// With those of the known blocks: what the session's blocks have so far.
+  std::int64_t bytes() const noexcept;
+  /// Those of blocks that are predicted from others.
+  std::int64_t reference_bytes() const noexcept;
 
-  struct State;  ///< src/store/session_writer.cpp
+  struct State;  ///< src/store/session_writer.hpp
 
  private:
   friend class Store;

@@ -74,7 +74,8 @@ struct BlockSource {
   struct Block {
     std::int64_t first_token = 0;
     std::int64_t tokens = 0;
-    std::int64_t bytes = 0;  ///< or a few more
+    std::int64_t bytes = 0;               ///< or a few more
+    std::vector<std::size_t> references;  ///< that it is predicted from, numbers of BlockSource::references
   };
   KvShape shape;
   std::string codec;
@@ -89,6 +90,9 @@ struct BlockSource {
   /// The file that a block lies in, for messages. May be empty.
   std::function<std::string(std::int64_t block)> file;
   bool tokens_are_coded = false;  ///< of codecs that need a model: in frames, not in stores
+  std::vector<Block> references;  ///< blocks of other caches, or of this one
+  /// As read, of one of these.
+  std::function<Result<CodedBlockView>(std::size_t reference, std::vector<std::byte>& buffer)> read_reference;
 
   std::int64_t tokens() const noexcept { return blocks.empty() ? 0 : blocks.back().first_token + blocks.back().tokens; }
 };

@@ -5,10 +5,12 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
-
 #include "cli/arguments.hpp"
+#include "cli/ranks.hpp"
 #include "cli/store.hpp"
+#if defined(SEQKV_HAVE_MPI)
+#include "seqkv/mpi_batch.hpp"
+#endif
 
 namespace seqkv::cli {
 namespace {
@@ -25,20 +27,15 @@ struct Arguments {
   std::int64_t block_tokens = 256;
   std::int64_t measure = 0;
   bool restart = false;
+  double epoch_seconds = 60;
 };
 
-/// A build without MPI that a launcher has started several times would write the same store several times.
-Result<void> refuse_several_ranks() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}) {
-    const char* value = std::getenv(name);
-    const bool inside_step = std::string_view(name) != "SLURM_NTASKS" || std::getenv("SLURM_STEP_ID") != nullptr;
-    if (value != nullptr && inside_step && std::atoi(value) > 1) {
-      return Error(ErrorCode::unsupported,
-                   fmt::format("started as {} processes ({}), but this build has no MPI: run one", value, name));
-    }
-  }
-  return {};
-}
+/// What is read before work starts.
+struct Inputs {
+  std::vector<ManifestLine> manifest;
+  std::shared_ptr<const Model<Space>> model;
+  BatchOptions batch;
+};
 
 /// What is asked for; else that of the store, or for a new one with a key, authentic.
 Result<Protection> protection_of(const Arguments& arguments, const StoreAccess& access) {
@@ -63,6 +60,7 @@ Report to_report(const BatchRow& row) {
           {"shared_tokens", row.shared_tokens},
           {"bytes", row.bytes},
           {"new_bytes", row.new_bytes},
+          {"reference_bytes", row.reference_bytes},
           {"bits_per_component", row.bits_per_component},
           {"ratio_bf16", 16.0 / row.bits_per_component},
           {"kl_mean", measured(&Quality::kl_mean)},
@@ -74,12 +72,22 @@ Report to_report(const BatchRow& row) {
 Report summarize(const BatchReport& report, const StoreTotals& totals, const KvShape& shape) {
   std::int64_t tokens = 0;
   std::int64_t new_tokens = 0;
+  std::int64_t bytes = 0;
+  std::int64_t new_bytes = 0;
+  std::int64_t reference_bytes = 0;
   double seconds = 0;
+  double kl = 0;
+  std::int64_t measured = 0;
   std::vector<Report> rows;
   for (const BatchRow& row : report.rows) {
     tokens += row.tokens;
     new_tokens += row.new_tokens;
+    bytes += row.bytes;
+    new_bytes += row.new_bytes;
+    reference_bytes += row.reference_bytes;
     seconds += row.seconds;
+    if (row.quality) kl += row.quality->kl_mean;
+    measured += row.quality ? 1 : 0;
     rows.push_back(to_report(row));
   }
   const std::int64_t stored = totals.pack_bytes + totals.index_bytes + totals.profile_bytes;
@@ -87,6 +95,11 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
   return {{"sessions", report.rows.size()},
           {"tokens", tokens},
           {"new_tokens", new_tokens},
+          {"bytes", Report{{"sessions", bytes},
+                           {"exact_prefix", bytes - new_bytes},
+                           {"reference", reference_bytes},
+                           {"fresh", new_bytes - reference_bytes}}},
+          {"kl_mean", measured > 0 ? Value(kl / static_cast<double>(measured)) : Value(nullptr)},
           {"seconds", seconds},
           {"interrupted", report.interrupted},
           {"store", Report{{"sessions", totals.sessions},
@@ -97,29 +110,36 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
           {"rows", rows}};
 }
 
-Result<int> run(const Arguments& arguments, const Options& options) {
-  const Space space;
-  if (auto single = refuse_several_ranks(); !single) return std::move(single).error();
+Result<Codec> codec_of(const Arguments& arguments, const Options& options,
+                       const std::shared_ptr<const Profile>& profile) {
   auto codec = Codec::parse(arguments.codec);
-  if (!codec) return std::move(codec).error();
+  if (!codec) return codec;
+  if (auto status = check_profile(*codec, profile, {}); !status) return std::move(status).error();
+  codec = codec->with_profile(profile);
+  if (!codec) return codec;
+  const bool refers = codec->predictor() == Predictor::linear_ref || codec->predictor() == Predictor::ref;
+  if (refers && !codec->uses_references()) {
+    say(options, "the profile was calibrated without --references: " + codec->spec() + " codes as linear");
+  } else if (refers && options.ranks->communicator() != nullptr) {
+    say(options, "ranks do not look for references: " + codec->spec() + " codes as linear");
+  } else if (codec->predictor() == Predictor::ref) {
+    say(options, "values of other contexts are reused as they are: nothing bounds the error, kl_mean measures it");
+  }
+  if (codec->is_settled()) return codec;
+  return Error(
+      ErrorCode::invalid_argument,
+      fmt::format("{}: sessions of a store share blocks, which have one step: give it, or a KL", codec->spec()));
+}
+
+Result<Inputs> read_inputs(const Arguments& arguments, const Options& options, const Space& space) {
   auto profile = load_profile(arguments.profile);
   if (!profile) return std::move(profile).error();
-  if (auto status = check_profile(*codec, *profile, {}); !status) return std::move(status).error();
-  codec = codec->with_profile(*profile);
+  auto codec = codec_of(arguments, options, *profile);
   if (!codec) return std::move(codec).error();
-  if (codec->predictor() == Predictor::linear_ref) {
-    say(options, "batch does not look for references yet: linear+ref codes as linear");
-  }
-  if (!codec->is_settled()) {
-    return Error(
-        ErrorCode::invalid_argument,
-        fmt::format("{}: sessions of a store share blocks, which have one step: give it, or a KL", codec->spec()));
-  }
   auto manifest = read_manifest(arguments.manifest);
   if (!manifest) return std::move(manifest).error();
   auto model = load_model(options, space, arguments.model);
   if (!model) return std::move(model).error();
-
   if (auto status = check_profile(*codec, *profile, (*model)->fingerprint().combined()); !status) {
     return std::move(status).error();
   }
@@ -135,20 +155,73 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   batch.prefix = arguments.prefix == "restore" ? PrefixPolicy::restore : PrefixPolicy::exact;
   batch.restart = arguments.restart;
   batch.measure = arguments.measure;
-  batch.stop = &stop_on_signal();  // the session in hand is finished
-  Progress progress(options, "batch");
-  auto report =
-      run_batch(space, *model, arguments.store.folder, *manifest, batch,
-                [&progress](std::int64_t done, std::int64_t all, const BatchRow&) { progress.update(done, all); });
-  if (!report) return std::move(report).error();
+  batch.stop = &stop_on_signal();  // alone, the session in hand is finished
+  return Inputs{std::move(*manifest), std::move(*model), std::move(batch)};
+}
+
+/// The result, when all is stored.
+Result<int> finish(const Arguments& arguments, const Options& options, const BatchReport& report,
+                   const mpi::BatchReport* ranks) {
   auto store = arguments.store.open();
   if (!store) return std::move(store).error();
   auto totals = store->totals();
   if (!totals) return std::move(totals).error();
-  print(options, summarize(*report, *totals, store->parameters().shape));
-  if (!report->interrupted) return 0;
+  Report summary = summarize(report, *totals, store->parameters().shape);
+  if (ranks != nullptr) add_ranks(summary, *ranks);
+  print(options, summary);
+  if (!report.interrupted) return 0;
   say(options, "seqkv: interrupted; what is listed is stored, --restart goes on with the rest");
   return exit_code(ErrorCode::interrupted);
+}
+
+#if defined(SEQKV_HAVE_MPI)
+/// What has been done so far, for the log of a job: a line now and then.
+class LogLines {
+ public:
+  explicit LogLines(const Options& options) : options_(options) {}
+  void update(std::int64_t done, std::int64_t all) {
+    constexpr double seconds_between = 10;
+    if (now() - said_ < seconds_between) return;
+    said_ = now();
+    say(options_, fmt::format("batch: {} of {} sessions", done, all));
+  }
+
+ private:
+  const Options& options_;
+  double said_ = now();
+};
+
+/// With all ranks: who cannot go on says so to the others first.
+Result<int> run_on_ranks(const Arguments& arguments, const Options& options, const Space& space) {
+  const mpi::Communicator& ranks = *options.ranks->communicator();
+  auto inputs = ranks.agree(read_inputs(arguments, options, space));
+  if (!inputs) return std::move(inputs).error();
+  Progress progress(options, "batch");
+  LogLines lines(options);
+  auto report = mpi::run_batch(space, ranks, inputs->model, arguments.store.folder, inputs->manifest, inputs->batch,
+                               {arguments.epoch_seconds}, [&](std::int64_t done, std::int64_t all, const BatchRow&) {
+                                 progress.update(done, all);
+                                 lines.update(done, all);
+                               });
+  if (!report) return std::move(report).error();
+  if (ranks.rank() == 0) return finish(arguments, options, report->batch, &*report);
+  return report->batch.interrupted ? exit_code(ErrorCode::interrupted) : 0;
+}
+#endif
+
+Result<int> run(const Arguments& arguments, const Options& options) {
+  const Space space;
+#if defined(SEQKV_HAVE_MPI)
+  if (options.ranks->communicator() != nullptr) return run_on_ranks(arguments, options, space);
+#endif
+  auto inputs = read_inputs(arguments, options, space);
+  if (!inputs) return std::move(inputs).error();
+  Progress progress(options, "batch");
+  auto report =
+      run_batch(space, inputs->model, arguments.store.folder, inputs->manifest, inputs->batch,
+                [&progress](std::int64_t done, std::int64_t all, const BatchRow&) { progress.update(done, all); });
+  if (!report) return std::move(report).error();
+  return finish(arguments, options, *report, nullptr);
 }
 
 }  // namespace
@@ -176,11 +249,18 @@ Action declare_batch(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--restart", arguments->restart,
                "Go on after an interruption: sessions that are stored are passed over");
+  app.add_option("--epoch-seconds", arguments->epoch_seconds,
+                 "Under mpirun: how often what is done becomes durable and visible (default 60)")
+      ->check(CLI::Range(0.01, 86400.0));
   app.footer(
       R"(A line of the manifest: {"session": NAME, and one of "text": TEXT, "text_file": PATH, "tokens": [IDS], "kv": PATH}.
-All lines are checked before work starts. SIGINT or SIGTERM: the session in hand is finished, exit code 8.
-Example:
-  seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+turboquant:4 --measure 64)");
+With a profile of calibrate --references also linear+ref+ecsq:step=STEP, which predicts from the same tokens in other
+sessions, and ref:recode=TOKENS+ecsq:step=STEP, which reuses them as they are and measures what that does.
+All lines are checked before work starts. SIGINT, SIGTERM or SIGUSR1: the session in hand is finished (under mpirun dropped),
+exit code 8.
+Examples:
+  seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+turboquant:4 --measure 64
+  mpirun -n 16 seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+lossless --restart)");
   return [arguments](const Options& options) { return run(*arguments, options); };
 }
 

@@ -17,13 +17,16 @@
 
 namespace seqkv::cli {
 
+class Ranks;
+
 using Space = Kokkos::DefaultExecutionSpace;
 
 /// Options that every command takes.
 struct Options {
   bool json = false;
   bool quiet = false;
-  int threads = 0;  ///< never 0 when a command runs
+  int threads = 0;               ///< never 0 when a command runs
+  const Ranks* ranks = nullptr;  ///< set when a command runs
 };
 
 /// What a command does, once its options are parsed. It returns the exit code.
@@ -34,6 +37,7 @@ struct Command {
   const char* name;
   const char* summary;
   Action (*declare)(CLI::App& app);
+  bool on_ranks = false;  ///< whether it knows how to work with others under mpirun
 };
 
 /// All of them, in the order of the help.
@@ -89,7 +93,7 @@ class Progress {
 /// Seconds on a steady clock.
 double now();
 
-/// Becomes true at the first SIGINT or SIGTERM from now on; the second ends the program as usual.
+/// Becomes true at the first SIGINT, SIGTERM or SIGUSR1 from now on; the second ends the program as usual.
 const std::atomic<bool>& stop_on_signal();
 
 }  // namespace seqkv::cli

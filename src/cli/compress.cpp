@@ -55,8 +55,8 @@ Result<int> run(const Arguments& arguments, const Options& options) {
   how.profile = *profile;
   codec = settle(Space(), *codec, source_of(*file), arguments.block_tokens, how);
   if (!codec) return std::move(codec).error().in_file(arguments.in);
-  if (codec->predictor() == Predictor::linear_ref)
-    say(options, "a frame refers to nothing: linear+ref codes as linear");
+  if (codec->predictor() == Predictor::linear_ref || codec->predictor() == Predictor::ref)
+    say(options, "a frame refers to nothing: " + codec->spec() + " codes as linear");
   auto writer = FrameWriter::create(arguments.out, {file->shape(), tokens, arguments.block_tokens, codec->spec(),
                                                     *fingerprint, codec->profile_fingerprint()});
   if (!writer) return std::move(writer).error();

@@ -68,6 +68,9 @@ Result<int> run(Arguments& arguments, const Options& options) {
   const Digest fingerprint = (*model)->fingerprint().combined();
   for (const Codec& codec : *codecs) {
     if (auto status = check_profile(codec, codec.profile(), fingerprint); !status) return std::move(status).error();
+    if (codec.predictor() == Predictor::linear_ref || codec.predictor() == Predictor::ref)
+      say(options,
+          "a frame refers to nothing: " + codec.spec() + " codes as linear; batch --measure has other contexts");
   }
   for (const std::string& text : arguments.peers) {
     auto peer = parse_peer(text, fingerprint);

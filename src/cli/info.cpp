@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cli/command.hpp"
+#include "cli/ranks.hpp"
 #include "seqkv/backends.hpp"
 #include "seqkv/cores.hpp"
 #include "seqkv/frame.hpp"
@@ -50,7 +51,8 @@ Result<int> run(const Options& options) {
          {"cpu_kernels", cpu_kernels()},
          {"cpu_gather", cpu_gather()},
          {"onetbb", transfers_overlap()},
-         {"mpi", false},
+         {"mpi", has_mpi()},
+         {"mpi_version", mpi_version()},
          {"limits", Report{{"max_layers", limits::max_layers},
                            {"max_kv_heads", limits::max_kv_heads},
                            {"max_head_dim", limits::max_head_dim},

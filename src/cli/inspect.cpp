@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
+#include <fmt/format.h>
+
 #include "cli/command.hpp"
 #include "cli/store.hpp"
 #include "seqkv/frame.hpp"
@@ -27,8 +29,21 @@ Report shape_report(const KvShape& shape) {
 
 Value model_value(const Digest& model) { return model.is_zero() ? Value(nullptr) : Value(model.hex()); }
 
-/// One row a block.
-Result<std::vector<Report>> block_rows(const KvShape& shape, std::span<const CodedBlockView> blocks) {
+/// What a block is predicted from: in JSON one object a span.
+std::vector<Report> reference_rows(const CodedBlockInfo& info) {
+  std::vector<Report> rows;
+  for (const BlockReference& reference : info.references) {
+    rows.push_back({{"first", reference.first},
+                    {"count", reference.count},
+                    {"hash", fmt::format("{:016x}", reference.hash)},
+                    {"source", reference.source}});
+  }
+  return rows;
+}
+
+/// One row a block; `stored`: of a store, with what each is predicted from and what it takes to restore it.
+Result<std::vector<Report>> block_rows(const KvShape& shape, std::span<const CodedBlockView> blocks, bool json,
+                                       const StoredBlocks* stored = nullptr) {
   std::vector<Report> rows;
   for (const CodedBlockView& block : blocks) {
     auto info = inspect_block(shape, block);
@@ -40,6 +55,18 @@ Result<std::vector<Report>> block_rows(const KvShape& shape, std::span<const Cod
                     {"bytes", block.size()},
                     {"bits_per_component", 8.0 * static_cast<double>(block.size()) / components},
                     {"raw_subblocks", info->raw_subblocks}});
+    if (stored == nullptr) continue;
+    const std::vector<std::size_t>& sources = stored->references_of(rows.size() - 1);
+    std::int64_t tokens = 0;
+    for (const BlockReference& reference : info->references) tokens += reference.count;
+    auto bytes = static_cast<std::int64_t>(block.size());
+    for (const std::size_t source : sources) {
+      bytes += static_cast<std::int64_t>(stored->references()[source].block.size());
+    }
+    rows.back().set("reference_tokens", tokens);
+    rows.back().set("reference_blocks", sources.size());
+    rows.back().set("restore_bytes", bytes);
+    if (json) rows.back().set("references", reference_rows(*info));
   }
   return rows;
 }
@@ -48,7 +75,7 @@ Result<int> inspect_frame(const Arguments& arguments, const Options& options) {
   auto frame = FrameReader::open(arguments.frame);
   if (!frame) return std::move(frame).error();
   const FrameInfo& info = frame->info();
-  auto rows = block_rows(info.shape, frame->blocks(0, info.blocks()));
+  auto rows = block_rows(info.shape, frame->blocks(0, info.blocks()), options.json);
   if (!rows) return std::move(rows).error().in_file(arguments.frame);
   const auto components = static_cast<double>(info.tokens * info.shape.components_per_token());
   print(options, {{"frame_version", frame_version},
@@ -69,13 +96,19 @@ Result<int> inspect_session(const Store& store, const Arguments& arguments, cons
   if (!session) return std::move(session).error();
   auto blocks = store.blocks(arguments.session);
   if (!blocks) return std::move(blocks).error();
-  auto rows = block_rows(store.parameters().shape, *blocks);
+  auto rows = block_rows(store.parameters().shape, *blocks, options.json, &*blocks);
   if (!rows) return std::move(rows).error().in_file(arguments.store.folder);
+  std::int64_t reference_bytes = 0;
+  for (const StoredReference& source : blocks->references()) {
+    reference_bytes += static_cast<std::int64_t>(source.block.size());
+  }
   print(options, {{"session", session->name},
                   {"codec", session->codec},
                   {"tokens", session->tokens},
                   {"bytes", session->bytes},
                   {"own_bytes", session->own_bytes},
+                  {"reference_blocks", blocks->references().size()},
+                  {"reference_bytes", reference_bytes},
                   {"rows", *rows}});
   return 0;
 }

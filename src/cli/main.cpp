@@ -9,8 +9,8 @@
 #include <new>
 
 #include "cli/command.hpp"
+#include "cli/ranks.hpp"
 #include "seqkv/backends.hpp"
-#include "seqkv/cores.hpp"
 #include "seqkv/version.hpp"
 
 namespace seqkv::cli {
@@ -26,7 +26,7 @@ const std::vector<Command>& commands() {
       {"decompress", "Restore a KV cache from a frame", declare_decompress},
       {"evaluate", "Measure codecs on text: bits against quality after a restore", declare_evaluate},
       {"advise", "Say which codec restores soonest at a bandwidth and a KL", declare_advise},
-      {"batch", "Put the sessions of a manifest into a store, each shared prefix once", declare_batch},
+      {"batch", "Put the sessions of a manifest into a store, each shared prefix once", declare_batch, true},
       {"restore", "Write the KV cache of a stored session", declare_restore},
       {"ls", "List the sessions of a store", declare_ls},
       {"inspect", "Look into a frame, a store or a session", declare_inspect},
@@ -51,16 +51,31 @@ constexpr const char* footer = R"(Examples:
   seqkv compress kv.safetensors kv.sqkv --codec none+turboquant:4
   seqkv decompress kv.sqkv restored.safetensors
   seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+lossless
+  mpirun -n 4 seqkv batch sessions.jsonl --store store --model models/docs-7m --codec none+lossless --restart
   seqkv restore --store store --session first --out kv.safetensors
 
 Results go to stdout (as JSON with --json), everything else to stderr.
 Exit codes: 0 done, 1 a bug, 2 usage, 3 bad input, 4 not found, 5 corrupt, 6 I/O, 7 resources, 8 interrupted.)";
 
-int run_action(const Action& action, Options options) {
-  if (options.threads == 0) options.threads = available_cores();
+int report(const Error& error) {
+  put(stderr, fmt::format("seqkv: {}\n", error.describe()));
+  return exit_code(error.code);
+}
+
+int run_action(const Action& action, bool on_ranks, Options options) {
+  const auto ranks = Ranks::start();  // before Kokkos, and it ends after it
+  if (!ranks) return report(ranks.error());
+  if (ranks->are_many() && !on_ranks) {
+    const Error error(ErrorCode::unsupported, "this command runs as one process; under mpirun there is batch");
+    return ranks->talk() ? report(error) : exit_code(error.code);
+  }
+  options.ranks = &*ranks;
+  options.quiet = options.quiet || !ranks->talk();
+  if (options.threads == 0) options.threads = ranks->threads();
   Kokkos::InitializationSettings settings;
   settings.set_disable_warnings(true);
   settings.set_num_threads(options.threads);
+  if (const auto device = ranks->device(Kokkos::num_devices())) settings.set_device_id(*device);
   const Kokkos::ScopeGuard kokkos(settings);
   const char* wanted = std::getenv("SEQKV_CPU");
   if (wanted != nullptr && *wanted != '\0' && cpu_kernels() != wanted) {
@@ -68,11 +83,8 @@ int run_action(const Action& action, Options options) {
         fmt::format("seqkv: SEQKV_CPU={}: not among this machine's kernels, {} are used", wanted, cpu_kernels()));
   }
   const Result<int> status = action(options);
-  if (!status) {
-    put(stderr, fmt::format("seqkv: {}\n", status.error().describe()));
-    return exit_code(status.error().code);
-  }
-  return *status;
+  if (status) return *status;
+  return ranks->talk() ? report(status.error()) : exit_code(status.error().code);
 }
 
 /// The exit code: a result that could not be written is no result.
@@ -94,9 +106,13 @@ int run(int argc, char** argv) {
   app.add_option("--threads", options.threads, "Threads (default: OMP_NUM_THREADS, or the cores given to this process)")
       ->check(CLI::Range(1, 4096));
   Action action;
+  bool on_ranks = false;
   for (const Command& command : commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    sub->callback([&action, declared = command.declare(*sub)]() { action = declared; });
+    sub->callback([&, knows = command.on_ranks, declared = command.declare(*sub)]() {
+      action = declared;
+      on_ranks = knows;
+    });
   }
   try {
     app.parse(argc, argv);
@@ -104,7 +120,7 @@ int run(int argc, char** argv) {
     constexpr int usage = 2;
     return finish(app.exit(problem) == 0 ? 0 : usage);
   }
-  return finish(run_action(action, options));
+  return finish(run_action(action, on_ranks, options));
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ void request_stop(int signal) {
 const std::atomic<bool>& stop_on_signal() {
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
+  std::signal(SIGUSR1, request_stop);  // what batch systems send ahead
   return stop_requested;
 }
 

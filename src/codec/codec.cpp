@@ -20,7 +20,7 @@ namespace {
 constexpr std::string_view known =
     "known: raw, none+lossless, none+turboquant:BITS (1 to 5) with the option keys=unrotated, linear+lossless, "
     "linear+turboquant:BITS, linear+ecsq:step=STEP, linear+ecsq:kl=NATS, linear+ecsq:bits=BITS, linear+ref+ecsq:..., "
-    "replay, replay+lossless:engine=ENGINE (eager, sdpa or none), replay:LAYERS+QUANTIZER";
+    "ref:recode=TOKENS+ecsq:..., replay, replay+lossless:engine=ENGINE (eager, sdpa or none), replay:LAYERS+QUANTIZER";
 
 Error invalid(std::string_view spec, const std::string& what) {
   return Error(ErrorCode::invalid_codec_spec,
@@ -121,12 +121,13 @@ std::string print(const EcsqSpec& ecsq) {
   return fmt::format("ecsq:step={}", ecsq.step);
 }
 
-std::string print(Predictor predictor, std::int64_t layers, const QuantizerSpec& quantizer) {
+std::string print(Predictor predictor, std::int64_t layers, std::int64_t recode, const QuantizerSpec& quantizer) {
   if (std::holds_alternative<RawSpec>(quantizer)) return "raw";
   if (std::holds_alternative<RecomputeSpec>(quantizer)) return "replay";
-  constexpr std::array<std::string_view, 4> prefixes = {"none+", "linear+", "linear+ref+", "replay+"};
+  constexpr std::array<std::string_view, 5> prefixes = {"none+", "linear+", "linear+ref+", "replay+", "ref"};
   std::string prefix(prefixes[static_cast<std::size_t>(predictor)]);
   if (layers > 0) prefix = fmt::format("replay:{}+", layers);
+  if (predictor == Predictor::ref) prefix = fmt::format("ref:recode={}+", recode);
   if (const auto* ecsq = std::get_if<EcsqSpec>(&quantizer)) return prefix + print(*ecsq);
   if (const auto* lossless = std::get_if<LosslessSpec>(&quantizer)) return prefix + print(*lossless);
   const auto& turboquant = std::get<TurboQuantSpec>(quantizer);
@@ -145,9 +146,9 @@ Result<void> check_pair(std::string_view spec, Predictor predictor, std::int64_t
     if (std::holds_alternative<EcsqSpec>(quantizer)) return invalid(spec, "ecsq goes with the predictor linear");
     return {};
   }
-  if (predictor == Predictor::linear_ref) {
+  if (predictor == Predictor::linear_ref || predictor == Predictor::ref) {
     if (std::holds_alternative<EcsqSpec>(quantizer)) return {};
-    return invalid(spec, "the predictor linear+ref goes with ecsq");
+    return invalid(spec, "the predictors linear+ref and ref go with ecsq");
   }
   if (turboquant != nullptr && turboquant->unrotated_keys) {
     return invalid(spec, "residuals of keys are unrotated without keys=unrotated");
@@ -161,8 +162,12 @@ Result<void> check_pair(std::string_view spec, Predictor predictor, std::int64_t
 
 }  // namespace
 
-Codec::Codec(Predictor predictor, const QuantizerSpec& quantizer, std::int64_t layers)
-    : predictor_(predictor), layers_(layers), quantizer_(quantizer), spec_(print(predictor, layers, quantizer)) {}
+Codec::Codec(Predictor predictor, const QuantizerSpec& quantizer, std::int64_t layers, std::int64_t recode)
+    : predictor_(predictor),
+      layers_(layers),
+      recode_(recode),
+      quantizer_(quantizer),
+      spec_(print(predictor, layers, recode, quantizer)) {}
 
 Codec Codec::of_the_rest() const {
   Codec out(Predictor::linear, quantizer_);
@@ -194,7 +199,8 @@ Result<Codec> Codec::with_profile(std::shared_ptr<const Profile> profile) const 
 }
 
 bool Codec::uses_references() const noexcept {
-  return predictor_ == Predictor::linear_ref && profile_ != nullptr && profile_->has_references();
+  const bool says_so = predictor_ == Predictor::linear_ref || predictor_ == Predictor::ref;
+  return says_so && profile_ != nullptr && profile_->has_references();
 }
 
 Digest Codec::profile_fingerprint() const noexcept { return profile_ == nullptr ? Digest{} : profile_->fingerprint(); }
@@ -205,7 +211,7 @@ bool Codec::is_settled() const noexcept {
 }
 
 Codec Codec::with_step(float step) const {
-  Codec out(predictor_, EcsqSpec{step, 0, 0}, layers_);
+  Codec out(predictor_, EcsqSpec{step, 0, 0}, layers_, recode_);
   out.profile_ = profile_;
   return out;
 }
@@ -216,6 +222,7 @@ Result<Codec> Codec::parse(std::string_view spec) {
   if (spec == "replay") return Codec(Predictor::replay, RecomputeSpec{});
   Predictor predictor = Predictor::none;
   std::int64_t layers = 0;
+  std::int64_t recode = 0;
   if (rest.find('+') != std::string_view::npos) {
     const auto name = take_until(rest, '+');
     if (name == "linear" && rest.starts_with("ref+")) {
@@ -229,6 +236,11 @@ Result<Codec> Codec::parse(std::string_view spec) {
       predictor = Predictor::replay;
       if (!parse_number(name.substr(7), 1, limits::max_layers, layers)) {
         return invalid(spec, fmt::format("'{}' is no number of layers from 1 on", name.substr(7)));
+      }
+    } else if (name.starts_with("ref:recode=")) {
+      predictor = Predictor::ref;
+      if (!parse_number(name.substr(11), 0, limits::max_tokens, recode)) {
+        return invalid(spec, fmt::format("'{}' is no number of tokens from 0 on", name.substr(11)));
       }
     } else if (name != "none") {
       return invalid(spec, fmt::format("unknown predictor '{}'", name));
@@ -251,7 +263,7 @@ Result<Codec> Codec::parse(std::string_view spec) {
     quantizer = LosslessSpec{};
   }
   SEQKV_TRY(check_pair(spec, predictor, layers, quantizer));
-  return Codec(predictor, quantizer, layers);
+  return Codec(predictor, quantizer, layers, recode);
 }
 
 Result<Codec> Codec::parse_stored(std::string_view spec) {

@@ -7,6 +7,7 @@
 
 #include "codec/decoder.hpp"
 #include "codec/transfer.hpp"
+#include "codec/transfer_references.hpp"
 #include "core/execution_spaces.hpp"
 #include "seqkv/limits.hpp"
 
@@ -14,6 +15,7 @@ namespace seqkv {
 namespace {
 
 using codec::Item;
+using codec::TransferReferences;
 using Block = BlockSource::Block;
 
 /// From coded blocks to a KV file.
@@ -27,12 +29,14 @@ class DecompressLane {
     SEQKV_ASSIGN(auto decoder, codec::Decoder<Space>::create(space, codec, source.shape));
     auto lane = std::unique_ptr<DecompressLane>(new DecompressLane(space, std::move(decoder), source, file));
     lane->decoder_.reserve(blocks * largest.tokens);
+    SEQKV_TRY(lane->references_.reserve(space, codec, source, blocks));
     lane->buffers_.resize(static_cast<std::size_t>(blocks));
     for (auto& buffer : lane->buffers_) buffer.reserve(static_cast<std::size_t>(largest.bytes));
     if (lane->converts()) {
       SEQKV_ASSIGN(lane->converted_, KvCache::create(file.shape(), blocks * largest.tokens));
     }
-    lane->bytes_ = lane->decoder_.bytes() + lane->converted_.bytes() + blocks * largest.bytes;
+    lane->bytes_ =
+        lane->decoder_.bytes() + lane->converted_.bytes() + blocks * largest.bytes + lane->references_.bytes();
     return lane;
   }
 
@@ -45,7 +49,7 @@ class DecompressLane {
       SEQKV_ASSIGN(const CodedBlockView block, source_.read(item.first + i, buffers_[i]));
       coded_.push_back(block);
     }
-    return {};
+    return references_.read(source_, item);
   }
 
   Result<void> code(const Item& item) {
@@ -82,7 +86,8 @@ class DecompressLane {
       if (!source_.check) continue;
       if (auto good = source_.check(item.first + i, ids_[i]); !good) return std::move(good).error().in_block(i);
     }
-    SEQKV_TRY(decoder_.run(parts));
+    SEQKV_TRY(references_.decode(space_));
+    SEQKV_TRY(decoder_.run(parts, references_.blocks()));
     for (std::int64_t i = 0; converts() && i < item.count; ++i) {
       SEQKV_TRY(copy(space_, decoder_.values(i), converted(item, source_.blocks[item.first + i])));
     }
@@ -107,6 +112,7 @@ class DecompressLane {
   KvFileWriter& file_;
   std::int64_t bytes_ = 0;
   std::vector<std::vector<std::byte>> buffers_;  ///< one a block
+  TransferReferences<Space> references_;
   std::vector<CodedBlockView> coded_;
   std::vector<std::vector<Token>> ids_;
   KvCache converted_;

@@ -8,6 +8,7 @@
 
 #include "codec/batch.hpp"
 #include "codec/encoder.hpp"
+#include "codec/predict/reuse.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
 #include "core/try.hpp"
@@ -50,8 +51,28 @@ References part_of(const References& references, std::int64_t first, std::int64_
     span.count = std::min(span.first + span.count, first + count) - begin;
     if (span.count <= 0) continue;
     span.source += begin - span.first;
+    span.before += begin - span.first;
     span.first = begin - first;
     out.spans.push_back(span);
+  }
+  return out;
+}
+
+template <class ExecutionSpace>
+Result<std::vector<CodedBlock>> encode_as_it_is(const ExecutionSpace& space, const Codec& codec, const ConstKvView& kv,
+                                                TokenSpan tokens, std::int64_t first_position,
+                                                std::int64_t block_tokens, const References& references) {
+  SEQKV_ASSIGN(auto encoder, codec::Encoder<ExecutionSpace>::create(space, codec, kv.shape));
+  std::vector<CodedBlock> out(static_cast<std::size_t>(divide_up(kv.tokens, block_tokens)));
+  const std::int64_t batch = codec::blocks_per_batch(space, kv.shape, block_tokens);
+  for (std::int64_t first = 0, block = 0; first < kv.tokens; first += batch * block_tokens, block += batch) {
+    const std::int64_t count = std::min(batch * block_tokens, kv.tokens - first);
+    std::vector<ConstKvView> blocks;
+    for (std::int64_t at = first; at < first + count; at += block_tokens) {
+      blocks.push_back(kv.slice(at, std::min(block_tokens, first + count - at)));
+    }
+    encoder.run(blocks, tokens.subspan(first, count), first_position + first,
+                std::span(out).subspan(block, blocks.size()), part_of(references, first, count));
   }
   return out;
 }
@@ -64,19 +85,12 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
                                        const References& references) {
   SEQKV_TRY(check_arguments(kv, tokens, first_position, block_tokens, references));
   return guard_memory("to code a batch of blocks", [&]() -> Result<std::vector<CodedBlock>> {
-    SEQKV_ASSIGN(auto encoder, codec::Encoder<ExecutionSpace>::create(space, codec, kv.shape));
-    std::vector<CodedBlock> out(static_cast<std::size_t>(divide_up(kv.tokens, block_tokens)));
-    const std::int64_t batch = codec::blocks_per_batch(space, kv.shape, block_tokens);
-    for (std::int64_t first = 0, block = 0; first < kv.tokens; first += batch * block_tokens, block += batch) {
-      const std::int64_t count = std::min(batch * block_tokens, kv.tokens - first);
-      std::vector<ConstKvView> blocks;
-      for (std::int64_t at = first; at < first + count; at += block_tokens) {
-        blocks.push_back(kv.slice(at, std::min(block_tokens, first + count - at)));
-      }
-      encoder.run(blocks, tokens.subspan(first, count), first_position + first,
-                  std::span(out).subspan(block, blocks.size()), part_of(references, first, count));
+    if (codec.predictor() == Predictor::ref && codec.uses_references() && !references.spans.empty()) {
+      // Nothing is left of what it is predicted from: the residual is none.
+      SEQKV_ASSIGN(const KvCache reused, codec::with_reused(kv, first_position, references, codec.recoded_tokens()));
+      return encode_as_it_is(space, codec, reused.view(), tokens, first_position, block_tokens, references);
     }
-    return out;
+    return encode_as_it_is(space, codec, kv, tokens, first_position, block_tokens, references);
   });
 }
 

@@ -50,11 +50,16 @@ KvSource source_of(const ConstKvView& kv, TokenSpan tokens) {
 
 BlockSource source_of(const FrameReader& frame) {
   const FrameInfo& info = frame.info();
-  BlockSource source{info.shape, info.codec, info.model, info.profile, {}, {}, {}, {}, true};
+  BlockSource source;
+  source.shape = info.shape;
+  source.codec = info.codec;
+  source.model = info.model;
+  source.profile = info.profile;
+  source.tokens_are_coded = true;
   for (const CodedBlockView& block : frame.blocks(0, info.blocks())) {
     const auto first = static_cast<std::int64_t>(source.blocks.size()) * info.block_tokens;
     source.blocks.push_back(
-        {first, std::min(info.block_tokens, info.tokens - first), static_cast<std::int64_t>(block.size())});
+        {first, std::min(info.block_tokens, info.tokens - first), static_cast<std::int64_t>(block.size()), {}});
   }
   source.read = [&frame, ahead = io::ReadAhead()](std::int64_t block, std::vector<std::byte>& buffer) mutable {
     ahead.move_to(block, frame.info().blocks(), [&frame](std::int64_t next) {

@@ -43,6 +43,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "session_differs";
     case ErrorCode::wrong_key:
       return "wrong_key";
+    case ErrorCode::ranks_differ:
+      return "ranks_differ";
     case ErrorCode::file_not_found:
       return "file_not_found";
     case ErrorCode::session_not_found:
@@ -63,6 +65,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "io";
     case ErrorCode::disk_full:
       return "disk_full";
+    case ErrorCode::communication:
+      return "communication";
     case ErrorCode::out_of_memory:
       return "out_of_memory";
     case ErrorCode::limit_exceeded:

@@ -6,12 +6,11 @@
 #include <algorithm>
 #include <optional>
 
-#include "codec/decoder.hpp"
-#include "codec/encoder.hpp"
+#include "codec/block.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
 #include "replay/block_tokens.hpp"
-#include "replay/first_layers.hpp"
+#include "replay/rest_blocks.hpp"
 #include "replay/rounded_blocks.hpp"
 #include "seqkv/hash.hpp"
 #include "seqkv/replay.hpp"
@@ -69,10 +68,7 @@ struct ReplayCoder<ExecutionSpace>::State {
   Options options;
   std::optional<replay::BlockTokens<ExecutionSpace>> tokens;     ///< where tokens are coded, or recomputing needs them
   std::optional<replay::RoundedBlocks<ExecutionSpace>> rounded;  ///< of replay+lossless
-  // Of replay:LAYERS.
-  std::optional<replay::FirstLayers<ExecutionSpace>> first_layers;
-  std::optional<codec::Encoder<ExecutionSpace>> encoder;
-  std::optional<codec::Decoder<ExecutionSpace>> decoder;
+  std::optional<replay::RestBlocks<ExecutionSpace>> rest;        ///< of replay:LAYERS
   std::int64_t position = 0;
   std::vector<Token> block_tokens;
   KvCache block_cache;
@@ -105,46 +101,6 @@ struct ReplayCoder<ExecutionSpace>::State {
     };
   }
 
-  /// For replay:LAYERS. Its tokens are never coded: that takes the whole model. Errors: invalid_argument.
-  Result<void> prepare_rest(const ExecutionSpace& space) {
-    const std::int64_t layers = codec.replayed_layers();
-    if (layers + 1 >= config().layers) {
-      return Error(ErrorCode::invalid_argument,
-                   fmt::format("{} leaves nothing of {} layers", codec.spec(), config().layers));
-    }
-    options.code_tokens = false;
-    SEQKV_ASSIGN(first_layers, replay::FirstLayers<ExecutionSpace>::create(space, model, layers, options.block_tokens));
-    const KvShape shape = config().kv_shape(dtype);
-    SEQKV_ASSIGN(encoder, codec::Encoder<ExecutionSpace>::create(space, codec.of_the_rest(), shape));
-    encoder->give(first_layers->subblocks());
-    SEQKV_ASSIGN(decoder, codec::Decoder<ExecutionSpace>::create(space, codec.of_the_rest(), shape));
-    return {};
-  }
-
-  /// The first layers anew, the others as residuals.
-  Result<CodedBlock> encode_rest(const ExecutionSpace& space, TokenSpan ids, const ConstKvView& cache) {
-    SEQKV_TRY(copy(space, cache, block_cache.view()));
-    SEQKV_TRY(first_layers->run(space, ids, block_cache.view()));
-    const ConstKvView values = std::as_const(block_cache).view();
-    report.different += replay::differences(cache, values, static_cast<std::size_t>(first_layers->subblocks()));
-    CodedBlock block;
-    encoder->run({&values, 1}, ids, position, {&block, 1});
-    return block;
-  }
-
-  Result<void> decode_rest(const ExecutionSpace& space, BlockParts parts) {
-    SEQKV_TRY(first_layers->run(space, block_tokens, block_cache.view()));
-    for (std::size_t i = 0; i < static_cast<std::size_t>(first_layers->subblocks()); ++i) {
-      codec::SubblockPayload& payload = parts.subblocks[i];
-      if (payload.raw || !payload.bytes.empty()) {
-        return Error(ErrorCode::corrupt, "a payload where the model makes the values");
-      }
-      const auto bytes = static_cast<std::size_t>(codec::raw_bytes(block_cache.shape(), parts.tokens));
-      payload = {{block_cache.view().tensors[i], bytes}, true};
-    }
-    return decoder->run({&parts, 1});
-  }
-
   /// Counts a block that has been coded.
   CodedBlock count(CodedBlock block, std::int64_t tokens_of_block) {
     report.bytes += std::ssize(block);
@@ -155,11 +111,11 @@ struct ReplayCoder<ExecutionSpace>::State {
 
   Result<CodedBlock> encode(const ExecutionSpace& space, TokenSpan ids, const ConstKvView& cache, Hidden hidden) {
     const bool compare = !cache.tensors.empty();  // replay alone does without
-    if (rounded || first_layers || compare) SEQKV_TRY(check_inputs(config(), ids, cache, dtype, hidden));
+    if (rounded || rest || compare) SEQKV_TRY(check_inputs(config(), ids, cache, dtype, hidden));
     SEQKV_TRY(check_place(ids));
     SEQKV_TRY(make_room(std::ssize(ids)));
-    if (first_layers) {
-      SEQKV_ASSIGN(CodedBlock block, encode_rest(space, ids, cache));
+    if (rest) {
+      SEQKV_ASSIGN(CodedBlock block, rest->encode(space, ids, position, cache, block_cache, report.different));
       return count(std::move(block), std::ssize(ids));
     }
     const std::int64_t subblocks = 2 * config().layers;
@@ -216,11 +172,11 @@ struct ReplayCoder<ExecutionSpace>::State {
     }
     SEQKV_TRY(take_tokens(space, parts));
     SEQKV_TRY(make_room(parts.tokens));
-    if (first_layers) {
-      const std::int64_t count = parts.tokens;
-      SEQKV_TRY(decode_rest(space, std::move(parts)));
-      position += count;
-      return Block{block_tokens, decoder->values(0)};
+    if (rest) {
+      const std::int64_t tokens_of_block = parts.tokens;
+      SEQKV_ASSIGN(const ConstKvView values, rest->decode(space, block_tokens, std::move(parts), block_cache));
+      position += tokens_of_block;
+      return Block{block_tokens, values};
     }
     if (rounded) {
       SEQKV_TRY(rounded->decode(space, block_tokens, parts.subblocks, to_block_cache()));
@@ -259,12 +215,14 @@ Result<ReplayCoder<ExecutionSpace>> ReplayCoder<ExecutionSpace>::create(
                  fmt::format("blocks of {} tokens, expected 1 to {}", options.block_tokens, limits::max_block_tokens));
   }
   return guard_memory("for a coder of sessions", [&]() -> Result<ReplayCoder> {
-    auto state = std::make_unique<State>(State{model, codec, dtype, options, {}, {}, {}, {}, {}, 0, {}, {}, {}});
+    auto state = std::make_unique<State>(State{model, codec, dtype, options, {}, {}, {}, 0, {}, {}, {}});
     const auto layers = static_cast<std::size_t>(model->config().layers);
     state->report.state_bytes.resize(layers);
     state->report.cache_bytes.resize(layers);
     if (codec.replayed_layers() > 0) {
-      SEQKV_TRY(state->prepare_rest(space));
+      state->options.code_tokens = false;  // that takes the whole model
+      SEQKV_ASSIGN(state->rest,
+                   replay::RestBlocks<ExecutionSpace>::create(space, model, codec, dtype, options.block_tokens));
       return ReplayCoder(std::move(state));
     }
     const auto* lossless = std::get_if<LosslessSpec>(&codec.quantizer());

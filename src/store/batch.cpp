@@ -13,7 +13,9 @@
 #include "core/try.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/kv_file.hpp"
+#include "seqkv/session.hpp"
 #include "seqkv/text_file.hpp"
+#include "store/batch_worker.hpp"
 #include "store/session_replay.hpp"
 
 namespace seqkv {
@@ -21,20 +23,25 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// A session with its input read and checked.
-struct Job {
-  const ManifestLine* line = nullptr;
-  std::size_t row = 0;  ///< place in the report
-  std::vector<Token> tokens;
-  bool from_kv = false;
-  Sharing sharing = Sharing::by_tokens;
-};
-
+using Job = store::BatchJob;
 using store::common_prefix;
+
+/// Adds the time until it goes.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() { seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  Clock::time_point start_ = Clock::now();
+};
 
 /// Runs jobs one after the other on one sequence, which keeps the cache of the session before.
 template <class ExecutionSpace>
-class BatchRunner {
+class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
  public:
   BatchRunner(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
               Forward<ExecutionSpace> forward, Store store, const BatchOptions& options)
@@ -45,7 +52,7 @@ class BatchRunner {
         sequence_(forward_.model().config()),
         replay_(std::move(model), options) {}
 
-  Result<BatchRow> run(const Job& job) {
+  Result<BatchRow> run(const Job& job, const store::BatchHooks& hooks) override {
     const auto start = Clock::now();
     BatchRow row;
     row.session = job.line->session;
@@ -54,24 +61,43 @@ class BatchRunner {
     if (there) {
       row.stored_before = true;
       row.shared_tokens = row.tokens;
+      SEQKV_ASSIGN(const SessionInfo info, store_.session(row.session));
+      row.bytes = info.bytes;
     } else {
       SEQKV_ASSIGN(SessionWriter writer,
                    store_.begin(row.session, job.tokens, options_.codec, {.sharing = job.sharing}));
       row.shared_tokens = writer.known_tokens();
-      SEQKV_TRY(job.from_kv ? save_kv(job, writer) : save_tokens(job, writer, row));
+      SEQKV_TRY(job.from_kv ? save_kv(job, writer) : save_tokens(job, writer, hooks, row));
       SEQKV_TRY(writer.commit());
       row.new_bytes = writer.new_bytes();
+      row.bytes = writer.bytes();
+      row.reference_bytes = writer.reference_bytes();
     }
-    SEQKV_ASSIGN(const SessionInfo info, store_.session(row.session));
-    row.bytes = info.bytes;
     const auto components = static_cast<double>(row.tokens * store_.parameters().shape.components_per_token());
     row.bits_per_component = 8.0 * static_cast<double>(row.bytes) / components;
     row.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (options_.measure > 0 && !job.from_kv) {
+    if (measured_tokens() > 0 && !job.from_kv) {
       SEQKV_ASSIGN(row.quality, measure(job));
     }
     return row;
   }
+
+  Result<void> reach(const Job& job, std::int64_t tokens) override {
+    SEQKV_TRY(prepare(job, nullptr));
+    return compute(job, tokens, {});
+  }
+
+  Result<void> read(std::int64_t first, const KvView& out) override { return sequence_.read(space_, first, out); }
+
+  Result<void> supply(TokenSpan prefix, KvCache values) override {
+    if (supplied_.empty() || common_prefix(supplied_tokens_, prefix) < std::ssize(supplied_tokens_)) supplied_.clear();
+    supplied_tokens_.assign(prefix.begin(), prefix.end());
+    supplied_.push_back(std::move(values));
+    return {};
+  }
+
+  Store& store() override { return store_; }
+  const store::BatchSeconds& seconds() const override { return seconds_; }
 
  private:
   /// Whether the session is in the store as it is. Errors: session_differs.
@@ -90,8 +116,27 @@ class BatchRunner {
                                                   : std::string("other tokens")));
   }
 
-  /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from the store.
-  Result<void> prepare(const Job& job, std::int64_t known_tokens) {
+  /// What was computed elsewhere, where that is more than what is in memory.
+  Result<void> take_supplied(const Job& job) {
+    const std::int64_t supplied = common_prefix(supplied_tokens_, job.tokens);
+    if (supplied <= common_prefix(current_, job.tokens)) return {};
+    truncate(common_prefix(current_, job.tokens));
+    std::int64_t first = 0;  // of the piece at hand
+    for (const KvCache& piece : supplied_) {
+      const std::int64_t from = std::max(first, sequence_.tokens());
+      const std::int64_t to = std::min(first + piece.tokens(), supplied);
+      if (from < to) SEQKV_TRY(sequence_.append(space_, piece.view().slice(from - first, to - from)));
+      first += piece.tokens();
+    }
+    current_.assign(job.tokens.begin(), job.tokens.begin() + sequence_.tokens());
+    return {};
+  }
+
+  /// Brings the sequence to a prefix of the tokens that is as long as possible: from memory, or from what the store
+  /// knows by a writer.
+  Result<void> prepare(const Job& job, const SessionWriter* writer) {
+    const std::int64_t known_tokens = writer == nullptr ? 0 : writer->known_tokens();
+    SEQKV_TRY(take_supplied(job));
     const std::int64_t in_memory = common_prefix(current_, job.tokens);
     const std::int64_t block = options_.block_tokens;
     const bool same_bits = options_.codec.is_exact() && options_.dtype == DType::f32;
@@ -102,9 +147,8 @@ class BatchRunner {
       const std::int64_t first = in_memory / block;
       truncate(first * block);
       if (!same_bits) inexact_from_ = std::min(inexact_from_, first * block);
-      SEQKV_ASSIGN(const StoredBlocks blocks, store_.match(job.tokens, options_.codec));
-      const std::span<const CodedBlockView> stored = blocks;
-      SEQKV_TRY(append_blocks(sequence_, stored.subspan(first), known_tokens - first * block));
+      SEQKV_ASSIGN(const StoredBlocks blocks, writer->known());
+      SEQKV_TRY(append_blocks(sequence_, blocks, first, known_tokens - first * block));
     }
     current_.assign(job.tokens.begin(), job.tokens.begin() + sequence_.tokens());
     return {};
@@ -117,33 +161,54 @@ class BatchRunner {
     if (inexact_from_ >= sequence_.tokens()) inexact_from_ = nowhere;
   }
 
-  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, std::span<const CodedBlockView> blocks,
+  /// Blocks from `first` on.
+  Result<void> append_blocks(Sequence<ExecutionSpace>& sequence, const StoredBlocks& blocks, std::int64_t first,
                              std::int64_t tokens) {
     if (options_.codec.needs_model()) return replay_.restore(space_, blocks, sequence);
     SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, tokens));
-    SEQKV_TRY(decode(space_, options_.codec, blocks, cache.view()));
+    const auto from = static_cast<std::size_t>(first);
+    SEQKV_TRY(decode(space_, options_.codec, blocks, from, blocks.size() - from, cache.view()));
     return sequence.append(space_, cache.view());
   }
 
-  Result<void> save_tokens(const Job& job, SessionWriter& writer, BatchRow& row) {
+  /// Runs the model over what the sequence lacks of the first `tokens`.
+  Result<void> compute(const Job& job, std::int64_t tokens, const std::function<Result<void>()>& look_up) {
+    constexpr std::int64_t step = 2 * Forward<ExecutionSpace>::default_chunk;
+    while (sequence_.tokens() < tokens) {
+      if (look_up) SEQKV_TRY(look_up());
+      const Stopwatch watch(seconds_.model);
+      const std::int64_t first = sequence_.tokens();
+      const TokenSpan next = TokenSpan(job.tokens).subspan(first, std::min(step, tokens - first));
+      const typename Forward<ExecutionSpace>::Item item{&sequence_, next, 0};
+      SEQKV_TRY(forward_.run(space_, {&item, 1}));
+      current_.insert(current_.end(), next.begin(), next.end());
+    }
+    return {};
+  }
+
+  Result<void> save_tokens(const Job& job, SessionWriter& writer, const store::BatchHooks& hooks, BatchRow& row) {
     if (writer.known_tokens() == row.tokens) return {};
     if (std::holds_alternative<RecomputeSpec>(options_.codec.quantizer())) {
       SEQKV_ASSIGN(row.new_tokens, save_by_replay(job, writer, {}));
       return {};
     }
-    SEQKV_TRY(prepare(job, writer.known_tokens()));
-    const TokenSpan rest = TokenSpan(job.tokens).subspan(sequence_.tokens());
-    row.new_tokens = static_cast<std::int64_t>(rest.size());
-    if (!rest.empty()) {
-      const typename Forward<ExecutionSpace>::Item item{&sequence_, rest, 0};
-      SEQKV_TRY(forward_.run(space_, {&item, 1}));
-    }
-    current_ = job.tokens;
+    SEQKV_TRY(prepare(job, &writer));
+    row.new_tokens = row.tokens - sequence_.tokens();
     const auto view_of = [this](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
       SEQKV_TRY(sequence_.read(space_, first, cache.view()));
       return ConstKvView(cache.view());
     };
-    return save(job, writer, view_of, {});
+    std::int64_t saved = writer.known_tokens();
+    for (const std::int64_t stop : hooks.stops) {
+      if (options_.codec.needs_model() || stop >= row.tokens) break;
+      SEQKV_TRY(compute(job, stop, hooks.look_up));
+      SEQKV_TRY(save_from(TokenSpan(job.tokens).first(stop), saved, writer, view_of));
+      saved = std::max(saved, stop);
+      SEQKV_TRY(hooks.reached(stop));
+    }
+    SEQKV_TRY(compute(job, row.tokens, hooks.look_up));
+    if (options_.codec.needs_model()) return save(job, writer, view_of, {});
+    return save_from(job.tokens, saved, writer, view_of);
   }
 
   Result<void> save_kv(const Job& job, SessionWriter& writer) {
@@ -161,7 +226,7 @@ class BatchRunner {
   template <class ViewOf>
   Result<void> save(const Job& job, SessionWriter& writer, const ViewOf& view_of,
                     const decltype(KvSource::hidden)& states_of) {
-    if (!options_.codec.needs_model()) return save_from(job.tokens, writer, view_of);
+    if (!options_.codec.needs_model()) return save_from(job.tokens, writer.known_tokens(), writer, view_of);
     KvCache cache;
     const auto read = [&](std::int64_t first, std::int64_t count, KvCache&) -> Result<ConstKvView> {
       SEQKV_ASSIGN(cache, KvCache::create(store_.parameters().shape, count));
@@ -172,41 +237,53 @@ class BatchRunner {
   }
 
   Result<std::int64_t> save_by_replay(const Job& job, SessionWriter& writer, const KvSource& source) {
-    SEQKV_ASSIGN(const auto known, store_.match(job.tokens, options_.codec));
+    SEQKV_ASSIGN(const StoredBlocks known, writer.known());
     return replay_.save(space_, job.tokens, source, known, writer);
   }
 
-  /// Some blocks at a time.
+  /// Tokens from `begin` on, some blocks at a time.
   template <class ViewOf>
-  Result<void> save_from(TokenSpan tokens, SessionWriter& writer, const ViewOf& view_of) {
+  Result<void> save_from(TokenSpan tokens, std::int64_t begin, SessionWriter& writer, const ViewOf& view_of) {
+    const Stopwatch watch(seconds_.codec);
     constexpr std::int64_t blocks_at_a_time = 32;
     const std::int64_t step = blocks_at_a_time * options_.block_tokens;
     const auto all = static_cast<std::int64_t>(tokens.size());
-    for (std::int64_t first = writer.known_tokens(); first < all; first += step) {
+    for (std::int64_t first = begin; first < all; first += step) {
       const std::int64_t count = std::min(step, all - first);
       SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, count));
       SEQKV_ASSIGN(const ConstKvView values, view_of(first, cache));
-      SEQKV_ASSIGN(const std::vector<CodedBlock> blocks,
-                   encode(space_, options_.codec, values, tokens.subspan(first, count), first, options_.block_tokens));
-      for (const CodedBlock& block : blocks) SEQKV_TRY(writer.append(block));
+      SEQKV_TRY(append(space_, writer, values));
     }
     return {};
+  }
+
+  /// What has no bound is measured in any case.
+  std::int64_t measured_tokens() const {
+    constexpr std::int64_t usual = 64;
+    return options_.measure == 0 && options_.codec.predictor() == Predictor::ref ? usual : options_.measure;
+  }
+
+  /// The blocks of a session, which the index may not know yet.
+  Result<StoredBlocks> stored(const Job& job) const {
+    auto blocks = store_.blocks(job.line->session);
+    if (blocks || blocks.error().code != ErrorCode::session_not_found) return blocks;
+    return store_.match(job.tokens, options_.codec);
   }
 
   /// The last tokens run on the session as the store gives it back, against the same on the cache in memory.
   Result<std::optional<Quality>> measure(const Job& job) {
     const auto all = static_cast<std::int64_t>(job.tokens.size());
-    const std::int64_t tail = std::min(options_.measure, all / 4);
+    const std::int64_t tail = std::min(measured_tokens(), all / 4);
     if (tail < 1) return std::optional<Quality>();
     truncate(std::min(inexact_from_, all - tail));
-    SEQKV_TRY(prepare(job, 0));
+    SEQKV_TRY(prepare(job, nullptr));
     truncate(all - tail);
     SEQKV_ASSIGN(const std::vector<float> exact, last_logits(sequence_, job.tokens, tail));
     current_ = job.tokens;
 
-    SEQKV_ASSIGN(const StoredBlocks blocks, store_.blocks(job.line->session));
+    SEQKV_ASSIGN(const StoredBlocks blocks, stored(job));
     Sequence<ExecutionSpace> restored(forward_.model().config());
-    SEQKV_TRY(append_blocks(restored, blocks, all));
+    SEQKV_TRY(append_blocks(restored, blocks, 0, all));
     restored.truncate(all - tail);
     SEQKV_ASSIGN(const std::vector<float> again, last_logits(restored, job.tokens, tail));
     std::vector<std::optional<Token>> next(job.tokens.end() - tail + 1, job.tokens.end());
@@ -231,15 +308,17 @@ class BatchRunner {
   const BatchOptions& options_;
   Sequence<ExecutionSpace> sequence_;
   std::vector<Token> current_;  ///< what the sequence holds the cache of
+  std::vector<Token> supplied_tokens_;
+  std::vector<KvCache> supplied_;  ///< the cache of these, in pieces
+  store::BatchSeconds seconds_;
   store::SessionReplay<ExecutionSpace> replay_;
 
   static constexpr std::int64_t nowhere = INT64_MAX;
   std::int64_t inexact_from_ = nowhere;  ///< the token from which on the sequence sees the codec's error
 };
 
-/// The tokens of a line, everything checked that can be checked before work starts.
 template <class ExecutionSpace>
-Result<Job> read_job(const Model<ExecutionSpace>& model, const ManifestLine& line, const StoreParameters& parameters) {
+Result<Job> read_line(const Model<ExecutionSpace>& model, const ManifestLine& line, const StoreParameters& parameters) {
   Job job{&line, 0, line.tokens, !line.kv.empty()};
   if (line.text) {
     SEQKV_ASSIGN(job.tokens, model.encode_document(*line.text));
@@ -283,6 +362,24 @@ Result<Job> read_job(const Model<ExecutionSpace>& model, const ManifestLine& lin
 }  // namespace
 
 template <class ExecutionSpace>
+Result<Job> store::read_job(const Model<ExecutionSpace>& model, const ManifestLine& line,
+                            const StoreParameters& parameters) {
+  auto job = read_line(model, line, parameters);
+  if (job) return job;
+  return std::move(job).error().at_field(fmt::format("manifest line {}, session '{}'", line.line, line.session));
+}
+
+template <class ExecutionSpace>
+Result<std::unique_ptr<store::BatchWorker<ExecutionSpace>>> store::make_batch_worker(
+    const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model, Store store,
+    const BatchOptions& options) {
+  SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, model));
+  std::unique_ptr<BatchWorker<ExecutionSpace>> worker = std::make_unique<BatchRunner<ExecutionSpace>>(
+      space, std::move(model), std::move(forward), std::move(store), options);
+  return worker;
+}
+
+template <class ExecutionSpace>
 Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
                               const std::filesystem::path& folder, const std::vector<ManifestLine>& manifest,
                               const BatchOptions& options, const BatchProgress& progress) {
@@ -297,15 +394,12 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
   }
   for (const ManifestLine& line : manifest) {
     if (stored.contains(line.session)) continue;
-    auto job = read_job(*model, line, parameters);
-    if (!job)
-      return std::move(job).error().at_field(fmt::format("manifest line {}, session '{}'", line.line, line.session));
-    job->row = jobs.size();
-    jobs.push_back(std::move(job).value());
+    SEQKV_ASSIGN(Job job, store::read_job(*model, line, parameters));
+    job.row = jobs.size();
+    jobs.push_back(std::move(job));
   }
-  SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, model));
   SEQKV_ASSIGN(Store store, Store::open_for_writing(folder, parameters, options.access));
-  BatchRunner<ExecutionSpace> runner(space, model, std::move(forward), std::move(store), options);
+  SEQKV_ASSIGN(const auto worker, store::make_batch_worker(space, model, std::move(store), options));
 
   // Neighbors in this order share the longest prefixes.
   std::stable_sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.tokens < b.tokens; });
@@ -317,7 +411,7 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
       report.interrupted = true;
       break;
     }
-    auto row = runner.run(job);
+    auto row = worker->run(job, {});
     if (!row)
       return std::move(row).error().at_field(
           fmt::format("manifest line {}, session '{}'", job.line->line, job.line->session));
@@ -330,9 +424,12 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
   return report;
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                         \
-  template Result<BatchReport> run_batch(const Space&, std::shared_ptr<const Model<Space>>,              \
-                                         const std::filesystem::path&, const std::vector<ManifestLine>&, \
+#define SEQKV_INSTANTIATE(Space)                                                                          \
+  template Result<Job> store::read_job(const Model<Space>&, const ManifestLine&, const StoreParameters&); \
+  template Result<std::unique_ptr<store::BatchWorker<Space>>> store::make_batch_worker(                   \
+      const Space&, std::shared_ptr<const Model<Space>>, Store, const BatchOptions&);                     \
+  template Result<BatchReport> run_batch(const Space&, std::shared_ptr<const Model<Space>>,               \
+                                         const std::filesystem::path&, const std::vector<ManifestLine>&,  \
                                          const BatchOptions&, const BatchProgress&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 

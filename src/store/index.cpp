@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "core/try.hpp"
+#include "seqkv/limits.hpp"
 #include "store/parameters.hpp"
 
 namespace seqkv::store {
@@ -23,6 +24,9 @@ constexpr const char* tables = R"(
     id INTEGER PRIMARY KEY, identity BLOB NOT NULL, codec INTEGER NOT NULL,
     parent INTEGER REFERENCES blocks(id), position INTEGER NOT NULL, tokens INTEGER NOT NULL,
     pack INTEGER NOT NULL, offset INTEGER NOT NULL, bytes INTEGER NOT NULL);
+  CREATE TABLE sources (
+    block INTEGER NOT NULL REFERENCES blocks(id) ON DELETE CASCADE, source INTEGER NOT NULL REFERENCES blocks(id),
+    PRIMARY KEY (block, source)) WITHOUT ROWID;
   CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, tenant BLOB NOT NULL, name TEXT NOT NULL, nonce BLOB NOT NULL,
     block INTEGER NOT NULL REFERENCES blocks(id), tokens INTEGER NOT NULL, codec INTEGER NOT NULL,
@@ -38,13 +42,15 @@ constexpr const char* tables = R"(
 constexpr const char* indexes = R"(
   CREATE UNIQUE INDEX blocks_by_identity ON blocks(identity, codec);
   CREATE INDEX blocks_by_parent ON blocks(parent);
+  CREATE INDEX sources_by_source ON sources(source);
   CREATE UNIQUE INDEX sessions_by_name ON sessions(tenant, name);
   CREATE INDEX sessions_by_block ON sessions(block);
 )";
 
-/// How many sessions and blocks need a block.
-constexpr const char* reference_query =
-    "SELECT EXISTS (SELECT 1 FROM sessions WHERE block = ?1) OR EXISTS (SELECT 1 FROM blocks WHERE parent = ?1)";
+/// Whether a session, a block that follows or one that is predicted from it needs a block.
+constexpr const char* need_query =
+    "SELECT EXISTS (SELECT 1 FROM sessions WHERE block = ?1) OR EXISTS (SELECT 1 FROM blocks WHERE parent = ?1) OR "
+    "EXISTS (SELECT 1 FROM sources WHERE source = ?1)";
 
 std::filesystem::path new_index_path(const std::filesystem::path& folder) { return folder / "store.db.new"; }
 
@@ -162,22 +168,40 @@ Result<void> drop_session(Database& database, const SessionRow& row, std::int64_
   return use_sequence(database, sequence);
 }
 
+Result<void> put_sources(Database& database, std::int64_t block, std::span<const std::int64_t> sources) {
+  SEQKV_ASSIGN(Statement insert, database.prepare("INSERT OR IGNORE INTO sources (block, source) VALUES (?, ?)"));
+  for (const std::int64_t source : sources) SEQKV_TRY(insert.bind(1, block).bind(2, source).run());
+  return {};
+}
+
+Result<std::vector<std::int64_t>> sources_of(const Database& database, std::int64_t block) {
+  SEQKV_ASSIGN(Statement query, database.prepare("SELECT source FROM sources WHERE block = ? ORDER BY source LIMIT ?"));
+  query.bind(1, block).bind(2, limits::max_block_sources + 1);
+  return all_rows<std::int64_t>(query, [](const Statement& row) -> Result<std::int64_t> { return row.integer(0); });
+}
+
 Result<std::int64_t> prune(Database& database, std::int64_t block) {
-  SEQKV_ASSIGN(Statement needed, database.prepare(reference_query));
+  SEQKV_ASSIGN(Statement needed, database.prepare(need_query));
   SEQKV_ASSIGN(Statement parent, database.prepare("SELECT parent FROM blocks WHERE id = ?"));
   SEQKV_ASSIGN(Statement remove, database.prepare("DELETE FROM blocks WHERE id = ?"));
   std::int64_t dropped = 0;
-  for (std::optional<std::int64_t> at = block; at; ++dropped) {
-    SEQKV_ASSIGN(const bool counted, needed.bind(1, *at).step());
+  std::vector<std::int64_t> perhaps = {block};
+  while (!perhaps.empty()) {
+    const std::int64_t at = perhaps.back();
+    perhaps.pop_back();
+    SEQKV_ASSIGN(const bool counted, needed.bind(1, at).step());
     const bool stays = !counted || needed.integer(0) != 0;
     needed.reset();
-    if (stays) break;
-    SEQKV_ASSIGN(const bool there, parent.bind(1, *at).step());
-    if (!there) break;
-    const std::int64_t id = *at;
-    at = parent.is_null(0) ? std::nullopt : std::optional(parent.integer(0));
+    if (stays) continue;
+    SEQKV_ASSIGN(const bool there, parent.bind(1, at).step());
+    if (there && !parent.is_null(0)) perhaps.push_back(parent.integer(0));
     parent.reset();
-    SEQKV_TRY(remove.bind(1, id).run());
+    if (!there) continue;
+    // What it was predicted from may be needed by nobody else.
+    SEQKV_ASSIGN(const std::vector<std::int64_t> sources, sources_of(database, at));
+    SEQKV_TRY(remove.bind(1, at).run());
+    ++dropped;
+    perhaps.insert(perhaps.end(), sources.begin(), sources.end());
   }
   return dropped;
 }

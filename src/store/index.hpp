@@ -53,7 +53,13 @@ Result<void> put_session(Database& database, const SessionHead& head, std::int64
 /// Takes a session out; its blocks stay, see prune. `removal`: where the record of it lies.
 Result<void> drop_session(Database& database, const SessionRow& row, std::int64_t sequence, const Place& removal);
 
-/// Drops a block and those before it that no session and no other block needs. The number of blocks dropped.
+/// What a block is predicted from: blocks that are there. Rows go with the block.
+Result<void> put_sources(Database& database, std::int64_t block, std::span<const std::int64_t> sources);
+/// At most one more than a block may have.
+Result<std::vector<std::int64_t>> sources_of(const Database& database, std::int64_t block);
+
+/// Drops a block, those before it and those that it is predicted from, as far as no session and no other block needs
+/// them. The number of blocks dropped.
 Result<std::int64_t> prune(Database& database, std::int64_t block);
 
 }  // namespace seqkv::store

@@ -17,7 +17,7 @@ namespace seqkv::store {
 namespace {
 
 constexpr std::array<char, 8> pack_magic = {'\x89', 'S', 'Q', 'K', 'P', '\r', '\n', '\x1a'};
-constexpr std::uint32_t pack_version = 2;
+constexpr std::uint32_t pack_version = 3;
 constexpr std::uint32_t record_magic = 0x524b5153;  // "SQKR"
 constexpr std::size_t signed_bytes = 24;            // of a record's head: magic, type and sizes
 constexpr std::size_t head_bytes = 32;              // with the checksum
@@ -135,6 +135,8 @@ Result<RecordBytes> block_record(const Seal& seal, const BlockHead& head, CodedB
   payload.put(static_cast<std::uint64_t>(head.position));
   payload.put(static_cast<std::uint32_t>(head.tokens));
   put_string(payload, head.codec);
+  payload.put(static_cast<std::uint32_t>(head.sources.size()));
+  for (const Digest& source : head.sources) payload.put(source.bytes);
   return make_record(seal, RecordType::block, payload, block);
 }
 
@@ -215,6 +217,9 @@ Result<BlockHead> block_head(const Record& record, std::int64_t offset) {
   head.position = static_cast<std::int64_t>(reader.get<std::uint64_t>());
   head.tokens = reader.get<std::uint32_t>();
   head.codec = get_string(reader);
+  const auto sources = reader.get<std::uint32_t>();
+  if (sources > limits::max_block_sources) return corrupt("too many blocks that it is predicted from", offset);
+  for (std::uint32_t i = 0; i < sources; ++i) head.sources.push_back(get_digest(reader));
   SEQKV_TRY(check_payload(record, RecordType::block, reader, offset));
   return head;
 }

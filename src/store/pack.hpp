@@ -34,6 +34,7 @@ struct BlockHead {
   std::string codec;
   std::int64_t position = 0;  ///< of its first token
   std::int64_t tokens = 0;
+  std::vector<Digest> sources;  ///< identities of the blocks that it is predicted from, of the same codec
 };
 
 /// A session as it is from its sequence number on. Of records of one tenant and name the highest number counts.

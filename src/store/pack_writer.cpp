@@ -17,9 +17,10 @@ namespace seqkv::store {
 PackWriter::~PackWriter() {
   if (kept_) return;
   for (const Pack& pack : packs_) {
+    state_.packs.erase(pack.number);  // another file may come to have its name
     if (pack.is_new) {
       (void)io::remove(pack.path);
-    } else if (pack.end > pack.committed) {
+    } else {
       (void)io::truncate(pack.file, pack.path, pack.committed);
     }
   }
@@ -34,6 +35,7 @@ Result<Place> PackWriter::write(std::span<const std::byte> head, std::span<const
   Pack& pack = packs_.back();
   SEQKV_TRY(io::write_all(pack.file, pack.path, head, place.offset));
   SEQKV_TRY(io::write_all(pack.file, pack.path, body, place.offset + static_cast<std::int64_t>(head.size())));
+  pack.end = place.offset + bytes;  // what a write that failed has left does not count
   // The disk works while the next blocks are coded.
   pack.unflushed += bytes;
   if (pack.unflushed >= io::worth_a_flush) {
@@ -47,10 +49,8 @@ Result<Place> PackWriter::write(std::span<const std::byte> head, std::span<const
 Result<Place> PackWriter::make_room(std::int64_t bytes) {
   if (packs_.empty() && begin_ == Begin::in_last_pack) SEQKV_TRY(open_last());
   if (packs_.empty() || packs_.back().end >= pack_full) SEQKV_TRY(begin_pack());
-  Pack& pack = packs_.back();
-  const Place place{pack.number, round_up(pack.end, pack_alignment), bytes};
-  pack.end = place.offset + bytes;
-  return place;
+  const Pack& pack = packs_.back();
+  return Place{pack.number, round_up(pack.end, pack_alignment), bytes};
 }
 
 /// The last pack, if there is one. What lies behind its committed end is cut off.
@@ -76,13 +76,13 @@ Result<void> PackWriter::open_last() {
   return {};
 }
 
-/// Numbers are never used again: a reader may hold an old row, and a lost index may have known more packs.
+Result<std::int64_t> PackWriter::new_number() {
+  if (next_number_ > 0) return std::exchange(next_number_, next_number_ + number_step_);
+  return next_pack(state_);
+}
+
 Result<void> PackWriter::begin_pack() {
-  SEQKV_ASSIGN(Statement query, state_.database.prepare("SELECT next_pack FROM state"));
-  SEQKV_ASSIGN(const bool there, query.step());
-  std::int64_t number = there ? query.integer(0) : 1;
-  SEQKV_ASSIGN(const std::vector<std::int64_t> files, pack_files(state_.folder));
-  if (!files.empty()) number = std::max(number, files.back() + 1);
+  SEQKV_ASSIGN(const std::int64_t number, new_number());
   if (number < 1 || number > limits::max_pack) return Error(ErrorCode::limit_exceeded, "no number for another pack");
   if (!packs_.empty()) {
     packs_.back().flush.reset();
@@ -126,8 +126,35 @@ Result<void> PackWriter::write_rows(Database& database) const {
 
 void PackWriter::keep() { kept_ = true; }
 
+void PackWriter::go_on() {
+  if (packs_.size() > 1) packs_.erase(packs_.begin(), packs_.end() - 1);
+  for (Pack& pack : packs_) {
+    pack.committed = pack.end;
+    pack.is_new = false;
+  }
+}
+
+void PackWriter::number_packs(std::int64_t first, std::int64_t step) {
+  next_number_ = first;
+  number_step_ = step;
+}
+
+std::vector<std::pair<std::int64_t, std::int64_t>> PackWriter::ends() const {
+  std::vector<std::pair<std::int64_t, std::int64_t>> ends;
+  for (const Pack& pack : packs_) ends.emplace_back(pack.number, pack.end);
+  return ends;
+}
+
 std::int64_t PackWriter::packs_begun() const noexcept {
   return std::ranges::count_if(packs_, [](const Pack& pack) { return pack.is_new; });
+}
+
+Result<std::int64_t> next_pack(const Store::State& state) {
+  SEQKV_ASSIGN(Statement query, state.database.prepare("SELECT next_pack FROM state"));
+  SEQKV_ASSIGN(const bool there, query.step());
+  const std::int64_t number = there ? query.integer(0) : 1;
+  SEQKV_ASSIGN(const std::vector<std::int64_t> files, pack_files(state.folder));
+  return files.empty() ? number : std::max(number, files.back() + 1);
 }
 
 }  // namespace seqkv::store

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "io/early_flush.hpp"
@@ -33,6 +34,15 @@ class PackWriter {
   /// Into the caller's transaction.
   Result<void> write_rows(Database& database) const;
   void keep();
+  /// The same, and more will follow: what is appended from now on is given back without keep() or another go_on().
+  void go_on();
+  /// New packs have these numbers from now on: `first` and every `step` further. Processes that write at once have
+  /// numbers of their own.
+  void number_packs(std::int64_t first, std::int64_t step);
+
+  /// Numbers and ends of the packs written to.
+  std::vector<std::pair<std::int64_t, std::int64_t>> ends() const;
+  const Seal& seal() const noexcept { return state_.seal; }
 
   std::int64_t packs_begun() const noexcept;
 
@@ -53,11 +63,18 @@ class PackWriter {
   Result<Place> make_room(std::int64_t bytes);
   Result<void> open_last();
   Result<void> begin_pack();
+  Result<std::int64_t> new_number();
 
   const Store::State& state_;
   Begin begin_;
   std::vector<Pack> packs_;
   bool kept_ = false;
+  std::int64_t next_number_ = 0;  ///< 0: what the store says
+  std::int64_t number_step_ = 1;
 };
+
+/// A number for a new pack. Numbers are never used again: a reader may hold an old row, and a lost index may have known
+/// more packs.
+Result<std::int64_t> next_pack(const Store::State& state);
 
 }  // namespace seqkv::store

@@ -35,4 +35,8 @@ Result<std::string> read_parameters(const Database& database);
 Result<void> compare_parameters(const StoreParameters& stored, const StoreParameters& given,
                                 const std::filesystem::path& index);
 
+/// The text that the first pack with a whole header and parameters carries. Errors: corrupt
+/// (src/store/find_parameters.cpp).
+Result<std::string> find_parameters(const std::filesystem::path& folder, const std::vector<std::int64_t>& packs);
+
 }  // namespace seqkv::store

@@ -99,6 +99,12 @@ Result<StoredBlocks> Store::State::read_blocks(const SessionBlocks& session, std
     }
     if (block->memory == nullptr) block->memory = std::move(job.memory);
     blocks.append(block->block, job.row->position, block->info.tokens, std::move(block->memory));
+    if (auto status = add_references(*job.row, block->info, blocks); !status) {
+      return std::move(status)
+          .error()
+          .in_block(job.number)
+          .at_field(fmt::format("session '{}'", session.session.head.name));
+    }
   }
   return blocks;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "core/bytes.hpp"
@@ -28,7 +29,8 @@ struct FoundBlock {
   std::int64_t position = 0;
   std::int64_t tokens = 0;
   Place place;
-  bool needed = false;  ///< by a session
+  std::vector<Digest> sources;  ///< what it is predicted from
+  bool needed = false;          ///< by a session, and all that it needs is there
   std::int64_t id = 0;
 };
 
@@ -95,9 +97,12 @@ class Rebuilder {
         SEQKV_ASSIGN(const store::BlockHead head, store::block_head(record, place.offset));
         SEQKV_ASSIGN(const std::int64_t codec, codec_row(head.codec, head.profile));
         const auto number = static_cast<std::uint32_t>(blocks_.size());
-        // Of two copies, which gc may leave when it dies, either will do.
-        if (by_key_.try_emplace(Key{head.identity, codec}, number).second) {
-          blocks_.push_back({head.identity, head.parent, codec, head.position, head.tokens, place});
+        FoundBlock block{head.identity, head.parent, codec, head.position, head.tokens, place, head.sources};
+        const auto [found, is_new] = by_key_.try_emplace(Key{head.identity, codec}, number);
+        if (is_new) {
+          blocks_.push_back(std::move(block));
+        } else {  // the last copy is the one that is alive: one that was removed may be predicted from what is gone
+          blocks_[found->second] = std::move(block);
         }
         return {};
       }
@@ -134,27 +139,46 @@ class Rebuilder {
     if (!is_new && found->second.head.sequence < session.head.sequence) found->second = std::move(session);
   }
 
-  /// Marks the blocks of each session, from its last one to its first. Why it cannot be had, or nothing.
-  std::string mark(const FoundSession& session, std::int64_t codec) {
-    Digest identity = session.head.last_block;
+  /// The blocks of a chain, from its last one to its first, as far as they are not known to be there. Why it cannot be
+  /// had, or nothing. `tokens`: that the session has which ends with it; 0: none.
+  std::string follow(Digest identity, std::int64_t codec, std::int64_t tokens, std::vector<std::uint32_t>& chain) {
     std::int64_t end = -1;
     for (;;) {
       const auto found = by_key_.find({identity, codec});
       if (found == by_key_.end()) {
         return end < 0 ? "its last block is missing" : fmt::format("the block before token {} is missing", end);
       }
-      FoundBlock& block = blocks_[found->second];
+      const FoundBlock& block = blocks_[found->second];
       const std::int64_t block_end = block.position + block.tokens;
+      const bool is_last = end < 0;
       // Positions fall, so that the chain ends.
-      if (block.position < 0 || block.tokens < 1 ||
-          (end < 0 ? session.head.tokens <= block.position || session.head.tokens > block_end : block_end != end)) {
+      if (block.position < 0 || block.tokens < 1 || (!is_last && block_end != end) ||
+          (is_last && tokens > 0 && (tokens <= block.position || tokens > block_end))) {
         return fmt::format("the block at token {} is not at its place", block.position);
       }
-      block.needed = true;
+      if (block.needed) return {};
+      chain.push_back(found->second);
       if (block.position == 0) return {};
       end = block.position;
       identity = block.parent;
     }
+  }
+
+  /// Marks the blocks of a session and all that they are predicted from. Why it cannot be had, or nothing.
+  std::string mark(const FoundSession& session, std::int64_t codec) {
+    std::vector<std::uint32_t> all;
+    std::string why = follow(session.head.last_block, codec, session.head.tokens, all);
+    std::set<std::uint32_t> followed;
+    for (std::size_t i = 0; i < all.size() && why.empty(); ++i) {
+      if (!followed.insert(all[i]).second) continue;
+      const FoundBlock& block = blocks_[all[i]];
+      for (const Digest& source : block.sources) {
+        if (why.empty()) why = follow(source, codec, 0, all);
+      }
+      if (!why.empty()) why = fmt::format("what the block at token {} is predicted from: {}", block.position, why);
+    }
+    for (std::size_t i = 0; i < all.size() && why.empty(); ++i) blocks_[all[i]].needed = true;
+    return why;
   }
 
   Result<void> choose_sessions() {
@@ -194,6 +218,11 @@ class Rebuilder {
       block->id = row.id;
       SEQKV_TRY(inserter.insert(row, block->codec));
     }
+    for (const FoundBlock* block : order) {
+      std::vector<std::int64_t> sources;
+      for (const Digest& source : block->sources) sources.push_back(blocks_[by_key_.at({source, block->codec})].id);
+      if (block->id != 0) SEQKV_TRY(store::put_sources(state_.database, block->id, sources));
+    }
     return {};
   }
 
@@ -228,30 +257,6 @@ class Rebuilder {
   std::int64_t sequence_ = 0;
 };
 
-/// The text that the first pack with a whole header and parameters carries, and the id of its store.
-Result<void> find_parameters(Store::State& state, const std::vector<std::int64_t>& packs) {
-  for (const std::int64_t number : packs) {
-    const auto mapped = io::MappedFile::open(store::pack_path(state.folder, number), io::Links::refuse);
-    if (!mapped) continue;
-    const auto bytes = mapped->bytes();
-    const auto items =
-        store::walk_pack(bytes, std::min<std::int64_t>(static_cast<std::int64_t>(bytes.size()), 1 << 16));
-    for (const PackItem& item : items) {
-      if (item.damaged || item.type != RecordType::parameters) continue;
-      const auto here = bytes.subspan(static_cast<std::size_t>(item.offset), static_cast<std::size_t>(item.bytes));
-      const auto record = store::read_record(store::Seal(), here, item.offset);
-      if (!record) continue;
-      const auto text = store::parameters_text(*record, item.offset);
-      StoreParameters parameters;
-      Digest id;
-      if (!text || !store::parse_text(*text, parameters, id) || !store::check_pack_header(bytes, id)) continue;
-      state.parameters_text = *text;
-      return {};
-    }
-  }
-  return Error(ErrorCode::corrupt, "no pack tells what store it is of").in_file(state.folder.string());
-}
-
 Result<void> read_packs(Store::State& state, const std::vector<std::int64_t>& packs, RebuildReport& report) {
   Rebuilder rebuilder(state, report);
   for (const std::int64_t number : packs) {
@@ -274,7 +279,7 @@ Result<RebuildReport> Store::rebuild_index(const std::filesystem::path& folder, 
   RebuildReport report;
   State state;
   state.folder = folder;
-  SEQKV_TRY(find_parameters(state, packs));
+  SEQKV_ASSIGN(state.parameters_text, store::find_parameters(folder, packs));
   if (auto status = state.unlock(access); !status) return std::move(status).error().in_file(folder.string());
   SEQKV_ASSIGN(state.database, store::begin_index(folder));
   // Nobody reads the new file before it is whole, and fsync comes with the last COMMIT.

@@ -62,13 +62,18 @@ Result<void> change_rows(store::Database& database, const std::vector<Change>& c
   return {};
 }
 
-/// Blocks that are broken, or have no good block before them; children first. Those that went with their sessions are
-/// gone already.
+/// Blocks that are broken, or lack what they need; children first. Those that went with their sessions are gone
+/// already.
 Result<void> drop_blocks(store::Database& database, const store::Survey& survey) {
   SEQKV_ASSIGN(store::Statement drop, database.prepare("DELETE FROM blocks WHERE id = ?"));
+  std::vector<std::int64_t> sources;
   for (auto id = survey.order.rbegin(); id != survey.order.rend(); ++id) {
-    if (!survey.blocks.at(*id).good) SEQKV_TRY(drop.bind(1, *id).run());
+    const store::Survey::Block& block = survey.blocks.at(*id);
+    if (block.good) continue;
+    SEQKV_TRY(drop.bind(1, *id).run());
+    sources.insert(sources.end(), block.sources.begin(), block.sources.end());
   }
+  for (const std::int64_t source : sources) SEQKV_TRY(store::prune(database, source));
   return {};
 }
 

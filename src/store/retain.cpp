@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <queue>
 #include <unordered_map>
+#include <utility>
 
 #include "core/try.hpp"
 #include "store/index.hpp"
@@ -25,7 +26,8 @@ struct Node {
   std::int64_t bytes = 0;
   double rank = 0.0;
   double last_use = 0.0;
-  std::int64_t children = 0;
+  std::int64_t needed_by = 0;         ///< blocks that follow, and such as are predicted from it
+  std::vector<std::size_t> sources;   ///< numbers of nodes that it is predicted from
   std::vector<std::size_t> sessions;  ///< that end here
   bool pinned = false;                ///< a pinned session needs it
   bool evicted = false;
@@ -46,6 +48,7 @@ class Retainer {
       if (!there) break;
       SEQKV_TRY(add(blocks, uses));
     }
+    SEQKV_TRY(add_sources());
     SEQKV_ASSIGN(Statement query,
                  state_.database.prepare(fmt::format("{} ORDER BY sessions.id", store::session_query)));
     SEQKV_ASSIGN(sessions_, store::all_rows<SessionRow>(query, store::session_row));
@@ -53,12 +56,7 @@ class Retainer {
       const auto found = numbers_.find(sessions_[i].block);
       if (found == numbers_.end()) return Error(ErrorCode::corrupt, "a session without its last block: see repair");
       nodes_[found->second].sessions.push_back(i);
-      for (auto at = static_cast<std::int64_t>(found->second); sessions_[i].head.pinned && at >= 0;) {
-        Node& node = nodes_[static_cast<std::size_t>(at)];
-        if (node.pinned) break;  // and all before it
-        node.pinned = true;
-        at = node.parent;
-      }
+      if (sessions_[i].head.pinned) pin(found->second);
     }
     kept_sessions_ = static_cast<std::int64_t>(sessions_.size());
     return {};
@@ -81,6 +79,41 @@ class Retainer {
   double floor() const { return floor_; }
 
  private:
+  /// What a node needs: the one before it, and those that it is predicted from.
+  std::vector<std::size_t> needs_of(std::size_t number) const {
+    std::vector<std::size_t> needs = nodes_[number].sources;
+    if (nodes_[number].parent >= 0) needs.push_back(static_cast<std::size_t>(nodes_[number].parent));
+    return needs;
+  }
+
+  /// With all that it needs.
+  void pin(std::size_t number) {
+    std::vector<std::size_t> open = {number};
+    while (!open.empty()) {
+      const std::size_t at = open.back();
+      open.pop_back();
+      if (std::exchange(nodes_[at].pinned, true)) continue;
+      for (const std::size_t need : needs_of(at)) open.push_back(need);
+    }
+  }
+
+  Result<void> add_sources() {
+    SEQKV_ASSIGN(Statement query, state_.database.prepare("SELECT block, source FROM sources ORDER BY block, source"));
+    for (;;) {
+      SEQKV_ASSIGN(const bool there, query.step());
+      if (!there) return {};
+      const auto block = numbers_.find(query.integer(0));
+      const auto source = numbers_.find(query.integer(1));
+      if (block == numbers_.end() || source == numbers_.end()) {
+        return Error(
+            ErrorCode::corrupt,
+            fmt::format("block {} in the index is predicted from one that is not: see repair", query.integer(0)));
+      }
+      nodes_[block->second].sources.push_back(source->second);
+      ++nodes_[source->second].needed_by;
+    }
+  }
+
   Result<void> add(const Statement& row, Statement& uses) {
     Node node;
     node.id = row.integer(0);
@@ -96,7 +129,7 @@ class Retainer {
         return Error(ErrorCode::corrupt, fmt::format("block {} has none before it: see repair", node.id));
       }
       node.parent = static_cast<std::int64_t>(parent->second);
-      ++nodes_[parent->second].children;
+      ++nodes_[parent->second].needed_by;
     }
     SEQKV_ASSIGN(const Digest identity, store::digest_from(row, 2));
     SEQKV_ASSIGN(const bool known, uses.bind(1, store::use_key(identity, row.integer(3))).step());
@@ -141,12 +174,14 @@ class Retainer {
   }
 
   void drop_unneeded(std::size_t number) {
-    for (auto at = static_cast<std::int64_t>(number); at >= 0;) {
-      const Node& node = nodes_[static_cast<std::size_t>(at)];
-      if (node.evicted || node.children > 0 || !node.sessions.empty()) return;
-      const std::int64_t parent = node.parent;
-      remove(static_cast<std::size_t>(at));
-      at = parent;
+    std::vector<std::size_t> open = {number};
+    while (!open.empty()) {
+      const std::size_t at = open.back();
+      open.pop_back();
+      const Node& node = nodes_[at];
+      if (node.evicted || node.needed_by > 0 || !node.sessions.empty()) continue;
+      remove(at);
+      for (const std::size_t need : needs_of(at)) open.push_back(need);
     }
   }
 
@@ -160,20 +195,20 @@ class Retainer {
     node.evicted = true;
     bytes_ -= node.bytes;
     evicted_.push_back(node.id);
-    if (node.parent >= 0) --nodes_[static_cast<std::size_t>(node.parent)].children;
+    for (const std::size_t need : needs_of(number)) --nodes_[need].needed_by;
   }
 
   void evict(std::size_t number) {
     for (const std::size_t session : nodes_[number].sessions) end_session(session);
     floor_ = std::max(floor_, nodes_[number].rank);
     remove(number);
-    if (nodes_[number].parent >= 0) offer(static_cast<std::size_t>(nodes_[number].parent));
+    for (const std::size_t need : needs_of(number)) offer(need);
   }
 
   /// Puts a node among those that can go.
   void offer(std::size_t number) {
     const Node& node = nodes_[number];
-    if (!node.evicted && !node.pinned && node.children == 0) leaves_.push({this, number});
+    if (!node.evicted && !node.pinned && node.needed_by == 0) leaves_.push({this, number});
   }
 
   bool before(std::size_t a, std::size_t b) const {
@@ -196,7 +231,7 @@ class Retainer {
   std::unordered_map<std::int64_t, std::size_t> numbers_;  ///< of nodes, by id
   std::vector<SessionRow> sessions_;
   std::priority_queue<Leaf> leaves_;
-  std::vector<std::int64_t> evicted_;  ///< ids, children before parents
+  std::vector<std::int64_t> evicted_;  ///< ids, before those that they need
   std::vector<SessionRow> ended_;
   std::int64_t kept_sessions_ = 0;
   std::int64_t bytes_ = 0;

@@ -80,25 +80,25 @@ class Restorer {
     const bool whole = part_.layers == shard.shape.layers && end - first == shard.shape.kv_heads &&
                        out_.shape.dtype == shard.shape.dtype;
     const auto together = static_cast<std::size_t>(codec::blocks_for_all_threads(space_, shard.shape));
-    const std::span<const CodedBlockView> blocks = shard.blocks;
+    const StoredBlocks& blocks = shard.blocks;
     for (std::size_t at = 0; at < blocks.size(); at += together) {
-      const auto batch = blocks.subspan(at, std::min(together, blocks.size() - at));
-      const std::int64_t position = shard.blocks.first_token(at);
-      const std::int64_t batch_end = shard.blocks.first_token(at + batch.size());
+      const std::size_t some = std::min(together, blocks.size() - at);
+      const std::int64_t position = blocks.first_token(at);
+      const std::int64_t batch_end = blocks.first_token(at + some);
       const std::int64_t from = std::max(part_.first_token, position);
       const std::int64_t count = std::min(part_.first_token + part_.tokens, batch_end) - from;
       const KvView target = to.slice(from - part_.first_token, count);
       if (whole && count == batch_end - position) {  // into the caller's memory
         KvView view = target;
         view.shape = shard.shape;
-        SEQKV_TRY(decode(space_, shard.codec, batch, view));
+        SEQKV_TRY(decode(space_, shard.codec, blocks, at, some, view));
         continue;
       }
       if (scratch_.tokens() < batch_end - position || !(scratch_.shape() == shard.shape)) {
         SEQKV_ASSIGN(scratch_, KvCache::create(shard.shape, batch_end - position));
       }
       const KvView all = scratch_.view().slice(0, batch_end - position);
-      SEQKV_TRY(decode(space_, shard.codec, batch, all));
+      SEQKV_TRY(decode(space_, shard.codec, blocks, at, some, all));
       const KvView part = select(all, part_.first_layer, part_.layers, first - shard.first_head, end - first);
       SEQKV_TRY(copy(space_, part.slice(from - position, count), target));
     }
@@ -139,14 +139,9 @@ Result<SaveReport> save(const ExecutionSpace& space, Store& store, const std::st
   const std::int64_t step = codec::blocks_for_all_threads(space, shape) * parameters.block_tokens;
   SaveReport report{writer.known_tokens(), 0};
   for (std::int64_t first = report.known_tokens; first < kv.tokens; first += step) {
-    const std::int64_t count = std::min(step, kv.tokens - first);
-    ConstKvView part = kv.slice(first, count);
+    ConstKvView part = kv.slice(first, std::min(step, kv.tokens - first));
     part.shape = shape;
-    SEQKV_ASSIGN(
-        const std::vector<CodedBlock> blocks,
-        encode(space, codec, part, tokens.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)),
-               first, parameters.block_tokens));
-    for (const CodedBlock& block : blocks) SEQKV_TRY(writer.append(block));
+    SEQKV_TRY(append(space, writer, part));
   }
   SEQKV_TRY(writer.commit());
   report.new_bytes = writer.new_bytes();

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <map>
+#include <optional>
+
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "io/read_ahead.hpp"
@@ -26,20 +29,28 @@ class SessionReader {
       if (open_pack(row(next).place.pack)) io::prefetch(file_, row(next).place.offset, row(next).place.bytes);
       return row(next).place.bytes;
     });
-    auto read = read_at(row(block), buffer);
-    if (!read) {
-      // Perhaps gc has moved it.
-      const store::Place before = row(block).place;
-      SEQKV_ASSIGN(rows_[static_cast<std::size_t>(block)].place, state_.current_place(row(block)));
-      if (row(block).place == before) return std::move(read).error();
-      SEQKV_ASSIGN(read, read_at(row(block), buffer));
+    return read_moving(rows_[static_cast<std::size_t>(block)], buffer, parent_of(block));
+  }
+
+  /// What blocks are predicted from, in the order of read_reference.
+  Result<void> add_references(BlockSource& source) {
+    std::map<std::int64_t, std::size_t> numbers;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      SEQKV_ASSIGN(const std::vector<BlockRow> sources, state_.source_rows(rows_[i].id));
+      for (const BlockRow& row : sources) {
+        const auto [number, is_new] = numbers.try_emplace(row.id, references_.size());
+        if (is_new) {
+          references_.push_back(row);
+          source.references.push_back({row.position, row.tokens, row.place.bytes, {}});
+        }
+        source.blocks[i].references.push_back(number->second);
+      }
     }
-    if (read->head.parent != parent_of(block)) {
-      return Error(ErrorCode::corrupt, "the block does not continue the one before it").in_file(file(block));
-    }
-    if (read->memory == nullptr) return read->block;
-    buffer.assign(read->block.begin(), read->block.end());  // decrypted
-    return CodedBlockView(buffer);
+    return {};
+  }
+
+  Result<CodedBlockView> read_reference(std::size_t number, std::vector<std::byte>& buffer) {
+    return read_moving(references_[number], buffer, {});
   }
 
   Result<void> check(std::int64_t block, TokenSpan tokens) const {
@@ -50,6 +61,25 @@ class SessionReader {
   std::string file(std::int64_t block) const { return store::pack_path(state_.folder, row(block).place.pack).string(); }
 
  private:
+  /// Where gc has moved it, at its new place. `parent`: that it must have.
+  Result<CodedBlockView> read_moving(BlockRow& row, std::vector<std::byte>& buffer,
+                                     const std::optional<Digest>& parent) {
+    auto read = read_at(row, buffer);
+    if (!read) {
+      const store::Place before = row.place;
+      SEQKV_ASSIGN(row.place, state_.current_place(row));
+      if (row.place == before) return std::move(read).error();
+      SEQKV_ASSIGN(read, read_at(row, buffer));
+    }
+    if (parent && read->head.parent != *parent) {
+      return Error(ErrorCode::corrupt, "the block does not continue the one before it")
+          .in_file(store::pack_path(state_.folder, row.place.pack).string());
+    }
+    if (read->memory == nullptr) return read->block;
+    buffer.assign(read->block.begin(), read->block.end());  // decrypted
+    return CodedBlockView(buffer);
+  }
+
   /// The block in `buffer`, or decrypted in memory of its own.
   Result<StoredBlock> read_at(const BlockRow& row, std::vector<std::byte>& buffer) {
     if (row.place.bytes < 0 || row.place.bytes > limits::max_coded_block) {
@@ -77,6 +107,7 @@ class SessionReader {
 
   const Store::State& state_;
   std::vector<BlockRow> rows_;
+  std::vector<BlockRow> references_;
   Digest root_;
   io::ReadAhead ahead_;
   io::Descriptor file_;
@@ -88,12 +119,22 @@ class SessionReader {
 Result<BlockSource> Store::source(const std::string& name) const {
   SEQKV_ASSIGN(SessionBlocks session, state_->session_blocks(name));
   const store::SessionHead& head = session.session.head;
-  BlockSource source{parameters().shape, head.codec, parameters().model, head.profile, {}, {}, {}, {}};
-  for (const BlockRow& row : session.blocks) source.blocks.push_back({row.position, row.tokens, row.place.bytes});
+  BlockSource source;
+  source.shape = parameters().shape;
+  source.codec = head.codec;
+  source.model = parameters().model;
+  source.profile = head.profile;
+  for (const BlockRow& row : session.blocks) source.blocks.push_back({row.position, row.tokens, row.place.bytes, {}});
   if (source.tokens() != head.tokens) {
     return Error(ErrorCode::unsupported, fmt::format("session '{}' ends inside its last block", name));
   }
   const auto reader = std::make_shared<SessionReader>(*state_, std::move(session.blocks), state_->root_of(head));
+  SEQKV_TRY(reader->add_references(source));
+  if (!source.references.empty()) {
+    source.read_reference = [reader](std::size_t number, std::vector<std::byte>& buffer) {
+      return reader->read_reference(number, buffer);
+    };
+  }
   source.read = [reader](std::int64_t block, std::vector<std::byte>& buffer) { return reader->read(block, buffer); };
   source.check = [reader](std::int64_t block, TokenSpan tokens) { return reader->check(block, tokens); };
   source.file = [reader](std::int64_t block) { return reader->file(block); };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
+#include "store/session_writer.hpp"
+
 #include <fmt/format.h>
 #include <openssl/rand.h>
 
@@ -8,42 +10,14 @@
 
 #include "codec/predict/profile.hpp"
 #include "core/try.hpp"
+#include "store/epoch.hpp"
 #include "store/identity.hpp"
 #include "store/index.hpp"
-#include "store/pack_writer.hpp"
 #include "store/session_name.hpp"
+#include "store/span_sources.hpp"
 #include "store/uses.hpp"
 
 namespace seqkv {
-
-struct SessionWriter::State {
-  State(Store::State& of, Codec with) : store(of), codec(std::move(with)), pack(of) {}
-  ~State() {
-    if (saving) store.saving = false;
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-
-  Store::State& store;
-  Codec codec;
-  store::PackWriter pack;
-  store::SessionHead head;  ///< its record, but for the sequence number
-  Digest root;              ///< of its chain of identities
-  std::vector<Token> tokens;
-  std::vector<Digest> identities;
-  std::int64_t known_blocks = 0;
-  std::optional<std::int64_t> known_id;  ///< of the last known block
-  std::vector<BlockRow> appended;
-  std::int64_t new_bytes = 0;
-  bool saving = false;  ///< between begin and commit, when the store saves nothing else
-  bool committed = false;
-
-  std::size_t blocks() const { return static_cast<std::size_t>(known_blocks) + appended.size(); }
-  Digest parent_of(std::size_t block) const { return block == 0 ? root : identities[block - 1]; }
-  Result<void> set_root(const std::optional<SessionRow>& existing, const SaveOptions& options);
-  Result<void> find_known();
-  Result<void> write_rows(const store::Place& record);
-};
 
 SessionWriter::SessionWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 SessionWriter::SessionWriter(SessionWriter&&) noexcept = default;
@@ -54,7 +28,24 @@ std::int64_t SessionWriter::known_tokens() const noexcept {
   return std::min<std::int64_t>(state_->known_blocks * state_->store.parameters.block_tokens,
                                 static_cast<std::int64_t>(state_->tokens.size()));
 }
+Result<StoredBlocks> SessionWriter::known() const {
+  StoredBlocks out;
+  for (const auto& [row, block] : state_->known) {
+    out.append(block.block, row.position, block.info.tokens, block.memory);
+    SEQKV_TRY(state_->store.add_references(row, block.info, out));
+  }
+  return out;
+}
+std::int64_t SessionWriter::tokens() const noexcept {
+  const auto appended = static_cast<std::int64_t>(state_->blocks()) * state_->store.parameters.block_tokens;
+  return std::min(appended, static_cast<std::int64_t>(state_->tokens.size()));
+}
+TokenSpan SessionWriter::token_ids() const noexcept { return state_->tokens; }
+const Codec& SessionWriter::codec() const noexcept { return state_->codec; }
+const StoreParameters& SessionWriter::parameters() const noexcept { return state_->store.parameters; }
 std::int64_t SessionWriter::new_bytes() const noexcept { return state_->new_bytes; }
+std::int64_t SessionWriter::bytes() const noexcept { return state_->known_bytes + state_->new_bytes; }
+std::int64_t SessionWriter::reference_bytes() const noexcept { return state_->reference_bytes; }
 
 // ---- beginning --------------------------------------------------------------------------------------------
 
@@ -107,12 +98,20 @@ Result<void> SessionWriter::State::find_known() {
   for (const Digest& identity : identities) {
     SEQKV_ASSIGN(const std::optional<BlockRow> row, store.find(identity, codec));
     if (!row) return {};
-    SEQKV_ASSIGN(const StoredBlock block, store.read(*row));
-    const auto here = TokenSpan(tokens).subspan(position, std::min(block.info.tokens.size(), tokens.size() - position));
-    if (!std::ranges::equal(here, block.info.tokens)) return {};
+    StoredBlock block;
+    const auto here =
+        TokenSpan(tokens).subspan(position, std::min(static_cast<std::size_t>(row->tokens), tokens.size() - position));
+    if (store.epoch != nullptr && store.epoch->is_promised(identity)) {
+      block.info.tokens.assign(here.begin(), here.end());
+    } else {
+      SEQKV_ASSIGN(block, store.read(*row));
+      if (!std::ranges::equal(here, block.info.tokens)) return {};
+    }
     position += here.size();
     known_id = row->id;
+    known_bytes += row->place.bytes;
     ++known_blocks;
+    known.emplace_back(*row, std::move(block));
   }
   return {};
 }
@@ -165,27 +164,39 @@ Result<void> SessionWriter::append(CodedBlockView block) {
                              info.first_position, info.tokens.size(), state.head.name));
   }
   const auto tokens = static_cast<std::int64_t>(info.tokens.size());
+  store::AppendedBlock appended{{0, {}, state.identities[number], position, tokens, {}}, info.hash, {}};
+  SEQKV_TRY(state.resolve(info, appended));
+  std::vector<Digest> sources;
+  for (const store::NamedSource& source : appended.sources) sources.push_back(source.block.identity);
   SEQKV_ASSIGN(const store::RecordBytes record,
                store::block_record(state.store.seal,
                                    {state.identities[number], state.parent_of(number), state.head.profile,
-                                    state.head.codec, position, tokens},
+                                    state.head.codec, position, tokens, std::move(sources)},
                                    block));
-  SEQKV_ASSIGN(const store::Place place, state.pack.append(record));
-  state.appended.push_back({0, {}, state.identities[number], position, tokens, place});
-  state.new_bytes += place.bytes;
+  SEQKV_ASSIGN(appended.row.place, state.pack().append(record));
+  state.new_bytes += appended.row.place.bytes;
+  if (!appended.sources.empty()) state.reference_bytes += appended.row.place.bytes;
+  if (state.store.epoch != nullptr) state.store.epoch->add(appended.row, state.parent_of(number));
+  state.appended.push_back(std::move(appended));
   return {};
 }
 
 /// The rows of blocks and session, and what was used.
 Result<void> SessionWriter::State::write_rows(const store::Place& record) {
   store::Database& database = store.database;
-  SEQKV_ASSIGN(const std::int64_t codec_id, store::need_codec(database, head.codec, head.profile));
-  SEQKV_TRY(pack.write_rows(database));
+  SEQKV_ASSIGN(codec_id, store::need_codec(database, head.codec, head.profile));
+  SEQKV_TRY(own_pack.write_rows(database));
   SEQKV_ASSIGN(store::BlockInserter inserter, store::BlockInserter::create(database));
   std::optional<std::int64_t> last = known_id;
-  for (BlockRow& row : appended) {
-    row.parent = last;
-    SEQKV_ASSIGN(last, inserter.insert(row, codec_id));
+  for (store::AppendedBlock& block : appended) {
+    block.row.parent = last;
+    SEQKV_ASSIGN(block.row.id, inserter.insert(block.row, codec_id));
+    last = block.row.id;
+    std::vector<std::int64_t> sources;
+    for (const store::NamedSource& source : block.sources) {
+      sources.push_back(source.own ? appended[*source.own].row.id : source.block.id);
+    }
+    SEQKV_TRY(store::put_sources(database, block.row.id, sources));
   }
   SEQKV_TRY(store::put_session(database, head, *last, codec_id, record));
   return store::count_uses(database, identities, codec_id);
@@ -198,18 +209,25 @@ Result<void> SessionWriter::commit() {
     return Error(ErrorCode::invalid_argument, fmt::format("session '{}' has {} blocks, {} were given", state.head.name,
                                                           state.identities.size(), state.blocks()));
   }
+  if (state.store.epoch != nullptr) {  // the process with the lock goes on from here
+    state.store.epoch->add(state.head, state.identities);
+    state.committed = true;
+    state.store.saving = state.saving = false;
+    return {};
+  }
   // Data first: the index never names bytes that are not on disk, nor a profile.
   if (state.codec.needs_profile()) SEQKV_TRY(state.store.keep(state.codec.profile()));
   SEQKV_ASSIGN(state.head.sequence, store::next_sequence(state.store));
   SEQKV_ASSIGN(const store::RecordBytes bytes, store::session_record(state.store.seal, state.head));
-  SEQKV_ASSIGN(const store::Place record, state.pack.append(bytes));
-  SEQKV_TRY(state.pack.sync());
+  SEQKV_ASSIGN(const store::Place record, state.own_pack.append(bytes));
+  SEQKV_TRY(state.own_pack.sync());
   SEQKV_ASSIGN(store::Transaction transaction, store::Transaction::begin(state.store.database));
   SEQKV_TRY(state.write_rows(record));
   SEQKV_TRY(transaction.commit());
-  state.pack.keep();
+  state.own_pack.keep();
   state.committed = true;
   state.store.saving = state.saving = false;
+  state.offer_sources();
   return {};
 }
 

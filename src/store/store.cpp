@@ -176,7 +176,8 @@ namespace {
 /// How many sessions and blocks refer to a block; 2 or more stand for many.
 constexpr const char* reference_query =
     "SELECT (SELECT count(*) FROM (SELECT 1 FROM sessions WHERE block = ?1 LIMIT 2)) + "
-    "(SELECT count(*) FROM (SELECT 1 FROM blocks WHERE parent = ?1 LIMIT 2))";
+    "(SELECT count(*) FROM (SELECT 1 FROM blocks WHERE parent = ?1 LIMIT 2)) + "
+    "(SELECT count(*) FROM (SELECT 1 FROM sources WHERE source = ?1 LIMIT 2))";
 
 /// Fills in what the chain of blocks tells.
 Result<SessionInfo> describe_session(const Store::State& state, const SessionRow& row, Statement& references) {
@@ -256,6 +257,7 @@ Result<StoredBlocks> Store::match(TokenSpan tokens, const Codec& codec) const {
     // Two sequences of tokens with one SHA-256 have not been seen; if they are, it is a miss.
     if (!std::ranges::equal(here, block.info.tokens)) break;
     blocks.append(block.block, row->position, block.info.tokens, std::move(block.memory));
+    SEQKV_TRY(state_->add_references(*row, block.info, blocks));
   }
   return blocks;
 }

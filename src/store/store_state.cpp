@@ -9,6 +9,7 @@
 
 #include "core/try.hpp"
 #include "seqkv/limits.hpp"
+#include "store/epoch.hpp"
 #include "store/identity.hpp"
 #include "store/parameters.hpp"
 
@@ -74,7 +75,8 @@ Result<void> Store::State::unlock(const StoreAccess& access) {
 }
 
 Result<void> Store::State::check_writable() const {
-  if (lock.get() < 0) return Error(ErrorCode::invalid_argument, "the store is open for reading only");
+  if (lock.get() < 0 && epoch == nullptr)
+    return Error(ErrorCode::invalid_argument, "the store is open for reading only");
   if (saving) return Error(ErrorCode::invalid_argument, "a session is being saved");
   return {};
 }
@@ -164,6 +166,9 @@ Result<Place> Store::State::current_place(const BlockRow& row) const {
 }
 
 Result<std::optional<BlockRow>> Store::State::find(const Digest& identity, const Codec& codec) const {
+  if (epoch != nullptr) {
+    if (const BlockRow* row = epoch->find(identity)) return std::optional<BlockRow>(*row);
+  }
   SEQKV_ASSIGN(Statement query, database.prepare(fmt::format("SELECT {} FROM blocks WHERE identity = ? AND codec = "
                                                              "(SELECT id FROM codecs WHERE spec = ? AND profile = ?)",
                                                              store::block_columns)));

@@ -16,6 +16,11 @@
 
 namespace seqkv {
 
+namespace store {
+class Epoch;
+class SpanSources;
+}  // namespace store
+
 /// A block as the index has it.
 struct BlockRow {
   std::int64_t id = 0;
@@ -61,6 +66,9 @@ struct Store::State {
   bool saving = false;  ///< a SessionWriter is at work behind the committed end of a pack
   mutable std::map<std::int64_t, std::shared_ptr<const io::MappedFile>> packs;
   mutable std::map<Digest, std::shared_ptr<const Profile>> profiles;  ///< whose copies have been seen to be whole
+  std::shared_ptr<store::SpanSources> sources;  ///< of the codec that was last asked for; the writer's
+  /// Of a process that writes together with others, or null. Goes before `packs`, which it knows.
+  std::shared_ptr<store::Epoch> epoch;
 
   /// Opens the index of a folder and reads the parameters.
   static Result<std::unique_ptr<State>> open(const std::filesystem::path& folder, const StoreAccess& access,
@@ -88,6 +96,19 @@ struct Store::State {
   Result<std::shared_ptr<const io::MappedFile>> pack(std::int64_t number, std::int64_t end) const;
   /// The bytes of a record in its mapped pack.
   Result<std::span<const std::byte>> record_at(const store::Place& place) const;
+
+  // ---- what blocks are predicted from (src/store/references.cpp)
+
+  /// Errors: missing_reference.
+  Result<BlockRow> row(std::int64_t block) const;
+  /// Errors: missing_reference, corrupt (too many).
+  Result<std::vector<BlockRow>> source_rows(std::int64_t block) const;
+  /// Errors: those of read, corrupt (it is predicted itself).
+  Result<StoredReference> read_source(const BlockRow& row) const;
+  /// Puts what a block is predicted from beside it, the last one of `blocks`. Errors: those above.
+  Result<void> add_references(const BlockRow& row, const CodedBlockInfo& info, StoredBlocks& blocks) const;
+
+  // ---- looking up
 
   /// The row of a block, or nothing.
   Result<std::optional<BlockRow>> find(const Digest& identity, const Codec& codec) const;

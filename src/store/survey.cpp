@@ -29,11 +29,15 @@ Result<void> check_index(const Store::State& state, Survey& survey) {
 
 /// The rows of one moment, all at once: an open query would keep a writer from its commit while packs are read.
 Result<void> read_index(const Store::State& state, Survey& survey, std::vector<BlockRow>& blocks,
-                        std::vector<SessionRow>& sessions) {
+                        std::vector<SessionRow>& sessions, std::vector<SourceRow>& sources) {
   SEQKV_ASSIGN(const Transaction moment, Transaction::begin(state.database, Transaction::Purpose::read));
   SEQKV_ASSIGN(Statement block_query,
                state.database.prepare(fmt::format("SELECT {} FROM blocks ORDER BY position, id", block_columns)));
   SEQKV_ASSIGN(blocks, all_rows<BlockRow>(block_query, block_row));
+  SEQKV_ASSIGN(Statement source_query, state.database.prepare("SELECT block, source FROM sources"));
+  SEQKV_ASSIGN(sources, all_rows<SourceRow>(source_query, [](const Statement& row) -> Result<SourceRow> {
+                 return SourceRow{row.integer(0), row.integer(1)};
+               }));
   SEQKV_ASSIGN(Statement pack_query, state.database.prepare("SELECT id, bytes FROM packs ORDER BY id"));
   SEQKV_ASSIGN(survey.packs, all_rows<PackRow>(pack_query, [](const Statement& row) -> Result<PackRow> {
                  return PackRow{row.integer(0), row.integer(1)};
@@ -57,8 +61,11 @@ Result<void> read_index(const Store::State& state, Survey& survey, std::vector<B
 }
 
 /// Reads one block and holds it against its row and its parent, which has been checked before it.
-Result<void> check_block_row(const Store::State& state, const BlockRow& row, const Survey& survey) {
+Result<void> check_block_row(const Store::State& state, const BlockRow& row, Survey& survey) {
   SEQKV_ASSIGN(const StoredBlock block, state.read(row));
+  Survey::Block& entry = survey.blocks[row.id];
+  entry.hash = block.info.hash;
+  for (const BlockReference& reference : block.info.references) entry.names.push_back(reference.hash);
   std::int64_t begin = 0;
   if (row.parent) {
     const auto found = survey.blocks.find(*row.parent);
@@ -223,11 +230,14 @@ Result<Survey> survey(const Store::State& state, const std::function<void(std::i
   SEQKV_TRY(check_index(state, survey));
   std::vector<BlockRow> blocks;
   std::vector<SessionRow> sessions;
-  SEQKV_TRY(read_index(state, survey, blocks, sessions));
+  std::vector<SourceRow> sources;
+  SEQKV_TRY(read_index(state, survey, blocks, sessions, sources));
   survey.blocks.reserve(blocks.size());
   for (const BlockRow& row : blocks) {
     const auto status = check_block_row(state, row, survey);
-    survey.blocks[row.id] = {row, status.ok()};
+    Survey::Block& block = survey.blocks[row.id];
+    block.row = row;
+    block.good = status.ok();
     survey.order.push_back(row.id);
     if (!status) {
       survey.problems.push_back(fmt::format("block {}: {}", row.id, status.error().describe()));
@@ -236,6 +246,7 @@ Result<Survey> survey(const Store::State& state, const std::function<void(std::i
     survey.bytes += row.place.bytes;
     if (progress) progress(static_cast<std::int64_t>(survey.order.size()), static_cast<std::int64_t>(blocks.size()));
   }
+  check_sources(sources, survey);
   for (const PackRow& pack : survey.packs) {
     auto status = check_pack(state, pack);
     if (status) continue;

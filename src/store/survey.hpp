@@ -20,10 +20,18 @@ struct PackRow {
   std::int64_t bytes = 0;
 };
 
+struct SourceRow {
+  std::int64_t block = 0;
+  std::int64_t source = 0;
+};
+
 struct Survey {
   struct Block {
     BlockRow row;
-    bool good = false;  ///< itself, and all before it
+    bool good = false;  ///< itself, all before it, and what it is predicted from
+    std::uint64_t hash = 0;
+    std::vector<std::uint64_t> names;   ///< hashes of what it is predicted from
+    std::vector<std::int64_t> sources;  ///< ids of these, by the index
   };
   struct Session {
     SessionRow row;
@@ -45,6 +53,9 @@ struct Survey {
   std::set<std::int64_t> damaged_packs;
   std::int64_t bytes = 0;  ///< of the records of blocks
 };
+
+/// Takes the good from blocks that need what is broken, missing or predicted itself (src/store/survey_sources.cpp).
+void check_sources(const std::vector<SourceRow>& sources, Survey& survey);
 
 /// Errors: corrupt (the index cannot be read), io, busy.
 Result<Survey> survey(const Store::State& state, const std::function<void(std::int64_t, std::int64_t)>& progress);

@@ -12,9 +12,10 @@ namespace seqkv {
 namespace {
 
 TEST(Codec, CanonicalStringsParseToThemselves) {
-  for (const char* spec : {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5",
-                           "none+turboquant:3,keys=unrotated", "linear+turboquant:3", "linear+ecsq:step=0.5",
-                           "linear+ecsq:kl=0.01", "linear+ecsq:bits=0.25", "linear+ref+ecsq:step=0.5"}) {
+  for (const char* spec :
+       {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5", "none+turboquant:3,keys=unrotated",
+        "linear+turboquant:3", "linear+ecsq:step=0.5", "linear+ecsq:kl=0.01", "linear+ecsq:bits=0.25",
+        "linear+ref+ecsq:step=0.5", "ref:recode=0+ecsq:step=1", "ref:recode=64+ecsq:kl=0.01"}) {
     const auto codec = Codec::parse(spec);
     ASSERT_OK(codec);
     EXPECT_EQ(codec->spec(), spec);
@@ -49,6 +50,11 @@ TEST(Codec, WhatTheGrammarDoesNotKnowIsRefused) {
                            "linear+raw",
                            "linear+ref",
                            "linear+ref+lossless",
+                           "ref+ecsq:step=1",
+                           "ref:recode=+ecsq:step=1",
+                           "ref:recode=-1+ecsq:step=1",
+                           "ref:recode=16+lossless",
+                           "ref:recode=16+raw",
                            "ref+ecsq:step=1",
                            "linear+ref+ref+ecsq:step=1",
                            "linear+turboquant:3,keys=unrotated",

@@ -232,6 +232,40 @@ TYPED_TEST(Reference, ProfilesWithoutItCodeAsLinear) {
                             contexts.cache.view(), contexts.ids, 0, block_tokens)));
 }
 
+/// Bare reuse: what has a reference becomes what the other context has, but for the first tokens of a span.
+TYPED_TEST(Reference, ReusedAsItIs) {
+  const KvShape shape = test::shape_of(3, 2, 16, DType::f32);
+  constexpr float difference = 2.0F;
+  Contexts contexts(shape, difference);
+  const Contexts as_there(shape, 0.0F);
+  const Codec codec = this->codec_of(shape, "ref:recode=40+ecsq:step=0.125", {.references = true});
+  ASSERT_TRUE(codec.uses_references());
+  // 100 tokens from 20 on, cut as a store may cut it; the others are shorter than what is recoded.
+  std::vector<ReferenceSpan>& spans = contexts.references.spans;
+  spans[0].count = 50;
+  spans.insert(spans.begin() + 1, {70, 50, 0, 80, 50});
+  const auto blocks = this->code(this->space, codec, contexts);
+  EXPECT_LT(bytes_of(blocks), bytes_of(this->code(this->space, this->codec_for(shape), contexts)));
+  const KvCache restored = value_of(this->restore(codec, blocks, shape, contexts.references.blocks));
+  for (std::size_t i = 0; i < restored.view().tensors.size(); ++i) {
+    double own = 0, there = 0, recoded = 0;
+    for (std::int64_t k = 0; k < shape.kv_heads * Contexts::tokens * shape.head_dim; ++k) {
+      const std::int64_t token = k / shape.head_dim % Contexts::tokens;
+      const float x = load_as_float(restored.view().tensors[i], shape.dtype, k);
+      const double from_own = std::abs(x - load_as_float(contexts.cache.view().tensors[i], shape.dtype, k));
+      if (token < 60 || token >= 120) {
+        recoded = std::max(recoded, from_own);
+      } else {
+        own = std::max(own, from_own);
+        there = std::max<double>(there, std::abs(x - load_as_float(as_there.cache.view().tensors[i], shape.dtype, k)));
+      }
+    }
+    EXPECT_LT(recoded, 1.0) << i;
+    EXPECT_LT(there, 1.0) << i;
+    EXPECT_GT(own, 2 * difference) << i;
+  }
+}
+
 TYPED_TEST(Reference, HeadsThatCannotBeAreRefused) {
   const KvShape shape = test::shape_of(2, 1, 16, DType::bf16);
   const Contexts contexts(shape);

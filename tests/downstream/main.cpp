@@ -7,6 +7,9 @@
 #include <cstring>
 #include <numeric>
 #include <seqkv/seqkv.hpp>
+#if defined(DOWNSTREAM_HAS_MPI)
+#include <seqkv/mpi.hpp>
+#endif
 
 namespace seqkv {
 namespace {
@@ -48,6 +51,9 @@ Result<bool> restores_exactly() {
 }  // namespace seqkv
 
 int main(int argc, char** argv) {
+#if defined(DOWNSTREAM_HAS_MPI)
+  std::printf("with %s\n", seqkv::mpi::Communicator::library_version().c_str());
+#endif
   const Kokkos::ScopeGuard kokkos(argc, argv);
   const auto same = seqkv::restores_exactly();
   if (!same) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 the seqkv authors
-"""A decoder of linear+ecsq that follows src/codec/predict/spec.md (and docs/profile.md) and shares no code with the library.
-Needs numpy."""
+"""A decoder of linear+ecsq and linear+ref+ecsq that follows src/codec/predict/spec.md (and docs/profile.md) and shares no
+code with the library. Needs numpy."""
 
 import struct
 
@@ -31,8 +31,9 @@ class Decoder:
         self.tables = np.frombuffer(tensors["tables"].data, "<u2").reshape(-1, 256).tolist()
         self.width = header.kv_heads * header.head_dim
 
-    def block(self, block):
-        """Bits of the sub-blocks, each [heads, tokens, dim]."""
+    def block(self, block, others=None):
+        """Bits of the sub-blocks, each [heads, tokens, dim]. `others`: blocks by hash, each with its bits, that this one
+        may be predicted from."""
         embedding = floats(self.tensors["tokens"])
         constant = np.ones((block.tokens, 1), np.float32)
         token_rows = np.array([embedding[i] if i < len(embedding) else 0 * embedding[0] for i in block.ids])
@@ -56,7 +57,10 @@ class Decoder:
                 x = self.turned(to_float(bits, self.h.dtype).reshape(bits.shape), number, angles, -1)
                 x = x.transpose(1, 0, 2).reshape(block.tokens, -1)
             else:
-                residuals = self.residuals(payload, name, grades)
+                place = self.places(block) if payload[1] >> 7 and name + "reference.scales" in self.tensors else {}
+                for token, (piece, at) in place.items():
+                    expected[token] = self.row_of(*others[piece.hash], number, at)
+                residuals = self.residuals(payload, name, grades, place)
                 back = np.array([weight(-q) for q in grades], np.float32)[:, None]
                 x = fma32(residuals, np.broadcast_to(back, residuals.shape), expected)
                 values = x.reshape(block.tokens, self.h.kv_heads, -1).transpose(1, 0, 2)
@@ -65,6 +69,17 @@ class Decoder:
             below.append(bounded(x))
             out.append(bits)
         return out
+
+    def places(self, block):
+        """Which tokens have a reference: which, and where there."""
+        return {p.first + i: (p, p.source + i) for p in block.references for i in range(p.count)}
+
+    def row_of(self, block, values, number, token):
+        """Step 1': what another block was restored to, at position 0."""
+        bits = values[number][:, token : token + 1]
+        x = to_float(np.ascontiguousarray(bits), self.h.dtype).reshape(bits.shape)
+        angles = rope_angles(self.h.rope, block.position + token, 1)
+        return bounded(self.turned(x, number, angles, -1).reshape(-1))
 
     def turned(self, x, number, angles, direction):
         """Keys [heads, tokens, dim] on by their positions, or back."""
@@ -89,26 +104,33 @@ class Decoder:
             grades.append(int(u + np.float32(64.5)) - 64)
         return grades
 
-    def residuals(self, payload, name, grades):
-        """Steps 3 to 6, of rows in the order of tokens."""
-        scales = np.frombuffer(self.tensors[name + "scales"].data, "<i2").tolist()
-        slope = struct.unpack("<i", bytes(self.tensors[name + "slope"].data))[0]
-        order = sorted(range(len(grades)), key=lambda t: -grades[t])
-        groups = [order[i : i + 8] for i in range(0, len(order), 8)]
-        of_group = [(16 * sum(grades[t] for t in g) + 1024 * len(g) + len(g) // 2) // len(g) - 1024 for g in groups]
+    def residuals(self, payload, name, grades, place):
+        """Steps 3 to 6, of rows in the order of tokens; those in `place` have a reference."""
+        groups = []  # the kind of each, its tokens and its grade
+        for kind in (name, name + "reference."):
+            tokens = [t for t in range(len(grades)) if (t in place) == (kind != name)]
+            order = sorted(tokens, key=lambda t: -grades[t])
+            for g in (order[i : i + 8] for i in range(0, len(order), 8)):
+                grade = (16 * sum(grades[t] for t in g) + 1024 * len(g) + len(g) // 2) // len(g) - 1024
+                groups.append((kind, g, grade))
+        kinds = {kind for kind, _, _ in groups}
+        scales = {kind: np.frombuffer(self.tensors[kind + "scales"].data, "<i2").tolist() for kind in kinds}
+        slopes = {kind: struct.unpack("<i", bytes(self.tensors[kind + "slope"].data))[0] for kind in kinds}
         scale_of_step = int(np.floor(16 * np.log2(np.float64(self.step)) + 0.5))
         tiles = []
-        for quad in range(len(scales) // 4):
-            scale = sum(scales[4 * quad : 4 * quad + 4]) + 2 >> 2
-            for group, grade in zip(groups, of_group):
-                number = (scale + (slope * grade + 1024 >> 11) - scale_of_step + 2 >> 2) - self.least_class
+        for quad in range(max(len(s) for s in scales.values()) // 4):
+            for kind, group, grade in groups:
+                if 4 * quad >= len(scales[kind]):
+                    continue
+                scale = sum(scales[kind][4 * quad : 4 * quad + 4]) + 2 >> 2
+                number = (scale + (slopes[kind] * grade + 1024 >> 11) - scale_of_step + 2 >> 2) - self.least_class
                 if number >= 0:
                     tiles.append((quad, group, min(number, len(self.tables) - 1)))
         require(len(payload) >= 2, "no count of large numbers")
-        count = struct.unpack_from("<H", payload)[0]
+        count = struct.unpack_from("<H", payload)[0] & 0x7FFF
         large = iter(struct.unpack_from(f"<{count}H", payload, 2))
         symbols = decode_block(payload[2 + 2 * count :], self.tables, [t[2] for t in tiles], -4, 9, 32)
-        numbers = np.zeros((len(grades), len(scales)), np.float32)
+        numbers = np.zeros((len(grades), max(len(s) for s in scales.values())), np.float32)
         for (quad, group, _), run in zip(tiles, symbols):
             for at, symbol in enumerate(run.tolist()):
                 symbol += next(large) if symbol == 255 else 0
@@ -118,7 +140,11 @@ class Decoder:
                 else:
                     require(number == 0, "a number of no token")
         require(next(large, None) is None, "large numbers that nothing asks for")
-        inverse = floats(self.tensors[name + "inverse"])
-        inverse = inverse[None] if inverse.ndim == 2 else inverse
-        parts = np.split(numbers * self.step, len(inverse), axis=1)
-        return np.concatenate([product(p, m) for p, m in zip(parts, inverse)], axis=1) + np.float32(0)
+        restored = np.zeros((len(grades), self.width), np.float32)
+        for kind in kinds:
+            inverse = floats(self.tensors[kind + "inverse"])
+            inverse = inverse[None] if inverse.ndim == 2 else inverse
+            rows = [t for k, group, _ in groups for t in group if k == kind]
+            parts = np.split(numbers[rows, : len(scales[kind])] * self.step, len(inverse), axis=1)
+            restored[rows] = np.concatenate([product(p, m) for p, m in zip(parts, inverse)], axis=1) + np.float32(0)
+        return restored

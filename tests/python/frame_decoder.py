@@ -114,15 +114,22 @@ def read_block(h, block):
     """The block's head, its tokens and its sub-blocks as (payload, is_raw)."""
     require(len(block) >= 40, "a block shorter than its head")
     b = SimpleNamespace(subblocks=[])
-    coded_hash, b.decoded_hash, b.position = struct.unpack_from("<QQQ", block)
-    b.tokens, count, token_bits, reserved = struct.unpack_from("<IIII", block, 24)
-    check_hash(block[8:], coded_hash, "the coded block")
-    require(
-        reserved == 0 and token_bits <= 32 and 1 <= b.tokens <= 4096 and count == 2 * h.layers,
-        "head of a block",
-    )
+    b.hash, b.decoded_hash, b.position = struct.unpack_from("<QQQ", block)
+    b.tokens, count, token_bits, references = struct.unpack_from("<IIII", block, 24)
+    check_hash(block[8:], b.hash, "the coded block")
+    require(token_bits <= 32 and 1 <= b.tokens <= 4096 and count == 2 * h.layers, "head of a block")
+    require(references <= 4096 and (not references or "ref" in h.codec), "references")
     table = struct.unpack_from(f"<{count}I", block, 40)
     at = align(40 + 4 * count, 8)
+    b.references, end = [], 0
+    for _ in range(references):
+        piece = SimpleNamespace()
+        piece.hash, piece.first, piece.count, piece.source, zero = struct.unpack_from("<QHHHH", block, at)
+        require(zero == 0 and piece.count >= 1 and end <= piece.first, "a reference")
+        end = piece.first + piece.count
+        require(end <= b.tokens and piece.source + piece.count <= 4096, "a reference")
+        b.references.append(piece)
+        at += 16
     packed_bytes = -(-b.tokens * token_bits // 8)
     packed = int.from_bytes(block[at : at + packed_bytes], "little")
     require(packed >> (b.tokens * token_bits) == 0, "unused bits of the tokens")

@@ -1237,7 +1237,7 @@ DAMAGED_INDEX = {
     "no block": "DELETE FROM blocks WHERE id = 2",
     "model": "UPDATE parameters SET value = '5a' || substr(value, 3) WHERE name = 'model'",
     "store id": "UPDATE parameters SET value = '5a' || substr(value, 3) WHERE name = 'id'",
-    "version": "UPDATE parameters SET value = '3' WHERE name = 'version'",
+    "version": "UPDATE parameters SET value = '4' WHERE name = 'version'",
     "rotation": "UPDATE parameters SET value = '14' WHERE name = 'rope_dim'",
     "dtype": "UPDATE parameters SET value = 'f16' WHERE name = 'dtype'",
     "heads": "UPDATE parameters SET value = '3' WHERE name = 'kv_heads'",

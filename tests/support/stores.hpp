@@ -109,6 +109,7 @@ class StoreTest : public testing::Test {
     auto writer = value_of(KvFileWriter::create(restored, parameters.shape, source->tokens(), source->model));
     TransferOptions options;
     options.cores = 2;
+    options.profile = codec.profile();
     auto report = decompress(Space(), *source, writer, options);
     if (report) value_of(writer.commit());
     return report;
