@@ -262,7 +262,7 @@ TYPED_TEST(Predict, LongSessionsAreCodedInPieces) {
     auto writer = value_of(FrameWriter::create(this->scratch.path() / "long.sqkv", info));
     TransferOptions options;
     options.profile = codec.profile();
-    options.cores = 1;  // with more, it depends on who is first
+    options.cores = 1;         // with more, it depends on who is first
     options.memory = 1 << 20;  // devices take as many blocks at a time as that allows
     const KvCache& all = cache;
     const KvSource source = source_of(all.view().slice(0, count), TokenSpan(ids).first(count));
