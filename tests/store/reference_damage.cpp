@@ -297,17 +297,24 @@ TEST_F(ReferenceDamage, KilledAtAnyMoment) {
       }
     }
     ::close(ends[1]);
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 150'000));
+    Note note{};
+    unsigned uncertain = sessions;
+    const auto read_note = [&]() {
+      if (::read(ends[0], &note, sizeof(note)) != sizeof(note)) return false;
+      uncertain = note.what == 'b' && note.action != 'g' ? note.session : sessions;
+      if (note.what == 'd' && note.action == 's') there[note.session] = true;
+      if (note.what == 'd' && note.action == 'r') there[note.session] = false;
+      return true;
+    };
+    // Some steps, on however slow a machine, and a part of one.
+    for (unsigned left = 2 * (random() % 12); left > 0 && read_note(); --left) {
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
     kill(child, SIGKILL);
     int status = 0;
     waitpid(child, &status, 0);
     ASSERT_TRUE(WIFSIGNALED(status)) << "round " << round << ": the child failed by itself";
-    Note note{};
-    unsigned uncertain = sessions;
-    while (::read(ends[0], &note, sizeof(note)) == sizeof(note)) {
-      uncertain = note.what == 'b' && note.action != 'g' ? note.session : sessions;
-      if (note.what == 'd' && note.action == 's') there[note.session] = true;
-      if (note.what == 'd' && note.action == 'r') there[note.session] = false;
+    while (read_note()) {
     }
     ::close(ends[0]);
     const Store store = reader();

@@ -39,4 +39,18 @@ void decode_symbols(const ExecutionSpace& space, const SymbolTables& tables, Sym
   }
 }
 
+/// The same where coded bytes may have any address.
+template <class ExecutionSpace>
+void encode_symbols_anywhere(const ExecutionSpace& space, const SymbolTables& tables, SymbolBlock* blocks,
+                             std::int64_t count) {
+  if constexpr (is_host_space<ExecutionSpace>) return encode_symbols(space, tables, blocks, count);
+  kokkos::encode_symbols(space, tables, blocks, count);
+}
+template <class ExecutionSpace>
+void decode_symbols_anywhere(const ExecutionSpace& space, const SymbolTables& tables, SymbolBlock* blocks,
+                             std::int64_t count) {
+  if constexpr (is_host_space<ExecutionSpace>) return decode_symbols(space, tables, blocks, count);
+  kokkos::decode_symbols(space, tables, blocks, count);
+}
+
 }  // namespace seqkv::codec

@@ -86,7 +86,7 @@ void LosslessResiduals<ExecutionSpace>::encode(const Prediction<ExecutionSpace>&
   correct(step, step.within);
   run_step<kokkos::PackLossless>("seqkv::codec::pack", space_, step, step.grid.blocks, 1,
                                  &cpu::PredictiveKernels::pack_lossless);
-  encode_symbols(space_, prediction.device().lossless_tables, coded_.device(), step.grid.blocks);
+  encode_symbols_anywhere(space_, prediction.device().lossless_tables, coded_.device(), step.grid.blocks);
   for_each("seqkv::codec::close", space_, step.grid.blocks, kokkos::CloseLossless{step});
 }
 
@@ -96,7 +96,7 @@ void LosslessResiduals<ExecutionSpace>::decode(const Prediction<ExecutionSpace>&
   const LosslessStep step = make_step(prediction, predicted, number);
   settle(step, prediction, number);
   for_each("seqkv::codec::open", space_, step.grid.blocks, kokkos::OpenLossless{step});
-  decode_symbols(space_, prediction.device().lossless_tables, coded_.device(), step.grid.blocks);
+  decode_symbols_anywhere(space_, prediction.device().lossless_tables, coded_.device(), step.grid.blocks);
   run_step<kokkos::UnpackLossless>("seqkv::codec::unpack", space_, step, step.grid.blocks, 1,
                                    &cpu::PredictiveKernels::unpack_lossless);
 }
