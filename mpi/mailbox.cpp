@@ -18,17 +18,25 @@ struct Sending {
   std::vector<MPI_Request> requests;
 };
 
+/// One that is coming. Nobody waits for it: who sends it may be busy for long.
+struct Receiving {
+  Message message;
+  std::vector<MPI_Request> requests;
+};
+
 }  // namespace
 
 struct Mailbox::State {
   const Communicator& communicator;
   int size_tag;
   int body_tag;
-  std::list<Sending> under_way = {};      // of a list: MPI holds addresses of its members
+  std::list<Sending> under_way = {};      // of lists: MPI holds addresses of their members
+  std::list<Receiving> coming = {};       // in the order in which they were announced
   std::vector<std::int64_t> posted = {};  ///< to each rank
   std::int64_t taken = 0;
 
   Result<void> push();
+  Result<void> begin_receive();
   Result<std::optional<Message>> take();
 };
 
@@ -37,14 +45,24 @@ Mailbox::Mailbox(const Communicator& communicator, int tag)
   state_->posted.resize(static_cast<std::size_t>(communicator.size()));
 }
 
-Mailbox::~Mailbox() {
-  // After drain() there is none; after an error the memory must stay while MPI may read it.
-  for (Sending& sending : state_->under_way) {
-    for (MPI_Request& request : sending.requests) {
+namespace {
+
+/// After drain() there is none; after an error the memory must stay while MPI may use it.
+template <class T>
+void leave(std::list<T>& list) {
+  for (T& one : list) {
+    for (MPI_Request& request : one.requests) {
       if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
     }
   }
-  if (!state_->under_way.empty()) new std::list<Sending>(std::move(state_->under_way));
+  if (!list.empty()) new std::list<T>(std::move(list));
+}
+
+}  // namespace
+
+Mailbox::~Mailbox() {
+  leave(state_->under_way);
+  leave(state_->coming);
 }
 
 Result<void> Mailbox::post(std::vector<std::byte> bytes, int to) {
@@ -71,31 +89,49 @@ Result<void> Mailbox::State::push() {
   return {};
 }
 
-Result<std::optional<Message>> Mailbox::State::take() {
+/// Of the next message that is announced, if there is one.
+Result<void> Mailbox::State::begin_receive() {
   const Communicator::State& comm = communicator.state();
   int there = 0;
   MPI_Message handle = MPI_MESSAGE_NULL;
   MPI_Status status;
   SEQKV_MPI(MPI_Improbe(MPI_ANY_SOURCE, size_tag, comm.comm, &there, &handle, &status));
-  if (there == 0) return std::optional<Message>();
+  if (there == 0) return {};
   // A size of one number, so that a limit below its bytes is for bodies only: the number came in pieces if it is less.
   std::int64_t size = 0;
   int count = 0;
   SEQKV_MPI(MPI_Get_count(&status, MPI_BYTE, &count));
   auto* const at = reinterpret_cast<std::byte*>(&size);
   SEQKV_MPI(MPI_Mrecv(at, count, MPI_BYTE, &handle, MPI_STATUS_IGNORE));
-  Message message;
-  message.source = status.MPI_SOURCE;
   std::vector<MPI_Request> requests;
-  SEQKV_TRY(comm.start_receive({at + count, sizeof(size) - static_cast<std::size_t>(count)}, message.source, size_tag,
-                               requests));
+  SEQKV_TRY(comm.start_receive({at + count, sizeof(size) - static_cast<std::size_t>(count)}, status.MPI_SOURCE,
+                               size_tag, requests));
   SEQKV_TRY(comm.wait(requests));
-  requests.clear();
-  message.bytes.resize(static_cast<std::size_t>(size));
-  SEQKV_TRY(comm.start_receive(message.bytes, message.source, body_tag, requests));
-  SEQKV_TRY(comm.wait(requests));
-  ++taken;
-  return std::optional<Message>(std::move(message));
+  Receiving& receiving = coming.emplace_back();
+  receiving.message.source = status.MPI_SOURCE;
+  receiving.message.bytes.resize(static_cast<std::size_t>(size));
+  return comm.start_receive(receiving.message.bytes, status.MPI_SOURCE, body_tag, receiving.requests);
+}
+
+/// The first that is whole; messages of one rank stay in their order.
+Result<std::optional<Message>> Mailbox::State::take() {
+  SEQKV_TRY(begin_receive());
+  std::vector<int> waiting;
+  for (auto receiving = coming.begin(); receiving != coming.end(); ++receiving) {
+    int done = 0;
+    SEQKV_MPI(MPI_Testall(static_cast<int>(receiving->requests.size()), receiving->requests.data(), &done,
+                          MPI_STATUSES_IGNORE));
+    const int source = receiving->message.source;
+    if (done == 0 || std::ranges::find(waiting, source) != waiting.end()) {
+      waiting.push_back(source);
+      continue;
+    }
+    std::optional<Message> whole(std::move(receiving->message));
+    coming.erase(receiving);
+    ++taken;
+    return whole;
+  }
+  return std::optional<Message>();
 }
 
 Result<std::optional<Message>> Mailbox::poll() {
