@@ -311,123 +311,146 @@ const Wide& wide() {
   return made;
 }
 
-void predict(benchmark::State& state, const char* step, bool decoding) {
-  constexpr std::int64_t block_tokens = 256;
-  const Space space;
-  const KvShape shape = wide().cache.shape();
-  const std::int64_t tokens = number_of("SEQKV_TOKENS", 131072);
-  const std::int64_t blocks = std::min(tokens / block_tokens, state.range(0));
-  const Codec codec = bench::value_of(
-      bench::value_of(Codec::parse(std::string("linear+ecsq:step=") + step)).with_profile(wide().profile));
-  auto owner = bench::value_of(codec::KernelOwner<Space>::create(space, codec, shape));
-  codec::PredictiveCoder<Space> coder(space, codec, owner.kernel());
-  coder.reserve(block_tokens, blocks);
-  // One sub-block of all blocks at a time: values, payloads and restored values are those of the last.
-  const codec::Subblock subblock{shape.kv_heads, block_tokens, shape.head_dim, DType::bf16, true, 0};
-  const std::int64_t bytes = 2 * subblock.values();
-  const std::int64_t place = (coder.payload_bytes(block_tokens, DType::bf16) + 15) / 16 * 16;
-  const std::int64_t numbers = 2 * shape.layers;
-  const auto values = room<std::byte>("values", numbers * blocks * bytes);
-  const auto coded = room<std::byte>("coded", blocks * place);
-  const auto decoded = room<std::byte>("decoded", blocks * bytes);
-  std::vector<Array<std::byte>> kept;
-  const std::int64_t of_cache = wide().cache.tokens() / block_tokens;
-  KvCache part = bench::value_of(KvCache::create(shape, block_tokens));
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    if (block >= of_cache) {
-      for (std::int64_t n = 0; n < numbers; ++n) {
-        const auto at = [&](std::int64_t b) {
-          return std::pair<std::size_t, std::size_t>((n * blocks + b) * bytes, (n * blocks + b + 1) * bytes);
-        };
-        Kokkos::deep_copy(space, Kokkos::subview(values, at(block)), Kokkos::subview(values, at(block % of_cache)));
-      }
-      continue;
+/// Blocks of the cache in the memory of the device, and the coder that takes them, a sub-block of all at a time.
+class WideBatch {
+ public:
+  WideBatch(const char* step, std::int64_t most_blocks)
+      : codec_(bench::value_of(
+            bench::value_of(Codec::parse(std::string("linear+ecsq:step=") + step)).with_profile(wide().profile))),
+        blocks_(std::min(number_of("SEQKV_TOKENS", 131072) / block_tokens, most_blocks)),
+        owner_(bench::value_of(codec::KernelOwner<Space>::create(space_, codec_, shape()))),
+        coder_(space_, codec_, owner_.kernel()),
+        place_((coder_.payload_bytes(block_tokens, DType::bf16) + 15) / 16 * 16),
+        values_(room<std::byte>("values", sub_blocks() * blocks_ * bytes())),
+        coded_(room<std::byte>("coded", blocks_ * place_)),
+        decoded_(room<std::byte>("decoded", blocks_ * bytes())),
+        tasks_(static_cast<std::size_t>(sub_blocks())),
+        ids_(static_cast<std::size_t>(blocks_ * block_tokens)) {
+    coder_.reserve(block_tokens, blocks_);
+    fill_values();
+    for (std::size_t i = 0; i < ids_.size(); ++i) ids_[i] = static_cast<Token>((1000 + i) % 128'000);
+    restored_.reserve("restored", blocks_);
+    for (std::int64_t i = 0; i < blocks_; ++i) restored_[i] = decoded_.data() + i * bytes();
+    restored_.to_device(space_, blocks_);
+    for (std::int64_t n = 0; n < sub_blocks(); ++n) make_tasks(n);
+    space_.fence();
+  }
+
+  std::int64_t all_bytes() const { return sub_blocks() * blocks_ * bytes(); }
+
+  /// Payloads of a sub-block are written over those of the one before.
+  void encode() {
+    start();
+    for (codec::Tasks<Space>& list : tasks_) coder_.encode(number_of_list(list), list.device(), restored_.device());
+    space_.fence();
+  }
+  /// Of what keep_payloads() has kept.
+  void decode() {
+    start();
+    for (codec::Tasks<Space>& list : tasks_) coder_.decode(number_of_list(list), list.device());
+    space_.fence();
+  }
+
+  /// Encodes and, for decoding, keeps all payloads; returns their bytes.
+  std::int64_t keep_payloads(bool for_decoding) {
+    std::int64_t all = 0;
+    start();
+    for (codec::Tasks<Space>& list : tasks_) {
+      coder_.encode(number_of_list(list), list.device(), restored_.device());
+      list.to_host(space_, blocks_);
+      space_.fence();
+      for (std::int64_t i = 0; i < blocks_; ++i) all += list[i].bytes == codec::not_codable ? bytes() : list[i].bytes;
+      if (for_decoding) keep(list);
     }
-    KvCache cache_part = bench::value_of(KvCache::create(shape, block_tokens));
+    return all;
+  }
+
+ private:
+  static constexpr std::int64_t block_tokens = 256;
+  using Bytes = Kokkos::View<std::byte*, Space::memory_space, Kokkos::MemoryUnmanaged>;
+
+  static const KvShape& shape() { return wide().cache.shape(); }
+  static std::int64_t sub_blocks() { return 2 * shape().layers; }
+  static codec::Subblock subblock() { return {shape().kv_heads, block_tokens, shape().head_dim, DType::bf16, true, 0}; }
+  static std::int64_t bytes() { return 2 * subblock().values(); }
+
+  std::int64_t number_of_list(const codec::Tasks<Space>& list) const { return &list - tasks_.data(); }
+  Bytes values_of(std::int64_t n, std::int64_t block) const {
+    return {values_.data() + (n * blocks_ + block) * bytes(), static_cast<std::size_t>(bytes())};
+  }
+  void start() { coder_.start({block_tokens, blocks_ * block_tokens, blocks_}, ids_.data(), 0); }
+
+  /// Those of the cache on the host, again and again.
+  void fill_values() {
+    const std::int64_t of_cache = wide().cache.tokens() / block_tokens;
     const KvCache& whole = wide().cache;
-    bench::check(copy(whole.view().slice(block * block_tokens, block_tokens), cache_part.view()));
-    for (std::int64_t n = 0; n < numbers; ++n) {
-      const Kokkos::View<const std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged> host(
-          cache_part.view().tensors[static_cast<std::size_t>(n)], static_cast<std::size_t>(bytes));
-      Kokkos::deep_copy(Kokkos::subview(values, std::pair<std::size_t, std::size_t>((n * blocks + block) * bytes,
-                                                                                    (n * blocks + block + 1) * bytes)),
-                        host);
-    }
-  }
-  std::vector<Token> ids(static_cast<std::size_t>(blocks * block_tokens));
-  std::iota(ids.begin(), ids.end(), 1000U);
-  for (Token& id : ids) id %= 128'000;
-  const codec::BlockGrid grid{block_tokens, blocks * block_tokens, blocks};
-  std::vector<codec::Tasks<Space>> tasks(static_cast<std::size_t>(numbers));
-  Mirrored<Space, std::byte*> restored;
-  restored.reserve("restored", blocks);
-  for (std::int64_t i = 0; i < blocks; ++i) restored[i] = decoded.data() + i * bytes;
-  restored.to_device(space, blocks);
-  const auto make_tasks = [&]() {
-    for (std::int64_t n = 0; n < numbers; ++n) {
-      codec::Tasks<Space>& list = tasks[static_cast<std::size_t>(n)];
-      list.reserve("tasks", blocks);
-      for (std::int64_t i = 0; i < blocks; ++i) {
-        codec::Subblock of = subblock;
-        of.is_key = n % 2 == 0;
-        of.batch_token = i * block_tokens;
-        list[i] = {of,
-                   static_cast<std::uint64_t>(n),
-                   values.data() + (n * blocks + i) * bytes,
-                   coded.data() + i * place,
-                   place,
-                   false};
+    KvCache part = bench::value_of(KvCache::create(shape(), block_tokens));
+    for (std::int64_t block = 0; block < blocks_; ++block) {
+      if (block < of_cache) bench::check(copy(whole.view().slice(block * block_tokens, block_tokens), part.view()));
+      for (std::int64_t n = 0; n < sub_blocks(); ++n) {
+        if (block < of_cache) {
+          const Kokkos::View<const std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged> host(
+              part.view().tensors[static_cast<std::size_t>(n)], static_cast<std::size_t>(bytes()));
+          Kokkos::deep_copy(values_of(n, block), host);
+        } else {
+          Kokkos::deep_copy(space_, values_of(n, block), values_of(n, block % of_cache));
+        }
       }
-      list.to_device(space, blocks);
     }
-    space.fence();
-  };
-  make_tasks();
-  std::int64_t all = 0;
-  // The payloads of every sub-block, for decoding.
-  coder.start(grid, ids.data(), 0);
-  for (std::int64_t n = 0; n < numbers; ++n) {
-    codec::Tasks<Space>& list = tasks[static_cast<std::size_t>(n)];
-    coder.encode(n, list.device(), restored.device());
-    list.to_host(space, blocks);
-    space.fence();
-    std::int64_t sum = 0;
-    for (std::int64_t i = 0; i < blocks; ++i) sum += list[i].bytes == codec::not_codable ? bytes : list[i].bytes + 8;
-    all += sum;
-    if (!decoding) continue;
-    kept.push_back(room<std::byte>("payloads", sum + 8 * blocks));
-    std::int64_t at = 0;
-    for (std::int64_t i = 0; i < blocks; ++i) {
-      list[i].raw = list[i].bytes == codec::not_codable;
-      const auto size = list[i].raw ? 0 : list[i].bytes;
-      Kokkos::deep_copy(space,
-                        Kokkos::View<std::byte*, Space::memory_space, Kokkos::MemoryUnmanaged>(kept.back().data() + at,
-                                                                                               std::size_t(size)),
-                        Kokkos::View<const std::byte*, Space::memory_space, Kokkos::MemoryUnmanaged>(
-                            list[i].coded, std::size_t(size)));
-      list[i].coded = kept.back().data() + at;
-      list[i].bytes = size;
-      at += (size + 7) / 8 * 8;
-    }
-    list.to_device(space, blocks);
-    space.fence();
   }
-  const auto code = [&]() {
-    coder.start(grid, ids.data(), 0);
-    for (std::int64_t n = 0; n < numbers; ++n) {
-      codec::Tasks<Space>& list = tasks[static_cast<std::size_t>(n)];
-      decoding ? coder.decode(n, list.device()) : coder.encode(n, list.device(), restored.device());
+
+  void make_tasks(std::int64_t n) {
+    codec::Tasks<Space>& list = tasks_[static_cast<std::size_t>(n)];
+    list.reserve("tasks", blocks_);
+    for (std::int64_t i = 0; i < blocks_; ++i) {
+      codec::Subblock of = subblock();
+      of.is_key = n % 2 == 0;
+      of.batch_token = i * block_tokens;
+      list[i] = {of, static_cast<std::uint64_t>(n), values_of(n, i).data(), coded_.data() + i * place_, place_, false};
     }
-    space.fence();
-  };
-  for (auto _ : state) code();
-  report(state, numbers * blocks * bytes);
+    list.to_device(space_, blocks_);
+  }
+
+  void keep(codec::Tasks<Space>& list) {
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < blocks_; ++i) sum += std::max<std::int64_t>(list[i].bytes, 0) + 8;
+    std::byte* at = kept_.emplace_back(room<std::byte>("payloads", sum)).data();
+    for (std::int64_t i = 0; i < blocks_; ++i) {
+      codec::Task& task = list[i];
+      task.raw = task.bytes == codec::not_codable;
+      if (task.raw) task.bytes = 0;
+      const auto size = static_cast<std::size_t>(task.bytes);
+      Kokkos::deep_copy(space_, Bytes(at, size), Bytes(task.coded, size));
+      task.coded = at;
+      at += (task.bytes + 7) / 8 * 8;
+    }
+    list.to_device(space_, blocks_);
+    space_.fence();
+  }
+
+  Space space_;
+  Codec codec_;
+  std::int64_t blocks_;
+  codec::KernelOwner<Space> owner_;
+  codec::PredictiveCoder<Space> coder_;
+  std::int64_t place_;
+  Array<std::byte> values_, coded_, decoded_;
+  std::vector<codec::Tasks<Space>> tasks_;
+  std::vector<Token> ids_;
+  Mirrored<Space, std::byte*> restored_;
+  std::vector<Array<std::byte>> kept_;
+};
+
+void predict(benchmark::State& state, const char* step, bool decoding) {
+  WideBatch batch(step, state.range(0));
+  const std::int64_t coded = batch.keep_payloads(decoding);
+  for (auto _ : state) decoding ? batch.decode() : batch.encode();
+  report(state, batch.all_bytes());
+  state.counters["bits_per_component"] = 16.0 * static_cast<double>(coded) / static_cast<double>(batch.all_bytes());
   bench::Stages::start();
-  code();
+  decoding ? batch.decode() : batch.encode();
   bench::Stages::stop();
   for (const auto& [stage, seconds] : bench::Stages::seconds()) state.counters["ms:" + stage] = 1e3 * seconds;
-  state.counters["bits_per_component"] =
-      8.0 * static_cast<double>(all) / (static_cast<double>(numbers * blocks) * static_cast<double>(subblock.values()));
 }
 
 BENCHMARK(copy_memory)->ArgName("KiB")->Arg(1024)->Arg(1 << 20)->UseRealTime();
