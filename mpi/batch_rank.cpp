@@ -11,6 +11,7 @@
 
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
+#include "core/stopwatch.hpp"
 #include "core/try.hpp"
 #include "mpi/coded_prefix.hpp"
 #include "mpi/communicator.hpp"
@@ -22,20 +23,6 @@ namespace seqkv::mpi {
 namespace {
 
 constexpr int prefix_tag = 2;
-
-/// Adds the time until it goes.
-class Stopwatch {
- public:
-  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
-  ~Stopwatch() { seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  using Clock = std::chrono::steady_clock;
-  double& seconds_;
-  Clock::time_point start_ = Clock::now();
-};
 
 }  // namespace
 

@@ -280,20 +280,6 @@ void multiply(benchmark::State& state) {
 
 // ---- linear+ecsq on a cache of the shape of Llama 3 8B ------------------------------------------------------------
 
-ModelConfig llama3_8b() {
-  ModelConfig config;
-  config.hidden = 4096;
-  config.intermediate = 14336;
-  config.layers = 32;
-  config.query_heads = 32;
-  config.kv_heads = 8;
-  config.head_dim = 128;
-  config.vocabulary = 128'256;
-  config.rope.dim = 128;
-  config.rope.theta = 500'000;
-  return config;
-}
-
 struct Wide {
   std::shared_ptr<const Profile> profile;
   KvCache cache;  ///< 2,048 tokens, which longer caches repeat
@@ -301,7 +287,7 @@ struct Wide {
 
 const Wide& wide() {
   static const Wide made = [] {
-    const bench::WideModel model(llama3_8b(), {});
+    const bench::WideModel model(bench::llama3_8b(), {});
     const auto path = std::filesystem::temp_directory_path() / "seqkv-bench-device-profile.safetensors";
     model.write_profile(path);
     Wide out{bench::value_of(Profile::load(path)), model.cache(number_of("SEQKV_CACHE_TOKENS", 2048))};

@@ -51,24 +51,10 @@ const Data& small() {
   return data;
 }
 
-ModelConfig llama3_8b() {
-  ModelConfig config;
-  config.hidden = 4096;
-  config.intermediate = 14336;
-  config.layers = 32;
-  config.query_heads = 32;
-  config.kv_heads = 8;
-  config.head_dim = 128;
-  config.vocabulary = 128'256;
-  config.rope.dim = 128;
-  config.rope.theta = 500'000;
-  return config;
-}
-
 const Data& large() {
   static const Data data = [] {
     Data out;
-    const bench::WideModel model(llama3_8b(), {});
+    const bench::WideModel model(bench::llama3_8b(), {});
     const auto path = std::filesystem::temp_directory_path() / "seqkv-bench-wide-profile.safetensors";
     model.write_profile(path);
     out.profile = bench::value_of(Profile::load(path));

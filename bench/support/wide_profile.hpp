@@ -24,6 +24,21 @@
 
 namespace seqkv::bench {
 
+/// The shape of Llama 3 8B.
+inline ModelConfig llama3_8b() {
+  ModelConfig config;
+  config.hidden = 4096;
+  config.intermediate = 14336;
+  config.layers = 32;
+  config.query_heads = 32;
+  config.kv_heads = 8;
+  config.head_dim = 128;
+  config.vocabulary = 128'256;
+  config.rope.dim = 128;
+  config.rope.theta = 500'000;
+  return config;
+}
+
 class WideModel {
  public:
   WideModel(const ModelConfig& config, const CalibrateOptions& options)

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/execution_spaces.hpp"
+#include "core/stopwatch.hpp"
 #include "core/try.hpp"
 #include "seqkv/forward.hpp"
 #include "seqkv/kv_file.hpp"
@@ -25,19 +26,6 @@ using Clock = std::chrono::steady_clock;
 
 using Job = store::BatchJob;
 using store::common_prefix;
-
-/// Adds the time until it goes.
-class Stopwatch {
- public:
-  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
-  ~Stopwatch() { seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  double& seconds_;
-  Clock::time_point start_ = Clock::now();
-};
 
 /// Runs jobs one after the other on one sequence, which keeps the cache of the session before.
 template <class ExecutionSpace>
