@@ -3,10 +3,10 @@
 
 // Stores that were damaged or made to harm: refused, or right; never wrong, never without end.
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <fstream>
 
+#include "support/index.hpp"
 #include "support/stores.hpp"
 #include "support/thorough.hpp"
 
@@ -38,15 +38,7 @@ class StoreHostile : public test::StoreTest {
     std::filesystem::remove_all(folder);
     std::filesystem::copy(original, folder, std::filesystem::copy_options::recursive);
   }
-  void execute(const std::string& sql) {
-    sqlite3* database = nullptr;
-    ASSERT_EQ(sqlite3_open((folder / "store.db").c_str(), &database), SQLITE_OK);
-    char* words = nullptr;
-    const std::string script = "PRAGMA foreign_keys = OFF; PRAGMA writable_schema = ON;" + sql;
-    EXPECT_EQ(sqlite3_exec(database, script.c_str(), nullptr, nullptr, &words), SQLITE_OK) << sql << ": " << words;
-    sqlite3_free(words);
-    sqlite3_close(database);
-  }
+  void execute(const std::string& sql) const { test::edit_index(folder, sql); }
   /// Everything that can be asked of a store is answered with an error or with what is right.
   void expect_harmless(const std::string& how) {
     const auto opened = Store::open(folder);

@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "support/index.hpp"
 #include "support/referring.hpp"
 #include "support/thorough.hpp"
 
@@ -45,15 +46,7 @@ class ReferenceDamage : public test::ReferringStoreTest {
     std::filesystem::remove_all(folder);
     std::filesystem::copy(original, folder, std::filesystem::copy_options::recursive);
   }
-  void execute(const std::string& sql) {
-    sqlite3* database = nullptr;
-    ASSERT_EQ(sqlite3_open((folder / "store.db").c_str(), &database), SQLITE_OK);
-    char* words = nullptr;
-    const std::string script = "PRAGMA foreign_keys = OFF; PRAGMA writable_schema = ON;" + sql;
-    EXPECT_EQ(sqlite3_exec(database, script.c_str(), nullptr, nullptr, &words), SQLITE_OK) << sql << ": " << words;
-    sqlite3_free(words);
-    sqlite3_close(database);
-  }
+  void execute(const std::string& sql) const { test::edit_index(folder, sql); }
   /// Where a record lies in the pack: of the first block that blocks of b are predicted from.
   std::pair<std::int64_t, std::int64_t> place_of_source() {
     sqlite3* database = nullptr;
