@@ -91,10 +91,9 @@ def decompress(
         dtype: the frame's.
     """
     opened = open_frame(frame)
-    codec = _core.Codec(opened.codec)
     target = Destination(opened.shape, opened.tokens, out, framework, dtype)
     ids = np.empty(opened.tokens, np.uint32)
     _core.decompress(
-        opened, target.arrays, target.dtype, ids, profile_of(profile), runtime_of(codec, model), progress
+        opened, target.arrays, target.dtype, ids, profile_of(profile), model, progress
     )
     return ids, target.finish()
