@@ -14,15 +14,10 @@ die() {
 }
 
 root=${SEQKV_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}}
-RESULTS=${RESULTS:-$root/results}
-LAUNCHER=${LAUNCHER:-mpirun}
-BIND=${BIND:-core}
-STAGE=${STAGE:-model}
-MAX_RESTARTS=${MAX_RESTARTS:-100}
 
 # ---- the site: modules and variables of a machine -----------------------------------------------------------
 
-# SITE is a name in slurm/sites, or a file.
+# SITE is a name in slurm/sites, or a file. What the environment says goes before it.
 if [ -n "${SITE:-}" ]; then
   site_file=$SITE
   [ -f "$site_file" ] || site_file=$root/slurm/sites/$SITE.sh
@@ -30,6 +25,11 @@ if [ -n "${SITE:-}" ]; then
   # shellcheck source=/dev/null
   . "$site_file"
 fi
+RESULTS=${RESULTS:-$root/results}
+LAUNCHER=${LAUNCHER:-mpirun}
+BIND=${BIND:-core}
+STAGE=${STAGE:-model}
+MAX_RESTARTS=${MAX_RESTARTS:-100}
 SEQKV=${SEQKV:-$root/build/mpi/bin/seqkv}
 
 # ---- guards ---------------------------------------------------------------------------------------------------
@@ -47,6 +47,7 @@ guard() {
     *) die "LAUNCHER=$LAUNCHER: mpirun or srun" ;;
   esac
   case $BIND in core | none) ;; *) die "BIND=$BIND: core or none" ;; esac
+  case $STAGE in model | none) ;; *) die "STAGE=$STAGE: model or none" ;; esac
   [[ $MAX_RESTARTS =~ ^[0-9]+$ ]] || die "MAX_RESTARTS=$MAX_RESTARTS is no number"
   if [ "$ranks" -gt 1 ] && ! "$SEQKV" info --json | grep -q '"mpi": true'; then
     die "$ranks tasks, and $SEQKV is built without MPI: scripts/build mpi, or --ntasks=1"
