@@ -166,7 +166,7 @@ def plot(result, path):
     figure.savefig(path)
 
 
-def main():
+def options(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", help="of several, as slurm/scaling.sbatch leaves them, all runs count")
     parser.add_argument("--out")
@@ -174,7 +174,11 @@ def main():
     parser.add_argument("--node-ranks", type=int, default=16)
     parser.add_argument("--latency", type=float, default=2e-6, help="seconds of a message of the network")
     parser.add_argument("--bandwidth", type=float, default=1.5e9, help="bytes a second for each rank")
-    args = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main():
+    args = options()
     data = {"runs": []}
     for name in args.files:
         with open(name) as file:
