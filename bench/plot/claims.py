@@ -76,7 +76,7 @@ def claim_of_the_ratio(folder):
         f"where `none+turboquant:4` takes {1e3 * four['compute_seconds']:.1f} ms ({replay['compute_seconds'] / four['compute_seconds']:.0f} "
         f"times as long); tokens are decoded at {number(speed)} a second.",
         "Model A (docs-7m, 7.3 M parameters), evaluation documents, two cores. The 70B shape is computed: running it again "
-        f"costs 2 · 70·10^9 = {2 * PARAMETERS / 1e9:.0f} GFLOP a token.",
+        f"costs 2 · 70 billion = {2 * PARAMETERS / 1e9:.0f} GFLOP a token.",
         "The division is right, and seqkv offers that end of the frontier. It is no compression of a cache: the model runs "
         "again over every token, which a cache is there to avoid.",
         ["rate-kl-docs-7m.json", "orthogonality-docs-7m.json", "replay-token-coder-2-threads.json", "frontier.json"])

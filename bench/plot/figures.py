@@ -17,7 +17,7 @@ from claims import load
 
 SIZE = (5.6, 4.4)
 PLAIN = {"font.size": 11, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-         "grid.alpha": 0.3, "legend.frameon": False, "legend.fontsize": 9, "savefig.dpi": 160}
+         "grid.alpha": 0.3, "legend.frameon": False, "legend.fontsize": 10, "savefig.dpi": 160}
 plt.rcParams.update(PLAIN)
 OURS, PEER, BOUND = "#1b5e9b", "#b8b8b8", "#c0392b"
 
@@ -37,8 +37,8 @@ def new(size=SIZE):
 
 
 def below(axis, columns=2):
-    """The legend where no line can run through it."""
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncol=columns)
+    """The legend below the figure, where no line runs through it and nothing is cut."""
+    axis.figure.legend(loc="outside lower center", ncol=columns)
 
 
 def medians(result):
@@ -118,7 +118,7 @@ def references(folder):
     axis.set_yticks(places, labels)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("MB of the sessions' blocks")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.25), ncol=1)
+    below(axis, 1)
     return Figure("references", "64 sessions: 8 documents behind 8 preambles", "ecsq:step=1.41, blocks of all sessions. linear+ref predicts from the same text "
                   "behind other words and codes what is left; mean KL 0.031 for all three.", [name], figure, "Quality")
 
@@ -173,25 +173,29 @@ def surprisal(folder):
 
 # ---- speed ----------------------------------------------------------------------------------------------------
 
+def pairs_of_bars(axis, names, encode, decode):
+    """Two bars a name, each with its number behind it."""
+    places = list(range(len(names), 0, -1))
+    for shift, what, values, color in ((0.19, "encode", encode, "#7fb3d5"), (-0.19, "decode", decode, OURS)):
+        axis.barh([p + shift for p in places], values, height=0.36, color=color, label=what)
+        for place, value in zip(places, values):
+            axis.text(value * 1.06, place + shift, f"{value:.2f}" if value < 1 else f"{value:.1f}", va="center", fontsize=9)
+    axis.set_yticks(places, names)
+    axis.grid(axis="y", visible=False)
+
+
 def cpu_codecs(folder):
     simple, predicted = medians(load(folder, "codec-1-threads.json")), medians(load(folder, "predict.json"))
     wanted = [("raw", "0"), ("none+lossless", "1"), ("none+turboquant:2", "2"), ("none+turboquant:3", "3"), ("none+turboquant:4", "4")]
-    names = [name for name, _ in wanted] + ["linear+ecsq:step=1", "  the same, Llama 3 8B's shape"]
+    names = [name for name, _ in wanted] + ["linear+ecsq:step=1", "in Llama 3 8B's shape"]
     def speeds(what):
         return ([simple[f"{what}_cache/{index}/real_time"]["bytes_per_second"] / 1e9 for _, index in wanted] +
                 [predicted[f"{model}/step=1/{what}/real_time"]["bytes_per_second"] / 1e9 for model in ("docs-7m", "llama-3-8b-shape")])
     figure, axis = new((5.6, 4.6))
-    places = list(range(len(names), 0, -1))
     axis.set_xscale("log")
-    for shift, what, color in ((0.19, "encode", "#7fb3d5"), (-0.19, "decode", OURS)):
-        values = speeds(what)
-        axis.barh([p + shift for p in places], values, height=0.36, color=color, label=what)
-        for place, value in zip(places, values):
-            axis.text(value * 1.06, place + shift, f"{value:.2g}", va="center", fontsize=8)
+    pairs_of_bars(axis, names, speeds("encode"), speeds("decode"))
     copy = simple["copy_cache/real_time"]["bytes_per_second"] / 1e9
     axis.axvline(copy, color=BOUND, linestyle="--", label=f"copy of memory, {copy:.1f}")
-    axis.set_yticks(places, names)
-    axis.grid(axis="y", visible=False)
     axis.set(xlabel="GB/s of bf16, one core", xlim=(0.05, 40))
     axis.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
     below(axis, 3)
@@ -201,20 +205,19 @@ def cpu_codecs(folder):
 
 def entropy_coders(folder):
     rows = medians(load(folder, "rans-1-threads.json"))
-    wanted = [("seqkv, AVX-512", "avx512/one-table/H3/16KiB", OURS, "o"), ("seqkv, AVX2", "avx2/one-table/H3/16KiB", OURS, "s"),
-              ("seqkv, portable", "portable/one-table/H3/16KiB", OURS, "^"), ("zstd Huffman", "zstd-huffman/H3/128KiB", "C1", "o"),
-              ("htscodecs rANS 32x16", "htscodecs-rans32x16/H3/128KiB", "C2", "o"), ("LZ4", "lz4/H3/128KiB", "C3", "o"),
-              ("Blosc LZ4 bit shuffle", "blosc-lz4-bitshuffle/H3/128KiB", "C4", "o")]
+    wanted = [("seqkv, AVX-512", "avx512/one-table/H3/16KiB"), ("seqkv, AVX2", "avx2/one-table/H3/16KiB"),
+              ("seqkv, portable", "portable/one-table/H3/16KiB"), ("htscodecs rANS 32x16", "htscodecs-rans32x16/H3/128KiB"),
+              ("zstd Huffman", "zstd-huffman/H3/128KiB"), ("Blosc, LZ4, bits shuffled", "blosc-lz4-bitshuffle/H3/128KiB"), ("LZ4", "lz4/H3/128KiB")]
+    def row(what, name):
+        return rows[f"{what}/{name}/real_time"]
     figure, axis = new((5.6, 4.6))
-    for label, name, color, marker in wanted:
-        decode, encode = rows[f"decode/{name}/real_time"], rows[f"encode/{name}/real_time"]
-        axis.plot(decode["ratio"], decode["GB/s"] / 1e9, marker, color=color, markersize=9, label=label)
-        axis.plot(encode["ratio"], encode["GB/s"] / 1e9, marker, color=color, markersize=9, markerfacecolor="none")
-    axis.axvline(3 / 8, color=BOUND, linestyle="--", linewidth=1, label="entropy")
-    axis.set(yscale="log", xlabel="size, of that of the symbols", ylabel="GB/s of symbols, one core")
+    names = [f"{label}\nsize {row('decode', name)['ratio']:.3f}" for label, name in wanted]
+    pairs_of_bars(axis, names, *([row(what, name)["GB/s"] / 1e9 for _, name in wanted] for what in ("encode", "decode")))
+    axis.set_yticks(axis.get_yticks(), names, fontsize=9)
+    axis.set(xlabel="GB/s of symbols, one core", xlim=(0, 2.9))
     below(axis)
-    return Figure("entropy-coders", "Entropy coders beside peers", "Symbols of one byte with 3 bits of entropy; filled: decoding, hollow: encoding. seqkv in blocks of 16 KiB, "
-                  "peers in 128 KiB, where they are best.", ["rans-1-threads.json"], figure, "Speed")
+    return Figure("entropy-coders", "Entropy coders beside peers", "Symbols of one byte with 3 bits of entropy: no size can be below 0.375. seqkv in blocks of 16 KiB, "
+                  "peers in blocks of 128 KiB.", ["rans-1-threads.json"], figure, "Speed")
 
 
 def device(folder):
@@ -235,7 +238,7 @@ def device(folder):
             place -= 1
             axis.barh(place, speed, color=color, height=0.7)
             axis.plot([bound, bound], [place - 0.42, place + 0.42], color=BOUND, linewidth=2.5)
-            axis.text(speed * 0.93, place, f"{speed:,.0f}", va="center", ha="right", fontsize=8,
+            axis.text(speed * 0.93, place, f"{speed:,.0f}", va="center", ha="right", fontsize=9,
                       color="white" if color == OURS else "black")
             labels.append((place, f"{label}, {what}"))
     axis.plot([], [], color=BOUND, linewidth=2.5, label="what memory allows: copy / (1 + ratio)")
@@ -250,7 +253,7 @@ def device(folder):
 
 def tries(folder):
     build, match = medians(load(folder, "trie-build-1-threads.json")), medians(load(folder, "trie-match-1-threads.json"))
-    names = ["build windows: seqkv", "  a hash map", "  a map of children", "match windows: seqkv", "  a hash map of prefixes", "  one probe, no prefix"]
+    names = ["build: seqkv", "build: hash map", "build: map of children", "match: seqkv", "match: hash map of prefixes", "one probe, no prefix"]
     values = [build["build_windows/real_time"]["windows_per_s"], build["build_windows_hash/iterations:1/real_time"]["windows_per_s"],
               build["build_windows_map/iterations:1/real_time"]["windows_per_s"], match["match_windows_found/real_time"]["lookups_per_s"],
               match["match_windows_hash_map/iterations:1/real_time"]["lookups_per_s"], match["match_windows_one_probe/real_time"]["lookups_per_s"]]
@@ -264,20 +267,20 @@ def tries(folder):
 
 def store(folder):
     rows = {row["name"].removesuffix("/manual_time"): row for row in load(folder, "store.json")["sessions"]}
-    names = ["save: safetensors, fsync", "  tar and zstd -3", "  store", "  store, sealed", "restore: safetensors", "  tar and zstd -3", "  store", "  store, sealed"]
+    names = [f"{what}: {how}" for what in ("save", "restore") for how in ("safetensors", "tar, zstd -3", "store", "store, sealed")]
     keys = ["save_safetensors", "save_tar_zstd", "save_store/protection:0", "save_store/protection:2", "restore_safetensors/cold:0",
             "restore_tar_zstd/cold:0", "restore_store/protection:0/cold:0", "restore_store/protection:2/cold:0"]
     figure, axis = new((5.6, 4.2))
     best, median = [rows[k]["best_ms"] for k in keys], [rows[k]["median_ms"] for k in keys]
     places = list(range(len(keys), 0, -1))
-    colors = [OURS if "store" in k.split("/")[0] else PEER for k in keys]
+    colors = [OURS if "_store" in k else PEER for k in keys]
     axis.barh(places, best, color=colors, height=0.7)
     axis.plot(median, places, "|", color="black", markersize=13, markeredgewidth=2, label="median of 7 (bars: the best)")
     axis.set_yticks(places, names)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("ms for 256 MiB of bf16")
     below(axis, 1)
-    return Figure("store", "A store beside files", "none+lossless, 1.44 times fewer bytes (tar and zstd: 1.24), two cores of a shared machine whose disk varies. Sealed: AES-256-GCM.",
+    return Figure("store", "A store beside files", "Saving with fsync, none+lossless, 1.44 times fewer bytes (tar and zstd: 1.24), two cores of a shared machine whose disk varies. Sealed: AES-256-GCM.",
                   ["store.json"], figure, "Speed")
 
 
@@ -314,7 +317,7 @@ def nodes(folder):
     result = scale_model(folder, "mpi-scale.json")
     figure, axis = new((5.6, 4.2))
     count = [row["nodes"] for row in result["nodes"]]
-    for name, label in (("short", "batch of seconds"), ("long", "the same, 100 times the sessions"), ("lookup", "10^6 lookups a rank")):
+    for name, label in (("short", "batch of seconds"), ("long", "the same, 100 times the sessions"), ("lookup", "a million lookups a rank")):
         axis.plot(count, [row[f"{name}_efficiency"] for row in result["nodes"]], "--", label=label)
     axis.set(xscale="log", xlabel="nodes of 16 ranks", ylabel="efficiency (weak)", ylim=(0, 1.1))
     below(axis, 1)
@@ -325,5 +328,6 @@ def nodes(folder):
 def figures(folder):
     yield rate(folder, "rate-kl-docs-7m.json", "model A")
     yield rate(folder, "rate-kl-model-mqa.json", "a model with one KV head")
-    for make in (orthogonality, references, frontier, token_coding, surprisal, cpu_codecs, entropy_coders, device, tries, store, scaling, nodes):
+    for make in (orthogonality, references, frontier, surprisal, token_coding, cpu_codecs, entropy_coders, device, store,
+                 tries, scaling, nodes):
         yield make(folder)
