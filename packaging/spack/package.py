@@ -32,10 +32,10 @@ class Seqkv(CMakePackage, CudaPackage, ROCmPackage):
     depends_on("ninja", type="build")
     depends_on("pkgconfig", type="build")
 
-    depends_on("kokkos@4.4:5 +openmp")
-    # The mdspan-based View is miscompiled by nvcc 12.9 and 13.
-    depends_on("kokkos +cuda +wrapper cxxstd=20", when="+cuda")
-    depends_on("kokkos +rocm cxxstd=20", when="+rocm")
+    depends_on("kokkos@4.4:5 +openmp +serial cxxstd=20")
+    # nvcc 12.9 and 13 compile the mdspan-based View of 4.6 and later wrongly.
+    depends_on("kokkos@4.4:4.5 +cuda +wrapper", when="+cuda")
+    depends_on("kokkos +rocm", when="+rocm")
     for _arch in CudaPackage.cuda_arch_values:
         depends_on(f"kokkos cuda_arch={_arch}", when=f"+cuda cuda_arch={_arch}")
     for _target in ROCmPackage.amdgpu_targets:
@@ -57,6 +57,8 @@ class Seqkv(CMakePackage, CudaPackage, ROCmPackage):
 
     generator("ninja")
 
+    conflicts("+cuda", when="cuda_arch=none")
+    conflicts("+rocm", when="amdgpu_target=none")
     conflicts("+cuda", when="+rocm", msg="One kind of device a build")
     conflicts("%gcc@:11", msg="C++20 as of GCC 12 is needed")
     conflicts("%clang@:13", msg="C++20 as of Clang 14 is needed")
@@ -72,7 +74,7 @@ class Seqkv(CMakePackage, CudaPackage, ROCmPackage):
             self.define("SEQKV_ENABLE_BENCHMARKS", False),
         ]
         if self.spec.satisfies("+cuda"):
-            args.append(self.define("CMAKE_CXX_COMPILER", self.spec["kokkos"].kokkos_cxx))
+            args.append(self.define("CMAKE_CXX_COMPILER", self["kokkos"].kokkos_cxx))
         if self.spec.satisfies("+rocm"):
             args.append(self.define("CMAKE_CXX_COMPILER", self.spec["hip"].hipcc))
         return args
@@ -85,7 +87,8 @@ class Seqkv(CMakePackage, CudaPackage, ROCmPackage):
         model = join_path(self.prefix.share, "seqkv", "models", "docs-7m")
         text = join_path(model, "README.md")
         with working_dir("smoke", create=True):
-            seqkv("prefill", "--model", model, "--text", text, "--dtype", "bf16", "--out", "kv.safetensors")
+            model_and_text = ["--model", model, "--text", text]
+            seqkv("prefill", *model_and_text, "--dtype", "bf16", "--out", "kv.safetensors")
             seqkv("compress", "kv.safetensors", "kv.sqkv", "--codec", "none+lossless")
             seqkv("decompress", "kv.sqkv", "restored.safetensors")
             seqkv("compare", "kv.safetensors", "restored.safetensors", "--tolerance", "0")
