@@ -48,7 +48,7 @@ def run_page(page, program, with_mpi):
         for preset in ("release", "mpi"):
             (here / "build" / preset / "bin").mkdir(parents=True)
             (here / "build" / preset / "bin" / "seqkv").symlink_to(program)
-        script = "set -e\n" + "\n".join(f"echo '+ '{json.dumps(c).replace('$', chr(92) + '$')} >&2\n{c}" for c in commands)
+        script = "\n".join(["set -ex", *commands])
         done = subprocess.run(["bash", "-c", script], cwd=here, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{page}: exit code {done.returncode}\n{done.stderr[-2000:]}")
