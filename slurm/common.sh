@@ -25,7 +25,7 @@ if [ -n "${SITE:-}" ]; then
   # shellcheck source=/dev/null
   . "$site_file"
 fi
-RESULTS=${RESULTS:-$root/results}
+RESULTS=${RESULTS:-${SLURM_SUBMIT_DIR:-$PWD}/results}
 LAUNCHER=${LAUNCHER:-mpirun}
 BIND=${BIND:-core}
 STAGE=${STAGE:-model}
