@@ -10,10 +10,10 @@
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_pipeline.h>
 #include <oneapi/tbb/task_arena.h>
-#include <oneapi/tbb/task_scheduler_observer.h>
 #include <sched.h>
 
 #include <optional>
+#include <thread>
 
 #include "core/cores.hpp"
 #endif
@@ -30,30 +30,22 @@ void run_one_by_one(const Pipeline& pipeline) {
 
 #if defined(SEQKV_HAVE_TBB)
 
-/// A new thread may run where the one that made it may, and OpenMP binds the first thread to one core: here workers may
-/// run on all cores of the process while they are in the arena.
-class OnAllCores : public tbb::task_scheduler_observer {
+/// A new thread may run where the one that made it may, and OpenMP binds the first thread to one core: from the first
+/// time that a worker comes here it may run on all cores of the process. (An observer of the arena could take that back
+/// when the worker leaves, but oneTBB never frees an observer whose workers still sleep when the process ends.)
+class OnAllCores {
  public:
-  explicit OnAllCores(tbb::task_arena& arena) : task_scheduler_observer(arena), cpus_(process_cpus()) { observe(true); }
-  ~OnAllCores() override { observe(false); }
-  OnAllCores(const OnAllCores&) = delete;
-  OnAllCores& operator=(const OnAllCores&) = delete;
-
-  void on_scheduler_entry(bool is_worker) override {
-    if (!is_worker || CPU_COUNT(&cpus_) == 0) return;
-    ::sched_getaffinity(0, sizeof(before), &before);
-    ::sched_setaffinity(0, sizeof(cpus_), &cpus_);
-  }
-  void on_scheduler_exit(bool is_worker) override {
-    if (is_worker && CPU_COUNT(&before) > 0) ::sched_setaffinity(0, sizeof(before), &before);
+  void here() const {
+    thread_local bool wide = false;
+    if (wide || std::this_thread::get_id() == caller_) return;
+    wide = true;
+    if (CPU_COUNT(&cpus_) > 0) ::sched_setaffinity(0, sizeof(cpus_), &cpus_);
   }
 
  private:
-  static thread_local cpu_set_t before;
-  cpu_set_t cpus_;
+  std::thread::id caller_ = std::this_thread::get_id();
+  cpu_set_t cpus_ = process_cpus();
 };
-
-thread_local cpu_set_t OnAllCores::before = {};
 
 void run_overlapping(const Pipeline& pipeline) {
   // oneTBB has as many threads as it finds cores, unless told.
@@ -62,16 +54,18 @@ void run_overlapping(const Pipeline& pipeline) {
     more.emplace(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(pipeline.cores));
   }
   tbb::task_arena arena(pipeline.cores);
-  const OnAllCores observer(arena);
+  const OnAllCores on_all_cores;
   using Item = std::int64_t;
   const auto lane_of = [&pipeline](Item item) { return static_cast<int>(item % pipeline.lanes); };
   Item next = 0;
   const auto read = [&](tbb::flow_control& flow) {
+    on_all_cores.here();
     const Item item = next++;
     if (item >= pipeline.items || !pipeline.read(item, lane_of(item))) flow.stop();
     return item;
   };
   const auto work = [&](Item item) {
+    on_all_cores.here();
     pipeline.work(item, lane_of(item));
     return item;
   };

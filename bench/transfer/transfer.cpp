@@ -113,7 +113,7 @@ void decompress_file(benchmark::State& state, const Setting& setting) {
     const auto frame = bench::value_of(FrameReader::open(input));
     auto writer =
         bench::value_of(KvFileWriter::create(output, frame.info().shape, frame.info().tokens, frame.info().model));
-    const auto report = bench::value_of(decompress(Space(), source_of(frame), writer, options_of(setting)));
+    const auto report = bench::value_of(decompress(Space(), source_of(frame), sink_of(writer), options_of(setting)));
     bench::check(writer.commit());
     return report;
   });

@@ -43,6 +43,8 @@ Result<std::vector<std::byte>> make_frame(const FrameInfo& info, std::span<const
 class FrameWriter {
  public:
   static Result<FrameWriter> create(const std::filesystem::path& path, const FrameInfo& info);
+  /// Into memory, for take(). Errors: those of make_frame.
+  static Result<FrameWriter> create(const FrameInfo& info);
   FrameWriter(FrameWriter&&) noexcept;
   FrameWriter& operator=(FrameWriter&&) noexcept;
   ~FrameWriter();
@@ -51,8 +53,10 @@ class FrameWriter {
   Result<void> append(CodedBlockView block);
   /// Errors: invalid_argument (blocks are missing), io, disk_full.
   Result<void> commit();
-  /// Bytes of the file so far.
+  /// Bytes of the frame so far.
   std::int64_t bytes() const noexcept;
+  /// The frame. Precondition: it is written into memory, and committed.
+  std::vector<std::byte> take() noexcept;
   const FrameInfo& info() const noexcept;
 
  private:

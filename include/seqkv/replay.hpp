@@ -165,7 +165,7 @@ Result<TransferReport> compress(const ExecutionSpace& space, const std::shared_p
 template <class ExecutionSpace>
 Result<TransferReport> decompress(const ExecutionSpace& space,
                                   const std::shared_ptr<const Model<ExecutionSpace>>& model, const BlockSource& source,
-                                  KvFileWriter& file, const TransferOptions& options = {});
+                                  const KvSink& sink, const TransferOptions& options = {});
 template <class ExecutionSpace>
 Result<KvCache> decode(const ExecutionSpace& space, const std::shared_ptr<const Model<ExecutionSpace>>& model,
                        const FrameReader& frame, const std::shared_ptr<const Profile>& profile = nullptr);

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -69,6 +71,25 @@ KvSource source_of(const KvFile& file);
 /// Memory must outlive the source.
 KvSource source_of(const ConstKvView& kv, TokenSpan tokens);
 
+/// Where a decoded cache goes.
+struct KvSink {
+  KvShape shape;  ///< with the dtype that is wanted
+  std::int64_t tokens = 0;
+  /// Called before the first write, by one thread at a time.
+  std::function<Result<void>()> reserve;
+  /// The values of tokens [first, first + ids.size()) and their ids. Where `memory` is empty, called in order and by
+  /// one thread at a time with values of `shape`'s dtype.
+  std::function<Result<void>(std::int64_t first, TokenSpan ids, const ConstKvView& values)> write;
+  /// Not empty: where the values go, by several threads at a time and in any order. Then write() is told the ids alone.
+  std::optional<KvView> memory;
+};
+
+/// The file must outlive the sink, and is the caller's to commit: every checksum has held then.
+KvSink sink_of(KvFileWriter& file);
+/// Host memory of any dtype and strides, and room for as many ids as the view has tokens; both must outlive the sink.
+/// What a transfer that fails has written there stays.
+KvSink sink_of(const KvView& kv, std::span<Token> ids);
+
 /// Coded blocks of one cache, wherever they lie.
 struct BlockSource {
   struct Block {
@@ -116,12 +137,11 @@ template <class ExecutionSpace>
 Result<TransferReport> compress(const ExecutionSpace& space, const KvSource& source, FrameWriter& frame,
                                 const TransferOptions& options = {});
 
-/// Decodes blocks into a new KV file, token ids included, converting the dtype to that of the file. The caller commits
-/// it: every checksum has held then.
-/// Errors: shape_mismatch (file and source differ), those of decode and KvFileWriter, interrupted; the first in the
-/// order of blocks.
+/// Decodes blocks, token ids included, converting the dtype to that of the sink.
+/// Errors: shape_mismatch (sink and source differ), those of decode and the sink, interrupted; the first in the order
+/// of blocks.
 template <class ExecutionSpace>
-Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource& source, KvFileWriter& file,
+Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource& source, const KvSink& sink,
                                   const TransferOptions& options = {});
 
 }  // namespace seqkv

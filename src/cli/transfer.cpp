@@ -45,7 +45,7 @@ Result<TransferReport> write_kv_file(const Options& options, const BlockSource& 
   Progress progress(options, "restore");
   TransferOptions how = transfer_options(options, memory, progress);
   how.profile = profile;
-  auto report = decompress(Space(), model, source, *writer, how);
+  auto report = decompress(Space(), model, source, sink_of(*writer), how);
   if (!report) return report;
   if (auto status = writer->commit(); !status) return std::move(status).error();
   return report;

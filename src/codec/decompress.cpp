@@ -18,22 +18,22 @@ using codec::Item;
 using codec::TransferReferences;
 using Block = BlockSource::Block;
 
-/// From coded blocks to a KV file.
+/// From coded blocks to a sink.
 template <class Space>
 class DecompressLane {
  public:
   /// `largest`: at least as large as every block of the source, in tokens and in bytes.
   static Result<std::unique_ptr<DecompressLane>> create(const Space& space, const Codec& codec,
-                                                        const BlockSource& source, KvFileWriter& file,
+                                                        const BlockSource& source, const KvSink& sink,
                                                         const Block& largest, std::int64_t blocks) {
     SEQKV_ASSIGN(auto decoder, codec::Decoder<Space>::create(space, codec, source.shape));
-    auto lane = std::unique_ptr<DecompressLane>(new DecompressLane(space, std::move(decoder), source, file));
+    auto lane = std::unique_ptr<DecompressLane>(new DecompressLane(space, std::move(decoder), source, sink));
     lane->decoder_.reserve(blocks * largest.tokens);
     SEQKV_TRY(lane->references_.reserve(space, codec, source, blocks));
     lane->buffers_.resize(static_cast<std::size_t>(blocks));
     for (auto& buffer : lane->buffers_) buffer.reserve(static_cast<std::size_t>(largest.bytes));
     if (lane->converts()) {
-      SEQKV_ASSIGN(lane->converted_, KvCache::create(file.shape(), blocks * largest.tokens));
+      SEQKV_ASSIGN(lane->converted_, KvCache::create(sink.shape, blocks * largest.tokens));
     }
     lane->bytes_ =
         lane->decoder_.bytes() + lane->converted_.bytes() + blocks * largest.bytes + lane->references_.bytes();
@@ -62,20 +62,20 @@ class DecompressLane {
   }
 
   Result<void> write(const Item& item) {
-    if (item.first == 0) SEQKV_TRY(file_.reserve());
+    if (item.first == 0) SEQKV_TRY(sink_.reserve());
     for (std::int64_t i = 0; i < item.count; ++i) {
       const Block& block = source_.blocks[item.first + i];
-      SEQKV_TRY(file_.write_tokens(ids_[i], block.first_token));
-      SEQKV_TRY(file_.write(converts() ? converted(item, block) : decoder_.values(i), block.first_token));
+      SEQKV_TRY(sink_.write(block.first_token, ids_[i], converts() ? converted(item, block) : decoder_.values(i)));
     }
     return {};
   }
 
  private:
-  DecompressLane(const Space& space, codec::Decoder<Space> decoder, const BlockSource& source, KvFileWriter& file)
-      : space_(space), decoder_(std::move(decoder)), source_(source), file_(file) {}
+  DecompressLane(const Space& space, codec::Decoder<Space> decoder, const BlockSource& source, const KvSink& sink)
+      : space_(space), decoder_(std::move(decoder)), source_(source), sink_(sink) {}
 
-  bool converts() const { return file_.shape().dtype != source_.shape.dtype; }
+  /// Through a buffer of its own.
+  bool converts() const { return !sink_.memory && sink_.shape.dtype != source_.shape.dtype; }
 
   Result<void> decode(const Item& item) {
     SEQKV_ASSIGN(const std::vector<codec::BlockParts> parts, codec::parse_blocks(space_, source_.shape, coded_));
@@ -88,8 +88,11 @@ class DecompressLane {
     }
     SEQKV_TRY(references_.decode(space_));
     SEQKV_TRY(decoder_.run(parts, references_.blocks()));
-    for (std::int64_t i = 0; converts() && i < item.count; ++i) {
-      SEQKV_TRY(copy(space_, decoder_.values(i), converted(item, source_.blocks[item.first + i])));
+    for (std::int64_t i = 0; i < item.count; ++i) {
+      const Block& block = source_.blocks[item.first + i];
+      if (sink_.memory)
+        SEQKV_TRY(copy(space_, decoder_.values(i), sink_.memory->slice(block.first_token, block.tokens)));
+      if (converts()) SEQKV_TRY(copy(space_, decoder_.values(i), converted(item, block)));
     }
     return {};
   }
@@ -109,7 +112,7 @@ class DecompressLane {
   Space space_;
   codec::Decoder<Space> decoder_;
   const BlockSource& source_;
-  KvFileWriter& file_;
+  const KvSink& sink_;
   std::int64_t bytes_ = 0;
   std::vector<std::vector<std::byte>> buffers_;  ///< one a block
   TransferReferences<Space> references_;
@@ -118,14 +121,13 @@ class DecompressLane {
   KvCache converted_;
 };
 
-Result<void> check_arguments(const BlockSource& source, const KvFileWriter& file) {
+Result<void> check_arguments(const BlockSource& source, const KvSink& sink) {
   SEQKV_TRY(source.shape.check());
   KvShape shape = source.shape;
-  shape.dtype = file.shape().dtype;
-  if (!(shape == file.shape()) || source.tokens() != file.tokens() || source.blocks.empty()) {
-    return Error(ErrorCode::shape_mismatch,
-                 fmt::format("{} tokens of {} for a file of {} of {}", source.tokens(), source.shape.describe(),
-                             file.tokens(), file.shape().describe()));
+  shape.dtype = sink.shape.dtype;
+  if (!(shape == sink.shape) || source.tokens() != sink.tokens || source.blocks.empty()) {
+    return Error(ErrorCode::shape_mismatch, fmt::format("{} tokens of {} where {} of {} are wanted", source.tokens(),
+                                                        source.shape.describe(), sink.tokens, sink.shape.describe()));
   }
   return {};
 }
@@ -133,9 +135,9 @@ Result<void> check_arguments(const BlockSource& source, const KvFileWriter& file
 }  // namespace
 
 template <class ExecutionSpace>
-Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource& source, KvFileWriter& file,
+Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource& source, const KvSink& sink,
                                   const TransferOptions& options) {
-  SEQKV_TRY(check_arguments(source, file));
+  SEQKV_TRY(check_arguments(source, sink));
   SEQKV_ASSIGN(const Codec codec, codec::find_codec(source.codec, source.profile, options.profile));
   Block largest;
   std::int64_t bytes = 0;
@@ -148,7 +150,7 @@ Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource
   SEQKV_TRY(check_sizes(codec, source.shape, bytes, source.tokens()));
   return guard_memory("to decode blocks", [&]() -> Result<TransferReport> {
     const auto make = [&]<class Space>(const Space& on, std::int64_t blocks) {
-      return DecompressLane<Space>::create(on, codec, source, file, largest, blocks);
+      return DecompressLane<Space>::create(on, codec, source, sink, largest, blocks);
     };
     const auto start = codec::Clock::now();
     const auto progress = [&](const Item& item) {
@@ -160,13 +162,13 @@ Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource
                                      static_cast<std::int64_t>(source.blocks.size()), options, make, progress));
     report.seconds = codec::seconds_since(start);
     report.bytes_read = bytes;
-    report.bytes_written = 2 * file.shape().layers * codec::raw_bytes(file.shape(), source.tokens());
+    report.bytes_written = 2 * sink.shape.layers * codec::raw_bytes(sink.shape, source.tokens());
     return report;
   });
 }
 
 #define SEQKV_INSTANTIATE(Space) \
-  template Result<TransferReport> decompress(const Space&, const BlockSource&, KvFileWriter&, const TransferOptions&);
+  template Result<TransferReport> decompress(const Space&, const BlockSource&, const KvSink&, const TransferOptions&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "core/bytes.hpp"
+#include "core/guard_memory.hpp"
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "seqkv/limits.hpp"
@@ -157,10 +159,20 @@ Result<std::vector<std::byte>> make_frame(const FrameInfo& info, std::span<const
 }
 
 struct FrameWriter::State {
-  io::AtomicFile file;
+  std::optional<io::AtomicFile> file;
+  std::vector<std::byte> memory;  ///< where there is no file
   FrameInfo info;
   std::vector<IndexEntry> index;
   std::size_t end = 0;
+
+  Result<void> write_at(std::span<const std::byte> bytes, std::size_t offset) {
+    if (file) return file->write_at(bytes, static_cast<std::int64_t>(offset));
+    return guard_memory("for a frame", [&]() -> Result<void> {
+      if (memory.size() < offset + bytes.size()) memory.resize(offset + bytes.size());
+      std::ranges::copy(bytes, memory.begin() + static_cast<std::ptrdiff_t>(offset));
+      return {};
+    });
+  }
 };
 
 FrameWriter::FrameWriter() = default;
@@ -172,14 +184,21 @@ Result<FrameWriter> FrameWriter::create(const std::filesystem::path& path, const
   SEQKV_TRY(check_info(info));
   SEQKV_ASSIGN(io::AtomicFile file, io::AtomicFile::create(path));
   FrameWriter writer;
-  writer.state_ = std::make_unique<State>(State{std::move(file), info, {}, header_bytes(info)});
+  writer.state_ = std::make_unique<State>(State{std::move(file), {}, info, {}, header_bytes(info)});
+  return writer;
+}
+
+Result<FrameWriter> FrameWriter::create(const FrameInfo& info) {
+  SEQKV_TRY(check_info(info));
+  FrameWriter writer;
+  writer.state_ = std::make_unique<State>(State{{}, {}, info, {}, header_bytes(info)});
   return writer;
 }
 
 Result<void> FrameWriter::append(CodedBlockView block) {
   State& state = *state_;
   const std::size_t offset = round_up(state.end, alignment);
-  SEQKV_TRY(state.file.write_at(block, static_cast<std::int64_t>(offset)));
+  SEQKV_TRY(state.write_at(block, offset));
   state.index.push_back({offset, block.size()});
   state.end = offset + block.size();
   return {};
@@ -190,14 +209,15 @@ Result<void> FrameWriter::commit() {
   if (static_cast<std::int64_t>(state.index.size()) != state.info.blocks()) {
     return Error(ErrorCode::invalid_argument,
                  fmt::format("{} blocks of {} were written", state.index.size(), state.info.blocks()))
-        .in_file(state.file.path().string());
+        .in_file(state.file ? state.file->path().string() : std::string());
   }
-  SEQKV_TRY(state.file.write_at(write_header(state.info, state.index), 0));
-  return state.file.commit();
+  SEQKV_TRY(state.write_at(write_header(state.info, state.index), 0));
+  return state.file ? state.file->commit() : Result<void>();
 }
 
 std::int64_t FrameWriter::bytes() const noexcept { return static_cast<std::int64_t>(state_->end); }
 const FrameInfo& FrameWriter::info() const noexcept { return state_->info; }
+std::vector<std::byte> FrameWriter::take() noexcept { return std::move(state_->memory); }
 
 // ---- reading ----------------------------------------------------------------------------------------------
 

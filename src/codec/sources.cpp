@@ -48,6 +48,23 @@ KvSource source_of(const ConstKvView& kv, TokenSpan tokens) {
   return {kv.shape, tokens, read, {}};
 }
 
+KvSink sink_of(KvFileWriter& file) {
+  KvSink sink{file.shape(), file.tokens(), [&file]() { return file.reserve(); }, {}, {}};
+  sink.write = [&file](std::int64_t first, TokenSpan ids, const ConstKvView& values) -> Result<void> {
+    SEQKV_TRY(file.write_tokens(ids, first));
+    return file.write(values, first);
+  };
+  return sink;
+}
+
+KvSink sink_of(const KvView& kv, std::span<Token> ids) {
+  const auto write = [ids](std::int64_t first, TokenSpan some, const ConstKvView&) -> Result<void> {
+    std::ranges::copy(some, ids.begin() + first);
+    return {};
+  };
+  return {kv.shape, kv.tokens, []() { return Result<void>(); }, write, kv};
+}
+
 BlockSource source_of(const FrameReader& frame) {
   const FrameInfo& info = frame.info();
   BlockSource source;

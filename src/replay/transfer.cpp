@@ -118,15 +118,15 @@ Result<TransferReport> compress(const ExecutionSpace& space, const std::shared_p
 template <class ExecutionSpace>
 Result<TransferReport> decompress(const ExecutionSpace& space,
                                   const std::shared_ptr<const Model<ExecutionSpace>>& model, const BlockSource& source,
-                                  KvFileWriter& file, const TransferOptions& options) {
+                                  const KvSink& sink, const TransferOptions& options) {
   SEQKV_ASSIGN(const Codec codec, codec::find_codec(source.codec, source.profile, options.profile));
-  if (!codec.needs_model()) return decompress(space, source, file, options);
+  if (!codec.needs_model()) return decompress(space, source, sink, options);
   SEQKV_TRY(check_model(model, codec, source.model));
   SEQKV_TRY(check_size(*model, source.shape, source.tokens()));
   KvShape wanted = source.shape;
-  wanted.dtype = file.shape().dtype;
-  if (!(wanted == file.shape()) || source.tokens() != file.tokens() || source.blocks.empty()) {
-    return Error(ErrorCode::shape_mismatch, "file and source differ");
+  wanted.dtype = sink.shape.dtype;
+  if (!(wanted == sink.shape) || source.tokens() != sink.tokens || source.blocks.empty()) {
+    return Error(ErrorCode::shape_mismatch, "sink and source differ");
   }
   const auto largest = std::ranges::max(source.blocks, {}, &BlockSource::Block::tokens).tokens;
   SEQKV_ASSIGN(auto coder, ReplayCoder<ExecutionSpace>::create(space, model, codec, source.shape.dtype,
@@ -134,7 +134,7 @@ Result<TransferReport> decompress(const ExecutionSpace& space,
   TransferReport report;
   report.cores = space.concurrency();
   const Stopwatch all(report.seconds);
-  SEQKV_TRY(file.reserve());
+  SEQKV_TRY(sink.reserve());
   std::vector<std::byte> buffer;
   KvCache converted;
   for (std::size_t i = 0; i < source.blocks.size(); ++i) {
@@ -162,15 +162,16 @@ Result<TransferReport> decompress(const ExecutionSpace& space,
     }
     ConstKvView values = block->cache;
     values.shape.rope = source.shape.rope;
-    if (wanted.dtype != source.shape.dtype) {
-      SEQKV_ASSIGN(converted, KvCache::create(file.shape(), values.tokens));
+    if (sink.memory) {
+      SEQKV_TRY(copy(space, values, sink.memory->slice(source.blocks[i].first_token, values.tokens)));
+    } else if (wanted.dtype != source.shape.dtype) {
+      SEQKV_ASSIGN(converted, KvCache::create(sink.shape, values.tokens));
       SEQKV_TRY(copy(space, values, converted.view()));
       values = std::as_const(converted).view();
     }
-    SEQKV_TRY(file.write_tokens(block->tokens, source.blocks[i].first_token));
-    SEQKV_TRY(file.write(values, source.blocks[i].first_token));
+    SEQKV_TRY(sink.write(source.blocks[i].first_token, block->tokens, values));
     report.bytes_written +=
-        values.shape.components_per_token() * values.tokens * static_cast<std::int64_t>(size_of(values.shape.dtype));
+        wanted.components_per_token() * values.tokens * static_cast<std::int64_t>(size_of(wanted.dtype));
     if (options.progress) options.progress(source.blocks[i].first_token + values.tokens, source.tokens());
   }
   return report;
@@ -204,7 +205,7 @@ Result<KvCache> decode(const ExecutionSpace& space, const std::shared_ptr<const 
   template Result<TransferReport> compress(const Space&, const std::shared_ptr<const Model<Space>>&, const KvSource&, \
                                            FrameWriter&, const TransferOptions&);                                     \
   template Result<TransferReport> decompress(const Space&, const std::shared_ptr<const Model<Space>>&,                \
-                                             const BlockSource&, KvFileWriter&, const TransferOptions&);              \
+                                             const BlockSource&, const KvSink&, const TransferOptions&);              \
   template Result<KvCache> decode(const Space&, const std::shared_ptr<const Model<Space>>&, const FrameReader&,       \
                                   const std::shared_ptr<const Profile>&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)

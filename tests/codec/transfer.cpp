@@ -97,7 +97,7 @@ class Transfer : public testing::Test {
     KvShape out = shape;
     out.dtype = dtype;
     auto writer = value_of(KvFileWriter::create(file(name), out, source.tokens(), source.model));
-    auto report = decompress(space, source, writer, options);
+    auto report = decompress(space, source, sink_of(writer), options);
     if (report) value_of(writer.commit());
     return report;
   }
@@ -145,6 +145,43 @@ TYPED_TEST(Transfer, KvFilesAreTheSameForAllMeans) {
       }
     }
   }
+}
+
+/// From memory to memory, without a file: as through files, and into any strides.
+TYPED_TEST(Transfer, FramesAndCachesInMemory) {
+  for (const char* spec : {"raw", "none+lossless", "none+turboquant:3"}) {
+    for (const Means& means : all_means()) {
+      SCOPED_TRACE(std::string(spec) + ": " + describe(means));
+      auto writer = value_of(FrameWriter::create(this->info_of(spec)));
+      ASSERT_OK(compress(this->space, source_of(this->cache.view(), this->ids), writer, options_of(means)));
+      ASSERT_OK(writer.commit());
+      const std::vector<std::byte> bytes = writer.take();
+      ASSERT_TRUE(bytes == this->frame_of(spec));
+
+      const auto frame = value_of(FrameReader::parse(bytes, "frame"));
+      KvShape wide = this->shape;
+      wide.dtype = DType::f32;
+      KvCache expected = value_of(KvCache::create(wide, token_count));
+      ASSERT_OK(copy(value_of(decode(this->space, frame)).view(), expected.view()));
+      // [token][layer and kind][head][component]
+      std::vector<float> memory(static_cast<std::size_t>(expected.components()), -1.0F);
+      KvView strided{wide, token_count, {}, {}, MemorySpace::host};
+      for (std::int64_t i = 0; i < 6; ++i)
+        strided.tensors.push_back(reinterpret_cast<std::byte*>(memory.data() + i * 64));
+      strided.strides.fill({32, 6 * 64, 1});
+      std::vector<Token> got_ids(this->ids.size());
+      ASSERT_OK(decompress(this->space, source_of(frame), sink_of(strided, got_ids), options_of(means)));
+      EXPECT_TRUE(got_ids == this->ids);
+      KvCache got = value_of(KvCache::create(wide, token_count));
+      ASSERT_OK(copy(strided, got.view()));
+      EXPECT_TRUE(std::ranges::equal(got.raw(), expected.raw()));
+    }
+  }
+}
+
+TYPED_TEST(Transfer, AFrameInMemoryIsWholeOrNotCommitted) {
+  auto writer = value_of(FrameWriter::create(this->info_of("raw")));
+  EXPECT_CODE(writer.commit(), ErrorCode::invalid_argument);
 }
 
 /// Values anywhere in memory: [token][head][component] in one allocation.
@@ -304,13 +341,13 @@ TYPED_TEST(Transfer, WhatDoesNotBelongTogetherIsRefused) {
   BlockSource source = source_of(frame);
   source.blocks.pop_back();
   auto file = value_of(KvFileWriter::create(this->file("kv"), this->shape, token_count, {}));
-  EXPECT_CODE(decompress(this->space, source, file), ErrorCode::shape_mismatch);
+  EXPECT_CODE(decompress(this->space, source, sink_of(file)), ErrorCode::shape_mismatch);
   source = source_of(frame);
   source.codec = "none+turboquant:5";
   for (auto& block : source.blocks) block.bytes = 10;  // a promise of more values than so few bytes can hold
-  EXPECT_CODE(decompress(this->space, source, file), ErrorCode::corrupt);
+  EXPECT_CODE(decompress(this->space, source, sink_of(file)), ErrorCode::corrupt);
   source.codec = "linear+nothing";
-  EXPECT_CODE(decompress(this->space, source, file), ErrorCode::unsupported);
+  EXPECT_CODE(decompress(this->space, source, sink_of(file)), ErrorCode::unsupported);
 }
 
 TYPED_TEST(Transfer, IdsThatAKvFileCannotHold) {

@@ -110,7 +110,7 @@ class StoreTest : public testing::Test {
     TransferOptions options;
     options.cores = 2;
     options.profile = codec.profile();
-    auto report = decompress(Space(), *source, writer, options);
+    auto report = decompress(Space(), *source, sink_of(writer), options);
     if (report) value_of(writer.commit());
     return report;
   }
