@@ -43,8 +43,8 @@ from lmcache.v1.distributed.serde import (
 from lmcache.v1.memory_management import MemoryFormat, MemoryObj
 from lmcache.v1.storage_backend.connector.base_connector import RemoteConnector
 
-import seqkv
-
+from . import frames
+from .errors import Error, ShapeMismatch, WrongModel
 from .paged import DTYPES
 
 log = logging.getLogger("seqkv")
@@ -74,41 +74,18 @@ def layers_of(chunk: torch.Tensor, heads: int, head_dim: int) -> list[tuple[torc
     return [(split[0, layer], split[1, layer]) for layer in range(chunk.shape[1])]
 
 
-def compress(chunk: torch.Tensor, heads: int, head_dim: int, codec: str, **options: Any) -> Any:
+def compress(chunk: torch.Tensor, heads: int, head_dim: int, codec: str, **options: Any) -> bytes | None:
     """seqkv.compress of a chunk."""
-    layers = layers_of(chunk.cpu(), heads, head_dim)
-    return seqkv.compress(np.zeros(chunk.shape[2], dtype=np.uint32), layers, codec, rope=seqkv.Rope(dim=0), **options)
+    return frames.compress(torch.zeros(chunk.shape[2], dtype=torch.int64), layers_of(chunk, heads, head_dim), codec,
+                           **options)
 
 
-def _as_tensor(array: Any, dtype: torch.dtype) -> torch.Tensor:
-    if isinstance(array, torch.Tensor):
-        return array
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def decompress(frame: Any, heads: int, head_dim: int, dtype: torch.dtype) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The layers of a frame, after all its checksums held. Raises ValueError where they are of another shape or type."""
-    _, layers = seqkv.decompress(frame)
-    pairs = [(_as_tensor(key, dtype), _as_tensor(value, dtype)) for key, value in layers]
-    for tensor in (x for pair in pairs for x in pair):
-        if (tensor.shape[0], tensor.shape[2], tensor.dtype) != (heads, head_dim, dtype):
-            raise ValueError(
-                f"a frame of {tensor.dtype} in {tensor.shape[0]} heads of {tensor.shape[2]}, expected are {dtype} in "
-                f"{heads} of {head_dim}"
-            )
-    return pairs
-
-
-def fill(chunk: torch.Tensor, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], heads: int, head_dim: int) -> None:
-    """Copies layers into a chunk of the same size."""
-    targets = layers_of(chunk, heads, head_dim)
-    if len(targets) != len(pairs) or targets[0][0].shape != pairs[0][0].shape:
-        raise ValueError(f"{len(pairs)} layers of {tuple(pairs[0][0].shape)} for a chunk of {tuple(chunk.shape)}")
-    for target, source in zip(targets, pairs):
-        for to, values in zip(target, source):
-            to.copy_(values)
+def decompress(frame: frames.Frame, chunk: torch.Tensor, heads: int, head_dim: int) -> None:
+    """Fills a chunk, after all checksums held. Raises seqkv.ShapeMismatch where the frame is of another shape, or of
+    another type of numbers."""
+    if frame.shape.dtype != DTYPES.get(chunk.dtype):
+        raise ShapeMismatch(f"a frame of {frame.shape.dtype} for a chunk of {chunk.dtype}")
+    frames.decompress(frame, out=layers_of(chunk, heads, head_dim))
 
 
 class SeqkvConnector(RemoteConnector):
@@ -155,7 +132,7 @@ class SeqkvConnector(RemoteConnector):
         # Under a name of its own until it is whole: engines may write the same chunk at the same time.
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            compress(memory_obj.tensor, self._heads, self._head_dim, self.codec, model=self._model, path=os.fspath(part))
+            compress(_tensor_of(memory_obj), self._heads, self._head_dim, self.codec, model=self._model, path=os.fspath(part))
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -167,20 +144,21 @@ class SeqkvConnector(RemoteConnector):
         """None, as if there were no such chunk, for whatever is not wholly right: the engine computes it."""
         if not path.exists():
             return None
-        shape, dtype = self.meta_shapes[0], self.meta_dtypes[0]
+        shape = self.meta_shapes[0]
         memory_obj = None
         try:
-            pairs = decompress(os.fspath(path), self._heads, self._head_dim, dtype)
-            tokens = pairs[0][0].shape[1]
-            if len(pairs) != shape[1] or tokens > shape[2]:
-                raise ValueError(f"{len(pairs)} layers of {tokens} tokens for chunks of {tuple(shape)}")
-            memory_obj = self.local_cpu_backend.allocate(torch.Size([2, shape[1], tokens, shape[3]]), dtype,
-                                                         MemoryFormat.KV_2LTD)
+            frame = frames.open_frame(path)
+            if frame.model != self._model:
+                raise WrongModel(f"the chunk is of model {frame.model[:16]}, not {self._model[:16]}")
+            if frame.shape.layers != shape[1] or frame.tokens > shape[2]:
+                raise ShapeMismatch(f"{frame.shape.layers} layers of {frame.tokens} tokens for chunks of {tuple(shape)}")
+            memory_obj = self.local_cpu_backend.allocate(torch.Size([2, shape[1], frame.tokens, shape[3]]),
+                                                         self.meta_dtypes[0], MemoryFormat.KV_2LTD)
             if memory_obj is None:
                 return None  # no memory
-            fill(memory_obj.tensor, pairs, self._heads, self._head_dim)
+            decompress(frame, _tensor_of(memory_obj), self._heads, self._head_dim)
             return memory_obj
-        except Exception as error:  # noqa: BLE001
+        except (Error, ValueError) as error:
             log.warning("seqkv: %s: %s", path, error)
             if memory_obj is not None:
                 memory_obj.ref_count_down()
@@ -210,6 +188,7 @@ class SeqkvSerializer(Serializer):
     def serialize(self, src: MemoryObj, dst: MemoryObj, key: Any) -> int:
         chunk = _tensor_of(src)
         frame = compress(chunk, _heads_of(chunk.shape, self.head_dim), self.head_dim, self.codec)
+        assert frame is not None
         out = _tensor_of(dst).flatten().view(torch.uint8)
         size = _LENGTH + len(frame)
         if size > out.numel():
@@ -239,8 +218,7 @@ class SeqkvDeserializer(Deserializer):
             raise ValueError(f"a frame of {size} bytes in a buffer of {len(data)}")
         chunk = _tensor_of(dst)
         heads = _heads_of(chunk.shape, self.head_dim)
-        pairs = decompress(data[_LENGTH : _LENGTH + size].tobytes(), heads, self.head_dim, chunk.dtype)
-        fill(chunk, pairs, heads, self.head_dim)
+        decompress(frames.open_frame(data[_LENGTH : _LENGTH + size].tobytes()), chunk, heads, self.head_dim)
 
 
 def _tensor_of(memory_obj: MemoryObj) -> torch.Tensor:

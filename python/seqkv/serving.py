@@ -16,16 +16,17 @@ import collections
 import dataclasses
 import hashlib
 import logging
-import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-import seqkv
-
+from . import _core
+from .codecs import codec_of, profile_of
+from .errors import Error, InvalidArgument, Unsupported
 from .paged import Pages
+from .store import Store
 
 log = logging.getLogger("seqkv")
 
@@ -59,6 +60,15 @@ class Settings:
             raise ValueError(f"option 'block_tokens' is {settings.block_tokens!r}")
         return settings
 
+    def coder(self) -> _core.Codec:
+        """The codec with its profile. Errors: InvalidCodecSpec, Unsupported, those of the profile's file."""
+        codec = codec_of(self.codec, profile_of(self.profile))
+        if codec.needs_profile and codec.profile is None:
+            raise InvalidArgument(f"codec {codec.spec} needs the option 'profile'")
+        if codec.needs_model:
+            raise Unsupported(f"codec {codec.spec}: engines restore without running seqkv's model")
+        return codec
+
     def store(self, worker: int, workers: int) -> pathlib.Path:
         """The folder of a worker's store. Another number of workers has other shards, and other stores."""
         return self.path / f"shard-{worker}-of-{workers}"
@@ -66,16 +76,13 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """Tokens [first, first + count) of a request come from the store."""
+    """Tokens [first, end) of a request come from the store."""
 
     request: str
-    tokens: list[int]  #: from the start of the request to the last one loaded
+    tokens: list[int]  #: from the start of the request to the end of the store's block with the last one
     first: int
+    end: int
     block_ids: list[int]
-
-    @property
-    def count(self) -> int:
-        return len(self.tokens) - self.first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +107,25 @@ def session_name(tokens: Sequence[int]) -> str:
     return "tokens-" + hashlib.sha256(np.asarray(tokens, dtype="<u4").tobytes()).hexdigest()[:32]
 
 
+def known_tokens(store: Store, tokens: np.ndarray, codec: _core.Codec) -> int:
+    """How many of the first tokens a store knows; where it is damaged, up to there."""
+    try:
+        return store.match(tokens, codec)
+    except Error as error:
+        log.warning("seqkv: %s", error)
+    good, bad = 0, -(-len(tokens) // store.block_tokens)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            known = store.match(tokens[: middle * store.block_tokens], codec) // store.block_tokens
+            if known < middle:
+                return known * store.block_tokens
+            good = middle
+        except Error:
+            bad = middle
+    return good * store.block_tokens
+
+
 @dataclasses.dataclass
 class _Request:
     tokens: Sequence[int]  #: grows as the engine generates
@@ -113,13 +139,14 @@ class Planner:
 
     def __init__(self, settings: Settings, workers: int, block_size: int):
         self.settings = settings
+        self._codec = settings.coder()
         self.workers = workers
         self.block_size = block_size
         self._requests: dict[str, _Request] = {}
         self._matches: dict[str, tuple[int, int]] = {}  #: computed tokens, and known ones, when a request was matched
         self._planned: dict[str, Load] = {}
         self._last: list[Load] = []
-        self._stores: dict[int, seqkv.Store] = {}
+        self._stores: dict[int, Store] = {}
         self._damaged: dict[bytes, int] = {}  #: by hash of the tokens up to the end of a block that failed
 
     # ---- what is known ----------------------------------------------------------------------------------------------
@@ -129,31 +156,26 @@ class Planner:
         usable = (len(tokens) - 1) // self.block_size * self.block_size
         if usable <= 0:
             return 0
-        array = np.asarray(tokens[:usable], dtype=np.uint32)
-        known = usable
+        array = np.asarray(tokens, dtype=np.uint32)
+        known = len(array)
         for worker in range(self.workers):
             store = self._store(worker)
             if store is None:
                 return 0
-            try:
-                known = min(known, store.match(array[:known], self.settings.codec, self.settings.profile))
-            except seqkv.Error as error:
-                log.warning("seqkv: %s", error)
-                self._stores.pop(worker, None)
-                return 0
+            known = known_tokens(store, array[:known], self._codec)
             if known < self.block_size:
                 return 0
-        known = known // self.block_size * self.block_size
+        known = min(known // self.block_size * self.block_size, usable)
         return self._short_of_damage(array[:known])
 
-    def _store(self, worker: int) -> seqkv.Store | None:
+    def _store(self, worker: int) -> Store | None:
         if worker not in self._stores:
             path = self.settings.store(worker, self.workers)
             if not path.exists():
                 return None  # no worker has saved yet
             try:
-                self._stores[worker] = seqkv.Store(os.fspath(path), "r", salt=self.settings.salt)
-            except seqkv.Error as error:
+                self._stores[worker] = Store(path, "r", salt=self.settings.salt)
+            except Error as error:
                 log.warning("seqkv: %s", error)
                 return None
         return self._stores[worker]
@@ -182,7 +204,9 @@ class Planner:
         self._requests[request] = _Request(tokens, prompt, list(block_ids), max(known, before.saved if before else 0))
         self._planned.pop(request, None)
         if external > 0:
-            self._planned[request] = Load(request, list(tokens[: computed + external]), computed, list(block_ids))
+            end = computed + external
+            whole = -(-end // self.settings.block_tokens) * self.settings.block_tokens
+            self._planned[request] = Load(request, list(tokens[:whole]), computed, end, list(block_ids))
 
     def more_blocks(self, request: str, block_ids: Sequence[int], instead: bool) -> None:
         """Blocks behind those that a request has, or, after it was preempted, instead of them."""
@@ -221,7 +245,7 @@ class Planner:
     def failed(self, block_ids: set[int]) -> None:
         """Blocks that the workers could not load: the same tokens are not asked for again."""
         for load in self._last:
-            for number in range(load.first // self.block_size, -(-len(load.tokens) // self.block_size)):
+            for number in range(load.first // self.block_size, -(-load.end // self.block_size)):
                 if load.block_ids[number] not in block_ids:
                     continue
                 usable = number * self.block_size
@@ -229,10 +253,12 @@ class Planner:
                 self._damaged[hashlib.sha256(tokens.tobytes()).digest()] = usable
                 known = self._requests.get(load.request)
                 if known is not None:
-                    known.saved = max(known.saved, len(load.tokens))  # the store has the blocks, damaged as they are
+                    known.saved = max(known.saved, load.end)  # the store has the blocks, damaged as they are
                 break
 
     def close(self) -> None:
+        for store in self._stores.values():
+            store.close()
         self._stores.clear()
 
 
@@ -240,8 +266,9 @@ class Worker:
     """One shard of the heads: loads and saves as the planner says."""
 
     def __init__(self, settings: Settings, worker: int, workers: int, pages: Pages, *, model: str,
-                 rope: seqkv.Rope | None):
+                 rope: _core.Rope | None):
         self.settings = settings
+        self._codec = settings.coder()
         self.pages = pages
         self._failed: set[int] = set()
         # What is computed behind blocks that were not loaded is not to be saved. An engine that schedules ahead hears of
@@ -249,12 +276,14 @@ class Worker:
         self._suspect: collections.deque[set[int]] = collections.deque([set(), set()], maxlen=2)
         self._spoiled: set[str] = set()
         key = pages.keys[0]
+        profile = profile_of(settings.profile)
         path = settings.store(worker, workers)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Another model's store, or one of other shapes, is refused here, by name.
-        self._store = seqkv.Store(os.fspath(path), "w", layers=len(pages.keys), kv_heads=key.shape[2],
-                                  head_dim=key.shape[3], dtype=pages.dtype, rope=rope, model=settings.model or model,
-                                  block_tokens=settings.block_tokens, salt=settings.salt)
+        self._store = Store(path, "w", layers=len(pages.keys), kv_heads=key.shape[2], head_dim=key.shape[3],
+                            dtype=pages.dtype, rope=profile.shape.rope if profile else rope,
+                            model=settings.model or (profile.model if profile else model),
+                            block_tokens=settings.block_tokens, salt=settings.salt)
 
     def load(self, loads: Sequence[Load]) -> None:
         """Once a step."""
@@ -271,24 +300,24 @@ class Worker:
                 self._spoiled.add(load.request)
 
     def _load(self, load: Load) -> None:
-        tokens = np.asarray(load.tokens, dtype=np.uint32)
-        count, layers = self._store.restore_prefix(tokens, self.settings.codec, self.settings.profile)
-        if count < len(tokens):
-            raise LookupError(f"the store has {count} of {len(tokens)} tokens")
-        self.pages.scatter(load.block_ids, load.first, [
-            tuple(_tensor(x)[:, load.first:len(tokens)] for x in pair) for pair in layers
-        ])
+        count, layers = self._store.restore_prefix(load.tokens, self._codec, framework="torch")
+        if count < load.end:
+            raise LookupError(f"the store has {count} of {load.end} tokens")
+        part = slice(load.first, load.end)
+        self.pages.scatter(load.block_ids, load.first, [(key[:, part], value[:, part]) for key, value in layers])
 
     def _good_tokens(self, load: Load, error: Exception) -> int:
         """Where a block is damaged, those before it are loaded all the same. Returns the tokens that are right."""
-        block = getattr(error, "block", None)
-        if not isinstance(block, int) or block < 0:
-            return load.first
-        good = block * self.settings.block_tokens // self.pages.block_size * self.pages.block_size
-        if not load.first < good < len(load.tokens):
-            return load.first
+        size = self._store.block_tokens
         try:
-            self._load(dataclasses.replace(load, tokens=load.tokens[:good]))
+            known = known_tokens(self._store, np.asarray(load.tokens, dtype=np.uint32), self._codec)
+            block = getattr(error, "block", None)
+            if block is not None:
+                known = min(known, block * size)
+            good = known // self.pages.block_size * self.pages.block_size
+            if not load.first < good < load.end:
+                return load.first
+            self._load(dataclasses.replace(load, tokens=load.tokens[:known], end=good))
             return good
         except Exception as again:  # noqa: BLE001
             log.warning("seqkv: request %s: %s", load.request, again)
@@ -297,7 +326,7 @@ class Worker:
     def _blocks(self, load: Load, first: int) -> list[int]:
         """Ids of the blocks with tokens of a load from `first` on."""
         size = self.pages.block_size
-        return list(load.block_ids[first // size : -(-len(load.tokens) // size)])
+        return list(load.block_ids[first // size : -(-load.end // size)])
 
     def save(self, saves: Sequence[Save]) -> None:
         for save in saves:
@@ -305,8 +334,7 @@ class Worker:
                 continue
             try:
                 layers = self.pages.gather(save.block_ids, 0, len(save.tokens))
-                self._store.save(session_name(save.tokens), np.asarray(save.tokens, dtype=np.uint32), layers,
-                                 self.settings.codec, self.settings.profile, if_exists="replace")
+                self._store.save(session_name(save.tokens), save.tokens, layers, self._codec, if_exists="replace")
             except Exception as error:  # noqa: BLE001: a cache that is not saved is computed again
                 log.warning("seqkv: request %s is not saved: %s", save.request, error)
 
@@ -319,17 +347,4 @@ class Worker:
         return failed
 
     def close(self) -> None:
-        close = getattr(self._store, "close", None)
-        if close is not None:
-            close()
-
-
-def _tensor(array: Any) -> Any:
-    """A torch tensor of an array of the store's."""
-    import torch
-
-    if isinstance(array, torch.Tensor):
-        return array
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
+        self._store.close()

@@ -24,7 +24,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
 )
 
 from .paged import DTYPES, LayoutError, Pages
-from .rope import rope_of
+from .hf.config import rope_of_config
 from .serving import Planner, Settings, Step, Worker
 
 log = logging.getLogger("seqkv")
@@ -81,7 +81,7 @@ class SeqkvConnector(KVConnectorBase_V1):
                          self.settings.layout)
         model = self._vllm_config.model_config
         self._worker = Worker(self.settings, self._rank, self._workers, pages, model=fingerprint_of(model),
-                              rope=rope_of(getattr(model, "hf_text_config", None) or model.hf_config))
+                              rope=rope_of_config(model.hf_config))
 
     def _step(self) -> Step:
         metadata = self._get_connector_metadata()
