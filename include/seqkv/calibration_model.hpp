@@ -34,7 +34,7 @@ class CalibrationModel {
   /// The cache, rounded to out.shape.dtype, keys after RoPE; `out` is contiguous memory of the host.
   virtual Result<void> read(const KvView& out) = 0;
   /// The score d/dKV of the sum over `continuation` of log p(y), each y drawn from the model's distribution at that
-  /// position (CacheGradient): all draws from `seed`, `out` as of read in f32.
+  /// position by drawing_number(seed, position) (CacheGradient); `out` as of read in f32.
   virtual Result<void> gradient(TokenSpan continuation, std::uint64_t seed, const KvView& out) = 0;
   /// Logits [continuation][vocabulary] behind the cache.
   virtual Result<std::vector<float>> go_on(TokenSpan continuation) = 0;

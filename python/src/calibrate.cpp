@@ -16,6 +16,7 @@
 #include <algorithm>
 
 #include "arrays.hpp"
+#include "seqkv/cache_gradient.hpp"
 
 namespace seqkv::python {
 namespace {
@@ -54,7 +55,11 @@ class PythonModel final : public CalibrationModel {
     return call([&] { runner_.attr("read")(array(out), name_of(out.shape.dtype)); });
   }
   Result<void> gradient(TokenSpan continuation, std::uint64_t seed, const KvView& out) override {
-    return call([&] { runner_.attr("gradient")(ids(continuation), seed, array(out)); });
+    std::vector<float> draws;
+    for (std::size_t i = 0; i < continuation.size(); ++i) {
+      draws.push_back(drawing_number(seed, static_cast<std::int64_t>(i)));
+    }
+    return call([&] { runner_.attr("gradient")(ids(continuation), draws, array(out)); });
   }
   Result<std::vector<float>> go_on(TokenSpan continuation) override {
     std::vector<float> logits;

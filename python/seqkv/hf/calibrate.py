@@ -173,12 +173,14 @@ class Runner:
     def read(self, out: npt.NDArray[Any], dtype: str) -> None:
         self._copy(self._layers, _typed(out, dtype))
 
-    def gradient(self, continuation: list[int], seed: int, out: npt.NDArray[np.float32]) -> None:
+    def gradient(self, continuation: list[int], draws: list[float], out: npt.NDArray[np.float32]) -> None:
         leaves = [tuple(x.detach().requires_grad_(True) for x in pair) for pair in self._layers]
         logits = self._logits(leaves, continuation)
         with torch.no_grad():
-            draws = torch.Generator().manual_seed(seed)
-            drawn = torch.multinomial(logits.softmax(-1).cpu(), 1, generator=draws).to(logits.device)
+            # As the library draws: the first token whose share, added to those below it, exceeds the number.
+            shares = logits.double().softmax(-1).cumsum(-1)
+            target = torch.tensor(draws, dtype=shares.dtype, device=shares.device)[:, None] * shares[:, -1:]
+            drawn = torch.searchsorted(shares, target, right=True).clamp(max=shares.shape[-1] - 1)
         score = logits.log_softmax(-1).gather(1, drawn).sum()
         flat = [x for pair in leaves for x in pair]
         found = torch.autograd.grad(score, flat, allow_unused=True)
