@@ -199,12 +199,12 @@ class CapturedModel final : public CalibrationModel {
     if (flaw_ == Flaw::bad_cache) std::memset(out.tensors[3], 0xFF, 64);
     return status;
   }
-  Result<void> gradient(TokenSpan continuation, std::uint64_t seed, const KvView& out) override {
-    return own_.gradient(continuation, seed, out);
+  Result<void> gradient(TokenSpan behind, std::uint64_t seed, const KvView& out) override {
+    return own_.gradient(behind, seed, out);
   }
-  Result<std::vector<float>> go_on(TokenSpan continuation) override { return changed(own_.go_on(continuation)); }
-  Result<std::vector<float>> go_on_from(const ConstKvView& restored, TokenSpan continuation) override {
-    return changed(own_.go_on_from(restored, continuation));
+  Result<std::vector<float>> go_on(TokenSpan behind) override { return changed(own_.go_on(behind)); }
+  Result<std::vector<float>> go_on_from(const ConstKvView& restored, TokenSpan behind) override {
+    return changed(own_.go_on_from(restored, behind));
   }
 
  private:
