@@ -9,7 +9,7 @@ with a key and a value for every layer, each [kv_heads, tokens, head_dim]: numpy
 many sessions, `seqkv.hf` speaks with transformers. docs/python.md is the guide.
 """
 
-from . import errors
+from . import _load, errors  # isort: skip  (_load comes first)
 from ._core import Codec, Profile, Rope, Shape, Trie, __version__, cpu_kernels, set_threads, threads
 from .errors import *  # noqa: F403
 from .frames import Frame, compress, decompress, open_frame

@@ -64,6 +64,12 @@ KvSource source_with(const ConstKvView& kv, TokenSpan tokens, const std::vector<
   return source;
 }
 
+/// Little work is done sooner by the thread that asks for it.
+int cores_for(const ConstKvView& kv) {
+  constexpr std::int64_t little = 1 << 20;  // components
+  return kv.shape.components_per_token() * kv.tokens < little ? 1 : threads();
+}
+
 /// Into a file, which gives None, or into bytes.
 nb::object compress(const std::vector<ReadArray>& arrays, const std::string& dtype, const ReadTokens& tokens,
                     const Codec& codec, const RopeConfig& rope, const std::string& model_fingerprint,
@@ -79,6 +85,7 @@ nb::object compress(const std::vector<ReadArray>& arrays, const std::string& dty
   Progress talk(std::move(progress));
   const Interrupt interrupt;
   TransferOptions options;
+  options.cores = cores_for(kv);
   options.stop = interrupt.stop();
   options.progress = talk.function();
   std::vector<std::byte> bytes = released([&]() {
@@ -106,6 +113,7 @@ void decompress(const Frame& frame, const std::vector<WriteArray>& arrays, const
   Progress talk(std::move(progress));
   const Interrupt interrupt;
   TransferOptions options;
+  options.cores = cores_for(kv);
   options.profile = profile;
   options.stop = interrupt.stop();
   options.progress = talk.function();
