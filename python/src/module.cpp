@@ -24,5 +24,6 @@ NB_MODULE(_core, module) {
   bind_store(module);
   bind_model(module);
   bind_evaluate(module);
+  bind_calibrate(module);
   bind_trie(module);
 }
