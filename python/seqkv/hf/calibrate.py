@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -137,6 +138,9 @@ class Runner:
         self._model = model
         self._config = model.config.get_text_config(decoder=True)
         self._layers: Layers = []
+        # Its name has changed within transformers 5.
+        names = inspect.signature(model.forward).parameters
+        self._cache_argument = "cache" if "cache" in names else "past_key_values"
         self.rope = rope or rope_of_config(model.config)
         if self.rope.dim == 0:
             raise Unsupported(f"the rotary embedding of {type(model).__name__} is of a kind that seqkv does not know")
@@ -207,10 +211,8 @@ class Runner:
         for number, (key, value) in enumerate(layers):
             cache.update(key, value, number)
         ids = torch.tensor([list(tokens)], dtype=torch.long, device=self._model.device)
-        output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, **options)
-        if options:
-            return output
-        return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+        output = self._model(input_ids=ids, use_cache=True, **{self._cache_argument: cache}, **options)
+        return output if options else [(layer.keys, layer.values) for layer in cache.layers]
 
     def _logits(self, layers: Sequence[tuple[torch.Tensor, torch.Tensor]], tokens: Sequence[int]) -> torch.Tensor:
         logits: torch.Tensor = self._run(tokens, layers, return_dict=True).logits[0]
