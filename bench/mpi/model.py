@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: 2026 the seqkv authors
 """A LogGP-style model of batches and lookups on many ranks, fed with what bench/mpi/run measured.
 
-    bench/mpi/model.py scale.json [--out model.json] [--plot mpi-scale.svg] [--node-ranks 16] [--latency 2e-6] [--bandwidth 12e9]
+    bench/mpi/model.py scale.json... [--out model.json] [--plot mpi-scale.svg] [--node-ranks 16] [--latency 2e-6] [--bandwidth 12e9]
 
 Prints a table: measured against predicted on the machine of the file, then what the model says of 1 to 10,000 nodes
 on a network of the latency and bandwidth given (a rank's share of it). docs/mpi.md has the equations. The plot needs matplotlib.
@@ -12,6 +12,7 @@ on a network of the latency and bandwidth given (a rank's share of it). docs/mpi
 import argparse
 import json
 import math
+import sys
 
 FAN_OUT = 8  # of a prefix on its way (mpi/plan.hpp)
 KEY_BYTES = 16  # of a block in the plan
@@ -98,7 +99,7 @@ def predict(data, args):
     by_kind = {}
     for run in data["runs"]:
         by_kind.setdefault(run["kind"], {})[run["ranks"]] = run
-    tries = by_kind["trie"]
+    tries = by_kind.get("trie") or sys.exit("no run of the trie, which measures messages: bench/mpi/run without --only batch")
     one = tries[min(tries)]
     most = tries[max(tries)]
     here_latency = most["latency_s"] or 1e-6
@@ -165,17 +166,24 @@ def plot(result, path):
     figure.savefig(path)
 
 
-def main():
+def options(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file")
+    parser.add_argument("files", nargs="+", help="of several, as slurm/scaling.sbatch leaves them, all runs count")
     parser.add_argument("--out")
     parser.add_argument("--plot")
     parser.add_argument("--node-ranks", type=int, default=16)
     parser.add_argument("--latency", type=float, default=2e-6, help="seconds of a message of the network")
     parser.add_argument("--bandwidth", type=float, default=1.5e9, help="bytes a second for each rank")
-    args = parser.parse_args()
-    with open(args.file) as file:
-        result = predict(json.load(file), args)
+    return parser.parse_args(words)
+
+
+def main():
+    args = options()
+    data = {"runs": []}
+    for name in args.files:
+        with open(name) as file:
+            data["runs"] += json.load(file)["runs"]
+    result = predict(data, args)
     print("| batch | ranks | measured, s | model, s | error | efficiency |\n|---|---:|---:|---:|---:|---:|")
     for r in result["batch"]:
         print(f"| {r['kind']} | {r['ranks']} | {r['measured_s']:.2f} | {r['predicted_s']:.2f} | {r['error']:+.0%} | "

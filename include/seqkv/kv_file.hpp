@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// KV files: safetensors with `layers.<i>.key`, `layers.<i>.value` [kv_heads, tokens, head_dim] and `input_ids`
+/// KV files: safetensors with `layers.N.key`, `layers.N.value` [kv_heads, tokens, head_dim] and `input_ids`
 /// I32 [tokens], the exchange format with any engine (DESIGN 5). Metadata `seqkv.model` names the model by its
 /// fingerprint and `seqkv.rope` its rotary embedding; both may be absent in files of other programs.
 #pragma once

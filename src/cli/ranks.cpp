@@ -19,13 +19,14 @@
 namespace seqkv::cli {
 namespace {
 
-/// Processes that do not know of each other would all write the same store.
+/// Processes that do not know of each other would all write the same store. The first variable that is set speaks:
+/// mpirun in a job of Slurm starts its daemons by a step, whose number of tasks is that of the nodes.
 Result<void> refuse_several(const std::string& why) {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
     const char* value = std::getenv(name);
-    if (value != nullptr && std::atoi(value) > 1) {
-      return Error(ErrorCode::unsupported, fmt::format("started as {} processes ({}), but {}", value, name, why));
-    }
+    if (value == nullptr) continue;
+    if (std::atoi(value) <= 1) break;
+    return Error(ErrorCode::unsupported, fmt::format("started as {} processes ({}), but {}", value, name, why));
   }
   return {};
 }

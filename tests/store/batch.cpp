@@ -21,7 +21,7 @@ using Space = Kokkos::DefaultExecutionSpace;
 
 std::string shared_text() {
   std::string text;
-  for (int i = 0; i < 120; ++i) text += "Line " + std::to_string(i) + " of the preamble that all sessions share.\n";
+  for (int i = 0; i < 60; ++i) text += "Line " + std::to_string(i) + " of the preamble that all sessions share.\n";
   return text;
 }
 

@@ -306,6 +306,15 @@ Result<void> check_profile(const Codec& codec, const KvShape& shape) {
   }
   KvShape expected = codec.profile()->shape();
   expected.dtype = shape.dtype;
+  if (shape.rope.dim == 0 && expected.rope.dim != 0) {
+    return Error(ErrorCode::missing_field,
+                 "the cache does not say how its keys were rotated, which the profile must know (docs/format.md, KV "
+                 "file)")
+        .at_field("seqkv.rope");
+  }
+  if (shape.rope != expected.rope) {
+    return Error(ErrorCode::shape_mismatch, "the rotary embeddings of cache and profile differ").at_field("seqkv.rope");
+  }
   if (shape != expected) {
     return Error(ErrorCode::shape_mismatch,
                  fmt::format("the cache is {}, the profile is for {}", shape.describe(), expected.describe()));
