@@ -2,12 +2,7 @@
 # SPDX-FileCopyrightText: 2026 the seqkv authors
 """Profiles of models that transformers runs: of the embedded model against seqkv's own, of small random ones of others."""
 
-import json
-import os
-import pathlib
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,10 +11,9 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 import seqkv  # noqa: E402
 import seqkv.hf  # noqa: E402
+from conftest import MODEL, SOURCE  # noqa: E402
 from seqkv.hf.calibrate import Runner  # noqa: E402
 
-ROOT = pathlib.Path(os.environ.get("SEQKV_SOURCE", pathlib.Path(__file__).parents[2]))
-MODEL = ROOT / "models" / "docs-7m"
 CONTEXT, CONTINUATION = 256, 64
 SIZES = {"context": CONTEXT, "continuation": CONTINUATION}
 
@@ -27,7 +21,7 @@ SIZES = {"context": CONTEXT, "continuation": CONTINUATION}
 def texts():
     """What the project has written itself: pieces of its pages and sources, in an order that mixes them."""
     found = []
-    for path in [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "src").rglob("*.cpp"))]:
+    for path in [*sorted((SOURCE / "docs").rglob("*.md")), *sorted((SOURCE / "src").rglob("*.cpp"))]:
         text = path.read_text()
         found += [text[at : at + 1800] for at in range(0, len(text) - 1800, 1800)]
     random.Random(1).shuffle(found)
@@ -56,17 +50,11 @@ def bits_at(curve, kl):
 
 
 def test_the_embedded_model_gets_nearly_the_profile_of_seqkvs_own_runtime(tmp_path, own, documents):
-    text = tmp_path / "text.jsonl"
-    text.write_text("".join(json.dumps({"text": own.decode(tokens[1:]).decode(errors="replace")}) + "\n"
-                            for tokens in documents[:140]))
-    subprocess.run([sys.executable, "-m", "seqkv", "calibrate", "--model", MODEL, "--text", text, "--effort", "1",
-                    "--context", str(CONTEXT), "--continue", str(CONTINUATION), "--out", tmp_path / "own.safetensors"],
-                   check=True, stdout=subprocess.DEVNULL)
-    encoded = [own.encode(json.loads(line)["text"]) for line in text.read_text().splitlines()]
+    learned = documents[:140]
     profiles = {
-        "torch": seqkv.hf.calibrate(load(), None, encoded, tmp_path / "torch.safetensors", effort=1,
+        "torch": seqkv.hf.calibrate(load(), None, learned, tmp_path / "torch.safetensors", effort=1,
                                     fingerprint=own.fingerprint, **SIZES),
-        "own": seqkv.Profile.load(tmp_path / "own.safetensors"),
+        "own": seqkv.calibrate(own, learned, tmp_path / "own.safetensors", effort=1, **SIZES),
     }
     torch_curve, own_curve = (profiles[name].curve for name in ("torch", "own"))
     assert len(torch_curve) == len(own_curve) == 8
