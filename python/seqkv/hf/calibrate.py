@@ -82,10 +82,10 @@ def calibrate(
             "dtype": dtype, "references": references, "work": "" if work is None else os.fspath(work),
         }  # fmt: skip
         with _evaluating(model):
-            profile, _ = _core.calibrate_captured(
+            profile: _core.Profile = _core.calibrate_captured(
                 runner, facts, runner.rope, fingerprint or fingerprint_of(model), runner.embedding(), documents,
                 settings, os.fspath(target), progress,
-            )  # fmt: skip
+            )[0]  # fmt: skip
     return profile
 
 
@@ -161,12 +161,13 @@ class Runner:
             "vocabulary": self._model.get_input_embeddings().weight.shape[0],
             "max_positions": config.max_position_embeddings,
             "tied_embeddings": int(bool(getattr(config, "tie_word_embeddings", False))),
-            "norm_epsilon": float(getattr(config, "rms_norm_eps", None) or getattr(config, "layer_norm_eps", 1e-6)),
+            "norm_epsilon": float(getattr(config, "rms_norm_eps", 1e-6)),
         }
 
     def embedding(self) -> npt.NDArray[np.float32]:
         weight = self._model.get_input_embeddings().weight
-        return weight.detach().to("cpu", torch.float32).contiguous().numpy()
+        table: npt.NDArray[np.float32] = weight.detach().to("cpu", torch.float32).contiguous().numpy()
+        return table
 
     # ---- called by the library
 
@@ -178,7 +179,7 @@ class Runner:
         self._copy(self._layers, _typed(out, dtype))
 
     def gradient(self, continuation: list[int], draws: list[float], out: npt.NDArray[np.float32]) -> None:
-        leaves = [tuple(x.detach().requires_grad_(True) for x in pair) for pair in self._layers]
+        leaves = [(_leaf(key), _leaf(value)) for key, value in self._layers]
         logits = self._logits(leaves, continuation)
         with torch.no_grad():
             # As the library draws: the first token whose share, added to those below it, exceeds the number.
@@ -250,6 +251,10 @@ class Runner:
                 raise Unsupported(what)
             warnings.warn(f"{what}: they will be predicted less well", stacklevel=3)
             return
+
+
+def _leaf(values: torch.Tensor) -> torch.Tensor:
+    return values.detach().requires_grad_(True)
 
 
 def _typed(array: npt.NDArray[Any], dtype: str) -> torch.Tensor:
