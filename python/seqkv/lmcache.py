@@ -25,12 +25,12 @@ import asyncio
 import concurrent.futures
 import hashlib
 import logging
+import math
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from lmcache.v1.distributed.serde import (
     AsyncSerdeProcessor,
@@ -70,7 +70,7 @@ def layers_of(chunk: torch.Tensor, heads: int, head_dim: int) -> list[tuple[torc
         )
     if chunk.dtype not in DTYPES:
         raise ValueError(f"a chunk of {chunk.dtype}: {', '.join(DTYPES.values())} are supported")
-    split = chunk.unflatten(3, (heads, head_dim)).transpose(2, 3)
+    split = chunk.view(*chunk.shape[:3], heads, head_dim).transpose(2, 3)
     return [(split[0, layer], split[1, layer]) for layer in range(chunk.shape[1])]
 
 
@@ -88,7 +88,7 @@ def decompress(frame: frames.Frame, chunk: torch.Tensor, heads: int, head_dim: i
     frames.decompress(frame, out=layers_of(chunk, heads, head_dim))
 
 
-class SeqkvConnector(RemoteConnector):
+class SeqkvConnector(RemoteConnector):  # type: ignore[misc]
     """Remote storage: a file a chunk in a folder that all engines see."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, local_cpu_backend: Any, config: Any):
@@ -117,7 +117,7 @@ class SeqkvConnector(RemoteConnector):
         self._threads = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="seqkv")
 
     def _path(self, key: Any) -> pathlib.Path:
-        return self.folder / (key.to_string().replace("/", "-SEP-") + ".sqkv")
+        return self.folder / (str(key.to_string()).replace("/", "-SEP-") + ".sqkv")
 
     async def exists(self, key: Any) -> bool:
         return self.exists_sync(key)
@@ -178,7 +178,7 @@ class SeqkvConnector(RemoteConnector):
         self._threads.shutdown(wait=True)
 
 
-class SeqkvSerializer(Serializer):
+class SeqkvSerializer(Serializer):  # type: ignore[misc]
     """A chunk into a frame, its length in front."""
 
     def __init__(self, codec: str, head_dim: int):
@@ -200,12 +200,12 @@ class SeqkvSerializer(Serializer):
     def estimate_serialized_size(self, layout_desc: Any) -> int:
         """An upper bound: a codec stores raw what it cannot make smaller, and adds headers."""
         shape, dtype = _only(layout_desc.shapes), _only(layout_desc.dtypes)
-        values = int(np.prod(shape)) * dtype.itemsize
+        values = math.prod(map(int, shape)) * int(dtype.itemsize)
         blocks = -(-int(shape[2]) // 256)
         return _LENGTH + values + 8 * int(shape[2]) + blocks * (1024 + 256 * int(shape[1])) + (16 << 10)
 
 
-class SeqkvDeserializer(Deserializer):
+class SeqkvDeserializer(Deserializer):  # type: ignore[misc]
     """The reverse. Raises, and leaves the chunk as it was, unless every checksum holds."""
 
     def __init__(self, head_dim: int):
@@ -224,7 +224,8 @@ class SeqkvDeserializer(Deserializer):
 def _tensor_of(memory_obj: MemoryObj) -> torch.Tensor:
     if memory_obj.tensor is None:
         raise ValueError("seqkv: an object without a tensor, or with several")
-    return memory_obj.tensor
+    tensor: torch.Tensor = memory_obj.tensor
+    return tensor
 
 
 def _heads_of(shape: Sequence[int], head_dim: int) -> int:

@@ -74,7 +74,7 @@ def layer_views(tensor: torch.Tensor, layout: str) -> tuple[torch.Tensor, torch.
     if layout.endswith("2D"):
         if tensor.shape[-1] % 2:
             raise LayoutError(f"keys and values side by side in {tensor.shape[-1]} components")
-        key, value = tensor.split(tensor.shape[-1] // 2, dim=-1)
+        key, value = tensor.tensor_split(2, dim=-1)
     else:
         if tensor.shape[axes.index("2")] != 2:
             raise LayoutError(f"a cache tensor of shape {tuple(tensor.shape)} is not {layout}")
@@ -90,6 +90,11 @@ def layer_number(name: str) -> int:
     if len(numbers) != 1:
         raise LayoutError(f"the layer '{name}' has {'no number' if not numbers else 'more than one number'} in its name")
     return int(numbers[0])
+
+
+def _whole(values: torch.Tensor) -> torch.Tensor:
+    """[tokens, heads, head_dim] as [heads, tokens, head_dim] on the CPU."""
+    return values.transpose(0, 1).cpu().contiguous()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +155,7 @@ class Pages:
         out = []
         for key, value in zip(self.keys, self.values):
             at = self._places(block_ids, first, count, key)
-            out.append(tuple(x[at].transpose(0, 1).cpu().contiguous() for x in (key, value)))
+            out.append((_whole(key[at]), _whole(value[at])))
         return out
 
     def scatter(self, block_ids: Sequence[int], first: int,

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 the seqkv authors
 """KV connector for vLLM (docs/python-adapters.md): prompts whose beginning is in a store are not computed again.
 
-    vllm serve MODEL --no-async-scheduling --kv-transfer-config '{
+    vllm serve MODEL --kv-transfer-config '{
       "kv_connector": "SeqkvConnector", "kv_connector_module_path": "seqkv.vllm", "kv_role": "kv_both",
       "kv_load_failure_policy": "recompute", "kv_connector_extra_config": {"path": "/scratch/kv"}}'
 
@@ -31,7 +31,7 @@ log = logging.getLogger("seqkv")
 
 
 @dataclasses.dataclass
-class SeqkvMetadata(KVConnectorMetadata):
+class SeqkvMetadata(KVConnectorMetadata):  # type: ignore[misc]
     """From the scheduler to the workers, once a step."""
 
     step: Step
@@ -51,7 +51,7 @@ def fingerprint_of(model_config: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 
-class SeqkvConnector(KVConnectorBase_V1):
+class SeqkvConnector(KVConnectorBase_V1):  # type: ignore[misc]
     """Synchronous: values are in place before the forward pass that needs them, and saved behind the one that made
     them."""
 

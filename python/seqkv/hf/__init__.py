@@ -7,8 +7,9 @@
 """
 
 from .cache import SeqkvCache
+from .calibrate import calibrate, fingerprint_of
 from .capture import Capture, capture
 from .config import rope_of_config
 from .snapshot import restore, snapshot
 
-__all__ = ["Capture", "SeqkvCache", "capture", "restore", "rope_of_config", "snapshot"]
+__all__ = ["Capture", "SeqkvCache", "calibrate", "capture", "fingerprint_of", "restore", "rope_of_config", "snapshot"]

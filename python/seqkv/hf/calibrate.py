@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -81,10 +82,10 @@ def calibrate(
             "dtype": dtype, "references": references, "work": "" if work is None else os.fspath(work),
         }  # fmt: skip
         with _evaluating(model):
-            profile, _ = _core.calibrate_captured(
+            profile: _core.Profile = _core.calibrate_captured(
                 runner, facts, runner.rope, fingerprint or fingerprint_of(model), runner.embedding(), documents,
                 settings, os.fspath(target), progress,
-            )  # fmt: skip
+            )[0]  # fmt: skip
     return profile
 
 
@@ -137,6 +138,9 @@ class Runner:
         self._model = model
         self._config = model.config.get_text_config(decoder=True)
         self._layers: Layers = []
+        # Its name has changed within transformers 5.
+        names = inspect.signature(model.forward).parameters
+        self._cache_argument = "cache" if "cache" in names else "past_key_values"
         self.rope = rope or rope_of_config(model.config)
         if self.rope.dim == 0:
             raise Unsupported(f"the rotary embedding of {type(model).__name__} is of a kind that seqkv does not know")
@@ -157,12 +161,13 @@ class Runner:
             "vocabulary": self._model.get_input_embeddings().weight.shape[0],
             "max_positions": config.max_position_embeddings,
             "tied_embeddings": int(bool(getattr(config, "tie_word_embeddings", False))),
-            "norm_epsilon": float(getattr(config, "rms_norm_eps", None) or getattr(config, "layer_norm_eps", 1e-6)),
+            "norm_epsilon": float(getattr(config, "rms_norm_eps", 1e-6)),
         }
 
     def embedding(self) -> npt.NDArray[np.float32]:
         weight = self._model.get_input_embeddings().weight
-        return weight.detach().to("cpu", torch.float32).contiguous().numpy()
+        table: npt.NDArray[np.float32] = weight.detach().to("cpu", torch.float32).contiguous().numpy()
+        return table
 
     # ---- called by the library
 
@@ -174,7 +179,7 @@ class Runner:
         self._copy(self._layers, _typed(out, dtype))
 
     def gradient(self, continuation: list[int], draws: list[float], out: npt.NDArray[np.float32]) -> None:
-        leaves = [tuple(x.detach().requires_grad_(True) for x in pair) for pair in self._layers]
+        leaves = [(_leaf(key), _leaf(value)) for key, value in self._layers]
         logits = self._logits(leaves, continuation)
         with torch.no_grad():
             # As the library draws: the first token whose share, added to those below it, exceeds the number.
@@ -207,10 +212,8 @@ class Runner:
         for number, (key, value) in enumerate(layers):
             cache.update(key, value, number)
         ids = torch.tensor([list(tokens)], dtype=torch.long, device=self._model.device)
-        output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, **options)
-        if options:
-            return output
-        return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+        output = self._model(input_ids=ids, use_cache=True, **{self._cache_argument: cache}, **options)
+        return output if options else [(layer.keys, layer.values) for layer in cache.layers]
 
     def _logits(self, layers: Sequence[tuple[torch.Tensor, torch.Tensor]], tokens: Sequence[int]) -> torch.Tensor:
         logits: torch.Tensor = self._run(tokens, layers, return_dict=True).logits[0]
@@ -248,6 +251,10 @@ class Runner:
                 raise Unsupported(what)
             warnings.warn(f"{what}: they will be predicted less well", stacklevel=3)
             return
+
+
+def _leaf(values: torch.Tensor) -> torch.Tensor:
+    return values.detach().requires_grad_(True)
 
 
 def _typed(array: npt.NDArray[Any], dtype: str) -> torch.Tensor:
