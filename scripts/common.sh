@@ -27,6 +27,8 @@ build_needs=(
 # What it can do without.
 build_wishes=("header:oneapi/tbb/version.h libtbb-dev")
 mpi_needs=("command:mpicxx libopenmpi-dev" "command:mpirun openmpi-bin")
+# Of the Python module, beside nanobind and scikit-build-core from PyPI.
+python_needs=("module:python3 python3-dev")
 test_needs=("header:gtest/gtest.h libgtest-dev")
 # Of the system's Python, unless SEQKV_TEST_PYTHON names another one.
 python_test_needs=("python:pytest python3-pytest" "python:numpy python3-numpy")

@@ -14,6 +14,10 @@
 
 namespace seqkv {
 
+/// With which number in [0, 1) the token is drawn at a position of a continuation, from `seed`: it is the first one
+/// whose share of the distribution, added to those of all ids below it, exceeds that.
+float drawing_number(std::uint64_t seed, std::int64_t position) noexcept;
+
 /// Samples of the score g = d/dKV of the sum over a continuation's positions of log p(y), each y drawn from the model's
 /// own distribution at that position. The expectation of g g^T over draws is the Fisher information F summed over
 /// positions, and for a small error e of the cache the sum of KL(exact || restored) is e^T F e / 2 (Kullback 1959).

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "seqkv/calibration_model.hpp"
 #include "seqkv/model.hpp"
 #include "seqkv/profile.hpp"
 
@@ -51,9 +52,16 @@ struct CalibrateReport {
 /// which appears whole or not at all. Samples are kept in a folder, so that a run that was stopped goes on where it was
 /// when it is called again with the same text and options. The same bytes for every thread count and execution space.
 /// Errors: invalid_argument, empty_input (too little text, with the amount that is needed), limit_exceeded,
-/// interrupted, io, disk_full, not_finite, out_of_memory, those of Forward.
+/// interrupted, io, disk_full, not_finite, out_of_memory, token_out_of_range, those of Forward.
 template <class ExecutionSpace>
 Result<CalibrateReport> calibrate(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
+                                  const std::vector<std::vector<Token>>& documents, const CalibrateOptions& options,
+                                  const std::filesystem::path& out);
+
+/// The same from a model that the caller runs. Errors: also token_out_of_range, shape_mismatch (it gives other logits
+/// than it should), those of the model. `space` codes and decodes.
+template <class ExecutionSpace>
+Result<CalibrateReport> calibrate(const ExecutionSpace& space, CalibrationModel& model,
                                   const std::vector<std::vector<Token>>& documents, const CalibrateOptions& options,
                                   const std::filesystem::path& out);
 

@@ -10,6 +10,7 @@
 #include "seqkv/batch.hpp"
 #include "seqkv/cache_gradient.hpp"
 #include "seqkv/calibrate.hpp"
+#include "seqkv/calibration_model.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/cores.hpp"
 #include "seqkv/dtype.hpp"

@@ -65,7 +65,7 @@ def _contiguous(array: Any) -> Any:
 
 
 def _flatten(layers: Layers) -> list[Any]:
-    flat = []
+    flat: list[Any] = []
     for number, layer in enumerate(layers):
         if len(layer) != 2:
             raise ShapeMismatch(f"layer {number} is a key and a value, not {len(layer)} arrays")

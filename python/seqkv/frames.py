@@ -53,11 +53,11 @@ def compress(
     hidden: the states that enter the layers, [tokens, hidden] each in the dtype of the cache; replay+lossless alone.
     progress: called with tokens done and all.
     """
-    loaded = profile_of(profile)
-    chosen = codec_of(codec, loaded)
+    chosen = codec_of(codec, profile)
+    loaded = profile_of(profile) or chosen.profile
     arrays, dtype = readable(layers)
     states = [] if hidden is None else readable([(state, state) for state in hidden])[0][::2]
-    data: bytes | None = _core.compress(
+    return _core.compress(
         arrays,
         dtype,
         as_tokens(tokens),
@@ -70,7 +70,6 @@ def compress(
         None if path is None else os.fspath(path),
         progress,
     )
-    return data
 
 
 def decompress(
@@ -92,10 +91,9 @@ def decompress(
         dtype: the frame's.
     """
     opened = open_frame(frame)
-    codec = _core.Codec(opened.codec)
     target = Destination(opened.shape, opened.tokens, out, framework, dtype)
     ids = np.empty(opened.tokens, np.uint32)
     _core.decompress(
-        opened, target.arrays, target.dtype, ids, profile_of(profile), runtime_of(codec, model), progress
+        opened, target.arrays, target.dtype, ids, profile_of(profile), model, progress
     )
     return ids, target.finish()

@@ -62,15 +62,19 @@ def calibrate(
     *,
     effort: int = 5,
     references: bool = False,
+    context: int = 768,
+    continuation: int = 128,
     dtype: str = "bfloat16",
     progress: Progress | None = None,
 ) -> _core.Profile:
     """Learns a profile from texts and writes it to the file `out` (docs/calibrate.md).
 
     effort: 1 to 9: how much of the text is used; time grows with it.
+    references: whether it is to know how tokens that stand elsewhere, too, are predicted from there.
+    context, continuation: tokens whose cache a piece of text gives, and tokens behind them that say what matters.
     progress: called with what is done and all of the stage at hand.
     """
     profile: _core.Profile = _core.calibrate(
-        model, _encode(model, documents), effort, references, dtype, os.fspath(out), progress
+        model, _encode(model, documents), effort, references, dtype, context, continuation, os.fspath(out), progress
     )
     return profile

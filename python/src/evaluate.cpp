@@ -50,11 +50,14 @@ nb::list evaluate_all(const SharedModel& model, const Documents& documents, cons
 }
 
 std::shared_ptr<const Profile> calibrate_model(const SharedModel& model, const Documents& documents, int effort,
-                                               bool references, const std::string& dtype,
-                                               const std::filesystem::path& out, nb::object progress) {
+                                               bool references, const std::string& dtype, std::int64_t context,
+                                               std::int64_t continuation, const std::filesystem::path& out,
+                                               nb::object progress) {
   CalibrateOptions options;
   options.effort = effort;
   options.references = references;
+  options.context = context;
+  options.continuation = continuation;
   options.dtype = dtype_of(dtype);
   const Interrupt interrupt;
   options.stop = interrupt.stop();
@@ -73,7 +76,8 @@ void bind_evaluate(nb::module_& module) {
   module.def("evaluate", &evaluate_all, nb::arg("model"), nb::arg("documents"), nb::arg("codecs"), nb::arg("context"),
              nb::arg("continuation"), nb::arg("dtype"), nb::arg("progress").none());
   module.def("calibrate", &calibrate_model, nb::arg("model"), nb::arg("documents"), nb::arg("effort"),
-             nb::arg("references"), nb::arg("dtype"), nb::arg("out"), nb::arg("progress").none());
+             nb::arg("references"), nb::arg("dtype"), nb::arg("context"), nb::arg("continuation"), nb::arg("out"),
+             nb::arg("progress").none());
 }
 
 }  // namespace seqkv::python

@@ -71,7 +71,7 @@ int cores_for(const ConstKvView& kv) {
 }
 
 /// Into a file, which gives None, or into bytes.
-nb::object compress(const std::vector<ReadArray>& arrays, const std::string& dtype, const ReadTokens& tokens,
+std::optional<nb::bytes> compress(const std::vector<ReadArray>& arrays, const std::string& dtype, const ReadTokens& tokens,
                     const Codec& codec, const RopeConfig& rope, const std::string& model_fingerprint,
                     const SharedModel& model, const std::vector<ReadArray>& hidden, std::int64_t block_tokens,
                     const Path& path, nb::object progress) {
@@ -98,7 +98,7 @@ nb::object compress(const std::vector<ReadArray>& arrays, const std::string& dty
     return path ? std::vector<std::byte>() : writer.take();
   });
   talk.rethrow();
-  if (path) return nb::none();
+  if (path) return std::nullopt;
   return nb::bytes(bytes.data(), bytes.size());
 }
 

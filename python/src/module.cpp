@@ -14,7 +14,7 @@
 NB_MODULE(_core, module) {
   using namespace seqkv::python;
   module.doc() = "The compiled half of seqkv.";
-  module.attr("__version__") = std::string(seqkv::version());
+  module.def("version", []() { return std::string(seqkv::version()); });
   module.def("set_threads", &set_threads, nb::arg("count"));
   module.def("threads", &threads);
   module.def("cpu_kernels", []() { return std::string(seqkv::cpu_kernels()); });
@@ -24,5 +24,6 @@ NB_MODULE(_core, module) {
   bind_store(module);
   bind_model(module);
   bind_evaluate(module);
+  bind_calibrate(module);
   bind_trie(module);
 }

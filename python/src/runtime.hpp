@@ -96,6 +96,7 @@ void bind_frame(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_model(nb::module_& module);
 void bind_evaluate(nb::module_& module);
+void bind_calibrate(nb::module_& module);
 void bind_trie(nb::module_& module);
 
 }  // namespace seqkv::python

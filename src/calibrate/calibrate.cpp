@@ -9,14 +9,13 @@
 #include <system_error>
 
 #include "calibrate/collect.hpp"
+#include "calibrate/measure.hpp"
+#include "calibrate/own_model.hpp"
 #include "calibrate/token_features.hpp"
 #include "calibrate/write_profile.hpp"
 #include "core/execution_spaces.hpp"
-#include "core/float16.hpp"
 #include "core/guard_memory.hpp"
 #include "core/try.hpp"
-#include "model/weights.hpp"
-#include "seqkv/evaluate.hpp"
 
 namespace seqkv {
 namespace {
@@ -27,45 +26,56 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// Steps of the curve: 2^(k/2).
-constexpr int first_half_octave = 3;
-constexpr int last_half_octave = -4;
+/// [vocabulary][hidden]
+Rows embedding_of(const CalibrationModel& model) {
+  return {model.config().vocabulary, model.config().hidden,
+          [&model](std::int64_t token, float* out) { model.embedding(static_cast<Token>(token), out); }};
+}
 
-/// [vocabulary][hidden], from host memory.
-template <class ExecutionSpace>
-Rows embedding_of(const Model<ExecutionSpace>& model) {
-  const auto& panel = model.weights().embedding;
-  const auto bytes = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), panel.memory);
-  const DType dtype = panel.matrix.is_bf16 ? DType::bf16 : DType::f32;
-  const std::int64_t hidden = model.config().hidden;
-  return {model.config().vocabulary, hidden, [=](std::int64_t row, float* out) {
-            for (std::int64_t i = 0; i < hidden; ++i) out[i] = load_as_float(bytes.data(), dtype, row * hidden + i);
-          }};
+/// What is run is what the caller says it is; what it is run on is checked here.
+Result<void> check_input(const ModelConfig& config, const std::vector<std::vector<Token>>& documents) {
+  const auto positive = [](const char* name, std::int64_t n) -> Result<void> {
+    if (n > 0) return {};
+    return Error(ErrorCode::invalid_argument, fmt::format("a model whose {} is {}", name, n));
+  };
+  SEQKV_TRY(config.kv_shape(DType::f32).check());
+  SEQKV_TRY(positive("hidden size", config.hidden));
+  SEQKV_TRY(positive("vocabulary", config.vocabulary));
+  for (std::size_t d = 0; d < documents.size(); ++d) {
+    for (const Token token : documents[d]) {
+      if (std::int64_t{token} >= config.vocabulary) {
+        return Error(ErrorCode::token_out_of_range,
+                     fmt::format("token {} in document {}, the vocabulary has {}", token, d, config.vocabulary));
+      }
+    }
+  }
+  return {};
 }
 
 template <class ExecutionSpace>
 class Calibration {
  public:
-  Calibration(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
-              const CalibrateOptions& options, const fs::path& out)
-      : space_(space), model_(std::move(model)), options_(options), out_(out) {}
+  Calibration(const ExecutionSpace& space, CalibrationModel& model, const CalibrateOptions& options,
+              const fs::path& out)
+      : space_(space), model_(model), options_(options), out_(out) {}
 
   Result<CalibrateReport> run(const std::vector<std::vector<Token>>& documents) {
-    const Digest fingerprint = model_->fingerprint().combined();
-    SEQKV_ASSIGN(plan_, make_plan(model_->config(), fingerprint, documents, options_));
+    const Digest fingerprint = model_.fingerprint();
+    SEQKV_TRY(check_input(model_.config(), documents));
+    SEQKV_ASSIGN(plan_, make_plan(model_.config(), fingerprint, documents, options_));
     report_.chunks = static_cast<std::int64_t>(plan_.chunks.size());
     report_.rows = plan_.rows_in_all();
     report_.pairs = static_cast<std::int64_t>(plan_.pairs.size());
     report_.held_out = static_cast<std::int64_t>(plan_.held_out.size());
     SEQKV_TRY(make_folder());
     auto start = Clock::now();
-    SEQKV_ASSIGN(report_.resumed, collect(space_, model_, plan_, options_, folder_));
+    SEQKV_ASSIGN(report_.resumed, collect(model_, plan_, options_, folder_));
     report_.collect_seconds = seconds_since(start);
     start = Clock::now();
     SEQKV_TRY(fit());
     report_.fit_seconds = seconds_since(start);
     start = Clock::now();
-    SEQKV_ASSIGN(const std::vector<RatePoint> curve, measure());
+    SEQKV_ASSIGN(const std::vector<RatePoint> curve, measure_draft());
     report_.measure_seconds = seconds_since(start);
     SEQKV_TRY(write_profile(out_, plan_, fingerprint, contents_, curve));
     SEQKV_ASSIGN(report_.profile, Profile::load(out_));
@@ -96,7 +106,7 @@ class Calibration {
 
   Result<void> fit() {
     SEQKV_ASSIGN(Floats tokens,
-                 token_features(plan_, folder_, normalized(embedding_of(*model_), model_->config().norm_epsilon)));
+                 token_features(plan_, folder_, normalized(embedding_of(model_), model_.config().norm_epsilon)));
     std::vector<float> values;
     for (std::int64_t t = 0; t < tokens.rows; ++t)
       values.insert(values.end(), tokens.row(t), tokens.row(t) + tokens.columns);
@@ -119,39 +129,17 @@ class Calibration {
   }
 
   /// What the profile costs and does on documents that it has not seen.
-  Result<std::vector<RatePoint>> measure() {
+  Result<std::vector<RatePoint>> measure_draft() {
     const fs::path draft = folder_ / "draft.safetensors";
-    SEQKV_TRY(write_profile(draft, plan_, model_->fingerprint().combined(), contents_, {}));
+    SEQKV_TRY(write_profile(draft, plan_, model_.fingerprint(), contents_, {}));
     SEQKV_ASSIGN(const std::shared_ptr<const Profile> profile, Profile::load(draft));
-    std::vector<Codec> codecs;
-    for (int k = first_half_octave; k >= last_half_octave; --k) {
-      SEQKV_ASSIGN(const Codec codec,
-                   Codec::parse(fmt::format("linear+ecsq:step={}", static_cast<float>(detmath::exp2(k / 2.0)))));
-      SEQKV_ASSIGN(const Codec with_profile, codec.with_profile(profile));
-      codecs.push_back(with_profile);
-    }
-    EvaluateOptions evaluation;
-    evaluation.context = options_.context;
-    evaluation.continuation = options_.continuation;
-    evaluation.dtype = options_.dtype;
-    evaluation.block_tokens = options_.block_tokens;
-    SEQKV_ASSIGN(const EvaluateReport measured,
-                 evaluate(space_, model_, plan_.held_out, codecs, evaluation, [&](std::int64_t done, std::int64_t all) {
-                   if (options_.progress) options_.progress("measure", done, all);
-                 }));
+    SEQKV_ASSIGN(std::vector<RatePoint> curve, measure(space_, model_, plan_, profile, options_));
     SEQKV_TRY(check_stop("measuring"));
-    std::vector<RatePoint> curve;
-    for (std::size_t i = 0; i < codecs.size(); ++i) {
-      const EvaluateRow& row = measured.rows[i];
-      const double step = std::get<EcsqSpec>(codecs[i].quantizer()).step;
-      if (row.bits_per_component > 0 && row.quality.kl_mean > 0)
-        curve.push_back({step, row.bits_per_component, row.quality.kl_mean});
-    }
     return curve;
   }
 
   const ExecutionSpace& space_;
-  std::shared_ptr<const Model<ExecutionSpace>> model_;
+  CalibrationModel& model_;
   const CalibrateOptions& options_;
   fs::path out_;
   fs::path folder_;
@@ -167,14 +155,26 @@ Result<CalibrateReport> calibrate(const ExecutionSpace& space, std::shared_ptr<c
                                   const std::vector<std::vector<Token>>& documents, const CalibrateOptions& options,
                                   const std::filesystem::path& out) {
   return guard_memory("for calibration", [&]() -> Result<CalibrateReport> {
-    return Calibration<ExecutionSpace>(space, std::move(model), options, out).run(documents);
+    SEQKV_ASSIGN(OwnModel<ExecutionSpace> own, OwnModel<ExecutionSpace>::create(space, std::move(model)));
+    return Calibration<ExecutionSpace>(space, own, options, out).run(documents);
   });
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                              \
-  template Result<CalibrateReport> calibrate(const Space&, std::shared_ptr<const Model<Space>>,               \
-                                             const std::vector<std::vector<Token>>&, const CalibrateOptions&, \
-                                             const std::filesystem::path&);
+template <class ExecutionSpace>
+Result<CalibrateReport> calibrate(const ExecutionSpace& space, CalibrationModel& model,
+                                  const std::vector<std::vector<Token>>& documents, const CalibrateOptions& options,
+                                  const std::filesystem::path& out) {
+  return guard_memory("for calibration", [&]() -> Result<CalibrateReport> {
+    return Calibration<ExecutionSpace>(space, model, options, out).run(documents);
+  });
+}
+
+#define SEQKV_INSTANTIATE(Space)                                                                                      \
+  template Result<CalibrateReport> calibrate(const Space&, std::shared_ptr<const Model<Space>>,                       \
+                                             const std::vector<std::vector<Token>>&, const CalibrateOptions&,         \
+                                             const std::filesystem::path&);                                           \
+  template Result<CalibrateReport> calibrate(const Space&, CalibrationModel&, const std::vector<std::vector<Token>>&, \
+                                             const CalibrateOptions&, const std::filesystem::path&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv

@@ -10,28 +10,20 @@
 #include "backends/kokkos/rope.hpp"
 #include "calibrate/samples.hpp"
 #include "core/bytes.hpp"
-#include "core/execution_spaces.hpp"
 #include "core/float16.hpp"
 #include "core/rope_table.hpp"
 #include "core/try.hpp"
 #include "io/file.hpp"
-#include "seqkv/cache_gradient.hpp"
-#include "seqkv/forward.hpp"
 
 namespace seqkv::calibration {
 namespace {
 
-template <class ExecutionSpace>
 class Collector {
  public:
-  Collector(const ExecutionSpace& space, const Plan& plan, const ModelConfig& config, Forward<ExecutionSpace> forward,
-            CacheGradient<ExecutionSpace> gradient)
-      : space_(space),
+  Collector(CalibrationModel& model, const Plan& plan)
+      : model_(model),
         plan_(plan),
         layout_(plan),
-        forward_(std::move(forward)),
-        gradient_(std::move(gradient)),
-        sequence_(config),
         frequencies_(inverse_frequencies(plan.shape.rope)),
         bytes_(static_cast<std::size_t>(layout_.file())) {}
 
@@ -49,10 +41,8 @@ class Collector {
     positions_ = &plan_.positions[static_cast<std::size_t>(number)];
     const TokenSpan context = TokenSpan(chunk).first(static_cast<std::size_t>(plan_.context));
     const TokenSpan continuation = TokenSpan(chunk).subspan(static_cast<std::size_t>(plan_.context));
-    sequence_.truncate(0);
-    const typename Forward<ExecutionSpace>::Item item{&sequence_, context, 0};
-    SEQKV_TRY(forward_.run(space_, {&item, 1}));
-    SEQKV_TRY(sequence_.read(space_, 0, cache_.view()));
+    SEQKV_TRY(model_.start(context));
+    SEQKV_TRY(model_.read(cache_.view()));
     for (std::int64_t b = 0; b < layout_.subblocks; ++b) {
       std::byte* to = bytes_.data() + b * layout_.subblock();
       SEQKV_TRY(store_row<float>(cache_, b, 0, to));
@@ -60,7 +50,7 @@ class Collector {
     }
     for (std::int64_t draw = 0; draw < layout_.draws; ++draw) {
       const auto seed = static_cast<std::uint64_t>(number * layout_.draws + draw);
-      SEQKV_TRY(gradient_.run(space_, sequence_, continuation, seed, gradients_.view()));
+      SEQKV_TRY(model_.gradient(continuation, seed, gradients_.view()));
       for (std::int64_t b = 0; b < layout_.subblocks; ++b) {
         std::byte* to =
             bytes_.data() + b * layout_.subblock() + layout_.values() + draw * layout_.rows * layout_.width * 2;
@@ -75,11 +65,9 @@ class Collector {
     const Pair& pair = plan_.pairs[static_cast<std::size_t>(number)];
     bytes_.resize(static_cast<std::size_t>(layout_.pair_file()));
     for (std::size_t i = 0; i < pair.contexts.size(); ++i) {
-      sequence_.truncate(0);
-      const typename Forward<ExecutionSpace>::Item item{&sequence_, pair.contexts[i], 0};
-      SEQKV_TRY(forward_.run(space_, {&item, 1}));
-      SEQKV_ASSIGN(KvCache cache, KvCache::create(plan_.shape, sequence_.tokens()));
-      SEQKV_TRY(sequence_.read(space_, 0, cache.view()));
+      SEQKV_TRY(model_.start(pair.contexts[i]));
+      SEQKV_ASSIGN(KvCache cache, KvCache::create(plan_.shape, static_cast<std::int64_t>(pair.contexts[i].size())));
+      SEQKV_TRY(model_.read(cache.view()));
       for (std::int64_t b = 0; b < layout_.subblocks; ++b) {
         const std::int64_t of_context = layout_.pair_subblock() / 2;
         std::byte* to = bytes_.data() + b * layout_.pair_subblock() + static_cast<std::int64_t>(i) * of_context;
@@ -126,12 +114,9 @@ class Collector {
     return {};
   }
 
-  const ExecutionSpace& space_;
+  CalibrationModel& model_;
   const Plan& plan_;
   SampleLayout layout_;
-  Forward<ExecutionSpace> forward_;
-  CacheGradient<ExecutionSpace> gradient_;
-  Sequence<ExecutionSpace> sequence_;
   std::vector<float> frequencies_;
   const std::vector<std::int64_t>* positions_ = nullptr;
   KvCache cache_, gradients_;
@@ -146,13 +131,9 @@ bool is_there(const std::filesystem::path& path, std::int64_t size) {
 
 }  // namespace
 
-template <class ExecutionSpace>
-Result<std::int64_t> collect(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
-                             const Plan& plan, const CalibrateOptions& options, const std::filesystem::path& folder) {
-  const ModelConfig& config = model->config();
-  SEQKV_ASSIGN(Forward<ExecutionSpace> forward, Forward<ExecutionSpace>::create(space, model));
-  SEQKV_ASSIGN(CacheGradient<ExecutionSpace> gradient, CacheGradient<ExecutionSpace>::create(space, model));
-  Collector<ExecutionSpace> collector(space, plan, config, std::move(forward), std::move(gradient));
+Result<std::int64_t> collect(CalibrationModel& model, const Plan& plan, const CalibrateOptions& options,
+                             const std::filesystem::path& folder) {
+  Collector collector(model, plan);
   SEQKV_TRY(collector.reserve());
   const auto chunks = static_cast<std::int64_t>(plan.chunks.size());
   const std::int64_t all = chunks + static_cast<std::int64_t>(plan.pairs.size());
@@ -175,10 +156,5 @@ Result<std::int64_t> collect(const ExecutionSpace& space, std::shared_ptr<const 
   }
   return resumed;
 }
-
-#define SEQKV_INSTANTIATE(Space)                                                                        \
-  template Result<std::int64_t> collect(const Space&, std::shared_ptr<const Model<Space>>, const Plan&, \
-                                        const CalibrateOptions&, const std::filesystem::path&);
-SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 
 }  // namespace seqkv::calibration

@@ -6,16 +6,14 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 
 #include "calibrate/plan.hpp"
 
 namespace seqkv::calibration {
 
 /// Chunks whose file is there are left alone; returns how many.
-/// Errors: interrupted, io, disk_full, not_finite, out_of_memory, those of Forward.
-template <class ExecutionSpace>
-Result<std::int64_t> collect(const ExecutionSpace& space, std::shared_ptr<const Model<ExecutionSpace>> model,
-                             const Plan& plan, const CalibrateOptions& options, const std::filesystem::path& folder);
+/// Errors: interrupted, io, disk_full, not_finite, out_of_memory, those of the model.
+Result<std::int64_t> collect(CalibrationModel& model, const Plan& plan, const CalibrateOptions& options,
+                             const std::filesystem::path& folder);
 
 }  // namespace seqkv::calibration

@@ -16,6 +16,10 @@
 #include "model/forward_state.hpp"
 
 namespace seqkv {
+
+float drawing_number(std::uint64_t seed, std::int64_t position) noexcept {
+  return static_cast<float>(random_bits(seed, static_cast<std::uint64_t>(position)) >> 40U) * 0x1p-24F;
+}
 namespace {
 
 template <class ExecutionSpace>
@@ -81,7 +85,7 @@ struct CacheGradient<ExecutionSpace>::State {
     for (std::int64_t m = 0; m < rows; ++m) {
       forward.tokens[m] = continuation[m];
       forward.info[m] = {context + m, 0};
-      uniform[m] = static_cast<float>(random_bits(seed, static_cast<std::uint64_t>(m)) >> 40U) * 0x1p-24F;
+      uniform[m] = drawing_number(seed, m);
     }
     forward.tokens.to_device(space, rows);
     forward.info.to_device(space, rows);

@@ -6,7 +6,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <limits>
+
 #include "calibrate/importance.hpp"
+#include "calibrate/own_model.hpp"
 #include "calibrate/regression.hpp"
 #include "calibrate/sizes.hpp"
 #include "calibrate/solve.hpp"
@@ -170,6 +174,84 @@ TYPED_TEST(Calibrate, RefusesOptions) {
     change(options);
     EXPECT_CODE(calibrate(this->space, this->model, documents, options, this->out), ErrorCode::invalid_argument);
   }
+}
+
+/// A model that the caller runs: seqkv's own, behind the interface, and with what may go wrong.
+class CapturedModel final : public CalibrationModel {
+ public:
+  using Space = Kokkos::DefaultHostExecutionSpace;
+  enum class Flaw { none, error, few_logits, bad_logit, bad_cache };
+
+  explicit CapturedModel(Flaw flaw)
+      : flaw_(flaw),
+        model_(value_of(Model<Space>::load(space_, SEQKV_TEST_DATA "/families/llama-f16"))),
+        own_(value_of(calibration::OwnModel<Space>::create(space_, model_))) {}
+
+  const ModelConfig& config() const override { return model_->config(); }
+  Digest fingerprint() const override { return own_.fingerprint(); }
+  void embedding(Token token, float* out) const override { own_.embedding(token, out); }
+  Result<void> start(TokenSpan tokens) override {
+    if (flaw_ == Flaw::error) return Error(ErrorCode::communication, "the engine is gone");
+    return own_.start(tokens);
+  }
+  Result<void> read(const KvView& out) override {
+    auto status = own_.read(out);
+    if (flaw_ == Flaw::bad_cache) std::memset(out.tensors[3], 0xFF, 64);
+    return status;
+  }
+  Result<void> gradient(TokenSpan behind, std::uint64_t seed, const KvView& out) override {
+    return own_.gradient(behind, seed, out);
+  }
+  Result<std::vector<float>> go_on(TokenSpan behind) override { return changed(own_.go_on(behind)); }
+  Result<std::vector<float>> go_on_from(const ConstKvView& restored, TokenSpan behind) override {
+    return changed(own_.go_on_from(restored, behind));
+  }
+
+ private:
+  Result<std::vector<float>> changed(Result<std::vector<float>> logits) const {
+    if (flaw_ == Flaw::few_logits) logits->pop_back();
+    if (flaw_ == Flaw::bad_logit) logits->back() = std::numeric_limits<float>::quiet_NaN();
+    return logits;
+  }
+
+  Space space_;
+  Flaw flaw_;
+  std::shared_ptr<const Model<Space>> model_;
+  calibration::OwnModel<Space> own_;
+};
+
+TEST(CalibrateCaptured, ItsProfileIsThatOfTheModel) {
+  const CapturedModel::Space space;
+  const ScratchFolder folder;
+  const auto model = value_of(Model<CapturedModel::Space>::load(space, SEQKV_TEST_DATA "/families/llama-f16"));
+  CapturedModel captured(CapturedModel::Flaw::none);
+  const auto report =
+      value_of(calibrate(space, captured, documents_of(30), options_for(), folder.path() / "a.safetensors"));
+  value_of(calibrate(space, model, documents_of(30), options_for(), folder.path() / "b.safetensors"));
+  EXPECT_EQ(read_all(folder.path() / "a.safetensors"), read_all(folder.path() / "b.safetensors"));
+  EXPECT_GT(report.held_out, 0);
+}
+
+TEST(CalibrateCaptured, WhatItDoesWrongIsSaid) {
+  using Flaw = CapturedModel::Flaw;
+  const CapturedModel::Space space;
+  const ScratchFolder folder;
+  const auto out = folder.path() / "profile.safetensors";
+  const std::pair<Flaw, ErrorCode> cases[] = {{Flaw::error, ErrorCode::communication},
+                                              {Flaw::few_logits, ErrorCode::shape_mismatch},
+                                              {Flaw::bad_logit, ErrorCode::not_finite},
+                                              {Flaw::bad_cache, ErrorCode::not_finite}};
+  for (const auto& [flaw, code] : cases) {
+    CapturedModel captured(flaw);
+    EXPECT_CODE(calibrate(space, captured, documents_of(30), options_for(), out), code);
+  }
+  CapturedModel captured(Flaw::none);
+  auto documents = documents_of(30);
+  documents[7][5] = static_cast<Token>(captured.config().vocabulary);
+  const Error error = error_of(calibrate(space, captured, documents, options_for(), out));
+  EXPECT_EQ(error.code, ErrorCode::token_out_of_range);
+  EXPECT_NE(error.message.find("document 7"), std::string::npos) << error.message;
+  EXPECT_FALSE(std::filesystem::exists(out));
 }
 
 TEST(CalibrateFamilies, EveryModelHasAProfile) {

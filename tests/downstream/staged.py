@@ -52,7 +52,7 @@ def main():
 def in_kokkos_path(content, root):
     """The package names the Kokkos of the build, which scripts/get-kokkos may have put into the source folder."""
     lines = [line for line in content.splitlines() if root.encode() in line]
-    return all(b"Kokkos_DIR" in line or b"Kokkos_ROOT" in line for line in lines)
+    return all(b"Kokkos_DIR" in line or b"Kokkos_ROOT" in line or b"-lkokkoscore" in line for line in lines)
 
 
 if __name__ == "__main__":

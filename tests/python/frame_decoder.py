@@ -81,6 +81,7 @@ def read_header(data):
     r = SimpleNamespace(scaling=scaling)
     r.dim, reserved, r.original_max_positions = struct.unpack_from("<IIQ", data, 48)
     r.theta, r.factor, r.low_freq_factor, r.high_freq_factor = struct.unpack_from("<4d", data, 64)
+    require(all(map(math.isfinite, (r.theta, r.factor, r.low_freq_factor, r.high_freq_factor))), "rope: not finite")
     h.rope, h.model, h.profile = r, data[96:128], data[128:160]
     require(h.version == 1, f"version {h.version}")
     require(flags == 0 and reserved == 0 and not any(data[160:192]), "reserved bytes are not zero")

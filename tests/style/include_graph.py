@@ -35,7 +35,7 @@ PUBLIC = {
     "codec": "codec frame profile transfer",
     "replay": "replay",
     "evaluate": "advise evaluate",
-    "calibrate": "calibrate",
+    "calibrate": "calibrate calibration_model",
     "store": "batch manifest session store",
     "mpi": "mpi mpi_batch mpi_placement mpi_trie mpi_view",
 }

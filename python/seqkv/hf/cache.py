@@ -26,6 +26,8 @@ class SeqkvLayer(DynamicLayer):  # type: ignore[misc]
 
     def __init__(self, codec: _core.Codec, block_tokens: int, window: int) -> None:
         super().__init__()
+        self.keys: Any
+        self.values: Any
         self._codec = codec
         self._block_tokens = block_tokens
         self._window = window

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 the seqkv authors
+"""Prefixes of requests in and out of stores, for serving engines with a scheduler and workers.
+
+The `Planner` runs where the engine schedules: it asks the stores what they know of a request's tokens, and says what
+the workers load and save in a step. A `Worker` does it on its shard of the heads. Neither knows the engine; the
+adapters (seqkv.vllm) translate.
+
+Each worker has a store of its own, all in one folder. Loading never gives wrong values: what fails a checksum, or is
+not of this model, is reported by block, and the engine computes it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import logging
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .codecs import codec_of, profile_of
+from .errors import Error, InvalidArgument, Unsupported
+from .paged import Pages
+from .store import Store
+
+log = logging.getLogger("seqkv")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the user says, for the planner and all workers alike."""
+
+    path: pathlib.Path
+    codec: str = "none+lossless"
+    profile: str | None = None
+    salt: str = ""
+    block_tokens: int = 256
+    save: str = "prompt"  #: "prompt", "all" (also generated tokens) or "none"
+    layout: str | None = None
+    model: str | None = None  #: fingerprint, where the engine's own name for the model is not to be used
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Settings:
+        """From a dictionary of the engine's configuration. Raises ValueError with the name of what is wrong."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ValueError(f"seqkv has no option '{unknown[0]}'; there are {', '.join(sorted(known))}")
+        if not options.get("path"):
+            raise ValueError("seqkv needs the option 'path': the folder of the stores")
+        settings = cls(**{**options, "path": pathlib.Path(options["path"])})
+        if settings.save not in ("prompt", "all", "none"):
+            raise ValueError(f"option 'save' is '{settings.save}', not prompt, all or none")
+        if not isinstance(settings.block_tokens, int) or settings.block_tokens < 1:
+            raise ValueError(f"option 'block_tokens' is {settings.block_tokens!r}")
+        return settings
+
+    def coder(self) -> _core.Codec:
+        """The codec with its profile. Errors: InvalidCodecSpec, Unsupported, those of the profile's file."""
+        codec = codec_of(self.codec, profile_of(self.profile))
+        if codec.needs_profile and codec.profile is None:
+            raise InvalidArgument(f"codec {codec.spec} needs the option 'profile'")
+        if codec.needs_model:
+            raise Unsupported(f"codec {codec.spec}: engines restore without running seqkv's model")
+        return codec
+
+    def store(self, worker: int, workers: int) -> pathlib.Path:
+        """The folder of a worker's store. Another number of workers has other shards, and other stores."""
+        return self.path / f"shard-{worker}-of-{workers}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """Tokens [first, end) of a request come from the store."""
+
+    request: str
+    tokens: list[int]  #: from the start of the request to the end of the store's block with the last one
+    first: int
+    end: int
+    block_ids: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Save:
+    """All of these tokens go into the store."""
+
+    request: str
+    tokens: list[int]
+    block_ids: list[int]
+
+
+@dataclasses.dataclass
+class Step:
+    """What the workers do in a step of the engine."""
+
+    loads: list[Load] = dataclasses.field(default_factory=list)
+    saves: list[Save] = dataclasses.field(default_factory=list)
+
+
+def session_name(tokens: Sequence[int]) -> str:
+    """Sessions are named by what is in them: who saves the same tokens again finds them there."""
+    return "tokens-" + hashlib.sha256(np.asarray(tokens, dtype="<u4").tobytes()).hexdigest()[:32]
+
+
+def known_tokens(store: Store, tokens: np.ndarray, codec: _core.Codec) -> int:
+    """How many of the first tokens a store knows; where it is damaged, up to there."""
+    try:
+        return store.match(tokens, codec)
+    except Error as error:
+        log.warning("seqkv: %s", error)
+    good, bad = 0, -(-len(tokens) // store.block_tokens)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            known = store.match(tokens[: middle * store.block_tokens], codec) // store.block_tokens
+            if known < middle:
+                return known * store.block_tokens
+            good = middle
+        except Error:
+            bad = middle
+    return good * store.block_tokens
+
+
+@dataclasses.dataclass
+class _Request:
+    tokens: Sequence[int]  #: grows as the engine generates
+    prompt: int
+    block_ids: list[int] = dataclasses.field(default_factory=list)
+    saved: int = 0  #: tokens that the stores have, as far as is known here
+
+
+class Planner:
+    """The scheduler's side. `stores` of all workers are read, as a prefix is of use only where all of them have it."""
+
+    def __init__(self, settings: Settings, workers: int, block_size: int):
+        self.settings = settings
+        self._codec = settings.coder()
+        self.workers = workers
+        self.block_size = block_size
+        self._requests: dict[str, _Request] = {}
+        self._matches: dict[str, tuple[int, int]] = {}  #: computed tokens, and known ones, when a request was matched
+        self._planned: dict[str, Load] = {}
+        self._last: list[Load] = []
+        self._stores: dict[int, Store] = {}
+        self._damaged: dict[bytes, int] = {}  #: by hash of the tokens up to the end of a block that failed
+
+    # ---- what is known ----------------------------------------------------------------------------------------------
+
+    def match(self, tokens: Sequence[int]) -> int:
+        """Known first tokens, in whole blocks of the engine, never all of the request: one must be left to run."""
+        usable = (len(tokens) - 1) // self.block_size * self.block_size
+        if usable <= 0:
+            return 0
+        array = np.asarray(tokens, dtype=np.uint32)
+        known = len(array)
+        for worker in range(self.workers):
+            store = self._store(worker)
+            if store is None:
+                return 0
+            known = known_tokens(store, array[:known], self._codec)
+            if known < self.block_size:
+                return 0
+        known = min(known // self.block_size * self.block_size, usable)
+        return self._short_of_damage(array[:known])
+
+    def _store(self, worker: int) -> Store | None:
+        if worker not in self._stores:
+            path = self.settings.store(worker, self.workers)
+            if not path.exists():
+                return None  # no worker has saved yet
+            try:
+                self._stores[worker] = Store(path, "r", salt=self.settings.salt)
+            except Error as error:
+                log.warning("seqkv: %s", error)
+                return None
+        return self._stores[worker]
+
+    def _short_of_damage(self, tokens: np.ndarray) -> int:
+        for end in range(self.block_size, len(tokens) + 1, self.block_size) if self._damaged else ():
+            usable = self._damaged.get(hashlib.sha256(tokens[:end].tobytes()).digest())
+            if usable is not None:
+                return usable
+        return len(tokens)
+
+    # ---- the life of a request --------------------------------------------------------------------------------------
+
+    def matched(self, request: str, tokens: Sequence[int], computed: int) -> int:
+        """How many tokens beyond the `computed` first ones, which the engine has, can be loaded."""
+        known = self.match(tokens)
+        self._matches[request] = computed, known
+        return max(0, known - computed)
+
+    def allocated(self, request: str, tokens: Sequence[int], prompt: int, block_ids: Sequence[int],
+                  external: int) -> None:
+        """The engine has given a request its blocks; `external` of the tokens that were matched are to be loaded.
+        `tokens` may grow, and is read again later."""
+        before = self._requests.get(request)
+        computed, known = self._matches.pop(request, (0, 0))
+        self._requests[request] = _Request(tokens, prompt, list(block_ids), max(known, before.saved if before else 0))
+        self._planned.pop(request, None)
+        if external > 0:
+            end = computed + external
+            whole = -(-end // self.settings.block_tokens) * self.settings.block_tokens
+            self._planned[request] = Load(request, list(tokens[:whole]), computed, end, list(block_ids))
+
+    def more_blocks(self, request: str, block_ids: Sequence[int], instead: bool) -> None:
+        """Blocks behind those that a request has, or, after it was preempted, instead of them."""
+        known = self._requests.get(request)
+        if known is not None:
+            known.block_ids = list(block_ids) if instead else known.block_ids + list(block_ids)
+
+    def computed(self, request: str, before: int, scheduled: int) -> Save | None:
+        """In this step the engine computes `scheduled` tokens behind `before` ones; maybe the worker saves then.
+        Of generated tokens only those before this step count: the engine may still drop what it guesses."""
+        known = self._requests.get(request)
+        if known is None or self.settings.save == "none":
+            return None
+        done = max(min(before + scheduled, known.prompt), min(before, len(known.tokens)))
+        if done < known.prompt:
+            return None  # once, when the prompt is whole
+        if self.settings.save == "prompt":
+            done = known.prompt
+        done -= done % self.settings.block_tokens
+        if done <= known.saved or done > len(known.block_ids) * self.block_size:
+            return None
+        known.saved = done
+        tokens = list(known.tokens[:done])
+        return Save(request, tokens, list(known.block_ids[: -(-done // self.block_size)]))
+
+    def step(self, saves: Sequence[Save | None]) -> Step:
+        """Ends the planning of a step."""
+        self._last = list(self._planned.values())
+        self._planned.clear()
+        return Step(self._last, [save for save in saves if save is not None])
+
+    def finished(self, request: str) -> None:
+        for known in (self._requests, self._planned, self._matches):
+            known.pop(request, None)
+
+    def failed(self, block_ids: set[int]) -> None:
+        """Blocks that the workers could not load: the same tokens are not asked for again."""
+        for load in self._last:
+            for number in range(load.first // self.block_size, -(-load.end // self.block_size)):
+                if load.block_ids[number] not in block_ids:
+                    continue
+                usable = number * self.block_size
+                tokens = np.asarray(load.tokens[: usable + self.block_size], dtype=np.uint32)
+                self._damaged[hashlib.sha256(tokens.tobytes()).digest()] = usable
+                known = self._requests.get(load.request)
+                if known is not None:
+                    known.saved = max(known.saved, load.end)  # the store has the blocks, damaged as they are
+                break
+
+    def close(self) -> None:
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+
+
+class Worker:
+    """One shard of the heads: loads and saves as the planner says."""
+
+    def __init__(self, settings: Settings, worker: int, workers: int, pages: Pages, *, model: str,
+                 rope: _core.Rope | None):
+        self.settings = settings
+        self._codec = settings.coder()
+        self.pages = pages
+        self._failed: set[int] = set()
+        # What is computed behind blocks that were not loaded is not to be saved. An engine that schedules ahead hears of
+        # them a step later.
+        self._suspect: collections.deque[set[int]] = collections.deque([set(), set()], maxlen=2)
+        self._spoiled: set[str] = set()
+        key = pages.keys[0]
+        profile = profile_of(settings.profile)
+        path = settings.store(worker, workers)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Another model's store, or one of other shapes, is refused here, by name.
+        self._store = Store(path, "w", layers=len(pages.keys), kv_heads=key.shape[2], head_dim=key.shape[3],
+                            dtype=pages.dtype, rope=profile.shape.rope if profile else rope,
+                            model=settings.model or (profile.model if profile else model),
+                            block_tokens=settings.block_tokens, salt=settings.salt)
+
+    def load(self, loads: Sequence[Load]) -> None:
+        """Once a step."""
+        self._suspect.append(set())
+        for load in loads:
+            try:
+                self._load(load)
+            except Exception as error:  # noqa: BLE001: whatever it is, the engine can compute the tokens
+                log.warning("seqkv: request %s: %s", load.request, error)
+                good = self._good_tokens(load, error)
+                blocks = set(self._blocks(load, good))
+                self._failed |= blocks
+                self._suspect[-1] |= blocks
+                self._spoiled.add(load.request)
+
+    def _load(self, load: Load) -> None:
+        count, layers = self._store.restore_prefix(load.tokens, self._codec, framework="torch")
+        if count < load.end:
+            raise LookupError(f"the store has {count} of {load.end} tokens")
+        part = slice(load.first, load.end)
+        self.pages.scatter(load.block_ids, load.first, [(key[:, part], value[:, part]) for key, value in layers])
+
+    def _good_tokens(self, load: Load, error: Exception) -> int:
+        """Where a block is damaged, those before it are loaded all the same. Returns the tokens that are right."""
+        size = self._store.block_tokens
+        try:
+            known = known_tokens(self._store, np.asarray(load.tokens, dtype=np.uint32), self._codec)
+            block = getattr(error, "block", None)
+            if block is not None:
+                known = min(known, block * size)
+            good = known // self.pages.block_size * self.pages.block_size
+            if not load.first < good < load.end:
+                return load.first
+            self._load(dataclasses.replace(load, tokens=load.tokens[:known], end=good))
+            return good
+        except Exception as again:  # noqa: BLE001
+            log.warning("seqkv: request %s: %s", load.request, again)
+            return load.first
+
+    def _blocks(self, load: Load, first: int) -> list[int]:
+        """Ids of the blocks with tokens of a load from `first` on."""
+        size = self.pages.block_size
+        return list(load.block_ids[first // size : -(-load.end // size)])
+
+    def save(self, saves: Sequence[Save]) -> None:
+        for save in saves:
+            if save.request in self._spoiled or any(not bad.isdisjoint(save.block_ids) for bad in self._suspect):
+                continue
+            try:
+                layers = self.pages.gather(save.block_ids, 0, len(save.tokens))
+                self._store.save(session_name(save.tokens), save.tokens, layers, self._codec, if_exists="replace")
+            except Exception as error:  # noqa: BLE001: a cache that is not saved is computed again
+                log.warning("seqkv: request %s is not saved: %s", save.request, error)
+
+    def finished(self, requests: Iterable[str]) -> None:
+        self._spoiled.difference_update(requests)
+
+    def take_failed(self) -> set[int]:
+        """Block ids that could not be loaded since the last call."""
+        failed, self._failed = self._failed, set()
+        return failed
+
+    def close(self) -> None:
+        self._store.close()
