@@ -88,6 +88,20 @@ def decompress(frame: frames.Frame, chunk: torch.Tensor, heads: int, head_dim: i
     frames.decompress(frame, out=layers_of(chunk, heads, head_dim))
 
 
+def _plugin_options(extra: dict[str, Any], class_name: str) -> dict[str, Any]:
+    """Those of the plugin whose class this is: LMCache does not say its name."""
+    prefix, suffix = "remote_storage_plugin.", ".class_name"
+    names = [key.removeprefix(prefix).removesuffix(suffix) for key, value in extra.items()
+             if key.startswith(prefix) and key.endswith(suffix) and value == class_name]
+    if len(names) != 1:
+        raise ValueError(f"seqkv: {len(names)} plugins in extra_config have the class {class_name}, there is to be one")
+    start = f"{prefix}{names[0]}."
+    options = {key.removeprefix(start): value for key, value in extra.items() if key.startswith(start)}
+    if not options.get("base_path"):
+        raise ValueError(f"seqkv needs {start}base_path in extra_config")
+    return options
+
+
 class SeqkvConnector(RemoteConnector):  # type: ignore[misc]
     """Remote storage: a file a chunk in a folder that all engines see."""
 
@@ -95,13 +109,7 @@ class SeqkvConnector(RemoteConnector):  # type: ignore[misc]
         metadata = local_cpu_backend.metadata
         super().__init__(local_cpu_backend.config, metadata)
         extra = (config.extra_config if config is not None else None) or {}
-        name = next((key.split(".")[1] for key, value in extra.items()
-                     if key.startswith("remote_storage_plugin.") and key.endswith(".class_name")
-                     and value == type(self).__name__), "seqkv")
-        options = {key.rsplit(".", 1)[1]: value for key, value in extra.items()
-                   if key.startswith(f"remote_storage_plugin.{name}.")}
-        if not options.get("base_path"):
-            raise ValueError(f"seqkv needs remote_storage_plugin.{name}.base_path in extra_config")
+        options = _plugin_options(extra, type(self).__name__)
         if metadata.use_mla or len(self.meta_shapes) != 1 or config.use_layerwise:
             raise ValueError("seqkv: MLA, several groups of layers and layerwise chunks are not supported")
         if self.meta_dtypes[0] not in DTYPES:

@@ -24,7 +24,7 @@ import numpy as np
 
 from . import _core
 from .codecs import codec_of, profile_of
-from .errors import Error, InvalidArgument, Unsupported
+from .errors import Error, InvalidArgument, Unsupported, WrongStore
 from .paged import Pages
 from .store import Store
 
@@ -145,7 +145,8 @@ class Planner:
         self._requests: dict[str, _Request] = {}
         self._matches: dict[str, tuple[int, int]] = {}  #: computed tokens, and known ones, when a request was matched
         self._planned: dict[str, Load] = {}
-        self._last: list[Load] = []
+        # Of this step and the one before: an engine that schedules ahead hears late of what failed.
+        self._recent: collections.deque[list[Load]] = collections.deque(maxlen=2)
         self._stores: dict[int, Store] = {}
         self._damaged: dict[bytes, int] = {}  #: by hash of the tokens up to the end of a block that failed
 
@@ -234,9 +235,10 @@ class Planner:
 
     def step(self, saves: Sequence[Save | None]) -> Step:
         """Ends the planning of a step."""
-        self._last = list(self._planned.values())
+        loads = list(self._planned.values())
+        self._recent.append(loads)
         self._planned.clear()
-        return Step(self._last, [save for save in saves if save is not None])
+        return Step(loads, [save for save in saves if save is not None])
 
     def finished(self, request: str) -> None:
         for known in (self._requests, self._planned, self._matches):
@@ -244,7 +246,7 @@ class Planner:
 
     def failed(self, block_ids: set[int]) -> None:
         """Blocks that the workers could not load: the same tokens are not asked for again."""
-        for load in self._last:
+        for load in [load for loads in self._recent for load in loads]:
             for number in range(load.first // self.block_size, -(-load.end // self.block_size)):
                 if load.block_ids[number] not in block_ids:
                     continue
@@ -275,15 +277,10 @@ class Worker:
         # them a step later.
         self._suspect: collections.deque[set[int]] = collections.deque([set(), set()], maxlen=2)
         self._spoiled: set[str] = set()
-        key = pages.keys[0]
         profile = profile_of(settings.profile)
-        path = settings.store(worker, workers)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Another model's store, or one of other shapes, is refused here, by name.
-        self._store = Store(path, "w", layers=len(pages.keys), kv_heads=key.shape[2], head_dim=key.shape[3],
-                            dtype=pages.dtype, rope=profile.shape.rope if profile else rope,
-                            model=settings.model or (profile.model if profile else model),
-                            block_tokens=settings.block_tokens, salt=settings.salt)
+        self._store = _open(settings, settings.store(worker, workers), pages,
+                            settings.model or (profile.model if profile else model),
+                            profile.shape.rope if profile else rope or _core.Rope())
 
     def load(self, loads: Sequence[Load]) -> None:
         """Once a step."""
@@ -348,3 +345,19 @@ class Worker:
 
     def close(self) -> None:
         self._store.close()
+
+
+def _open(settings: Settings, path: pathlib.Path, pages: Pages, model: str, rope: _core.Rope) -> Store:
+    """A worker's store. Raises WrongStore where it is another model's, or of other shapes."""
+    _, _, heads, head_dim = pages.keys[0].shape
+    shape = _core.Shape(len(pages.keys), heads, head_dim, pages.dtype, rope)
+    if settings.save != "none":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Store(path, "w", shape=shape, model=model, block_tokens=settings.block_tokens, salt=settings.salt)
+    store = Store(path, "r", salt=settings.salt)  # which another engine may be writing
+    for name, found, wanted in (("model", store.model, model), ("shape", store.shape, shape),
+                                ("block_tokens", store.block_tokens, settings.block_tokens)):
+        if found != wanted:
+            store.close()
+            raise WrongStore(f"{path}: its {name} is {found!r}, here it is {wanted!r}")
+    return store

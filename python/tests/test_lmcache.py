@@ -168,6 +168,14 @@ def test_a_chunk_that_cannot_be_coded_leaves_nothing(tmp_path, loop):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_names_of_plugins(tmp_path):
+    one = {"remote_storage_plugin.a.b.class_name": "SeqkvConnector", "remote_storage_plugin.a.b.base_path": "x",
+           "remote_storage_plugin.c.class_name": "Other", "remote_storage_plugin.c.base_path": "y"}
+    assert adapter._plugin_options(one, "SeqkvConnector")["base_path"] == "x"
+    with pytest.raises(ValueError, match="2 plugins"):
+        adapter._plugin_options({**one, "remote_storage_plugin.d.class_name": "SeqkvConnector"}, "SeqkvConnector")
+
+
 @pytest.mark.parametrize(
     ("options", "metadata", "message"),
     [

@@ -42,7 +42,7 @@ class Engine:
     """What an engine does around a planner and its workers: one step at a time, all requests of a batch together."""
 
     def __init__(self, path, workers=1, layout="2BNHD", async_tail=False, **options):
-        self.settings = Settings.of({"path": str(path), "block_tokens": STORE_BLOCK, **options})
+        self.settings = Settings.of({"path": str(path), **{"block_tokens": STORE_BLOCK, **options}})
         self.planner = Planner(self.settings, workers, BLOCK)
         self.caches, self.workers = [], []
         share = HEADS // workers
@@ -342,6 +342,44 @@ def test_another_models_store_is_refused(folder):
                     5, DIM, BLOCK)
     with pytest.raises(seqkv.Error):
         Worker(settings, 0, 1, wide, model=MODEL, rope=None)
+
+
+def test_one_engine_saves_and_another_reads(folder):
+    writer = Engine(folder)
+    reader = Engine(folder, save="none")
+    with pytest.raises(seqkv.Busy):
+        Engine(folder)
+    tokens = prompt(100)
+    writer.add("one", tokens)
+    writer.step()
+    assert reader.add("two", tokens) == 96
+    assert reader.step() == set()
+    reader.check("two")
+    reader.add("three", prompt(100, 4))
+    reader.step()
+    assert len(writer.workers[0]._store.sessions()) == 1
+    reader.close()
+    with pytest.raises(seqkv.WrongStore, match="block_tokens is 32, here it is 64"):
+        Engine(folder, save="none", block_tokens=64)
+    with pytest.raises(seqkv.WrongStore, match="model"):
+        Engine(folder, save="none", model="ab" * 32)
+    with pytest.raises(seqkv.Error):
+        Engine(folder / "nowhere", save="none")
+    writer.close()
+
+
+def test_an_engine_that_schedules_ahead_hears_late(folder):
+    engine = Engine(folder)
+    tokens = prompt(140)
+    engine.add("first", tokens)
+    engine.step()
+    assert engine.add("again", tokens) == 128
+    blocks = engine.requests["again"]["blocks"]
+    engine.planner.step([])
+    engine.planner.step([])
+    engine.planner.failed({blocks[3]})
+    assert engine.planner.match(tokens) == 48
+    engine.close()
 
 
 @pytest.mark.parametrize(
