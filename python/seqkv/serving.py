@@ -273,27 +273,22 @@ class Worker:
         self._codec = settings.coder()
         self.pages = pages
         self._failed: set[int] = set()
-        # What is computed behind blocks that were not loaded is not to be saved. An engine that schedules ahead hears of
-        # them a step later.
-        self._suspect: collections.deque[set[int]] = collections.deque([set(), set()], maxlen=2)
-        self._spoiled: set[str] = set()
+        self._received: set[str] = set()
+        self._spoiled: set[str] = set()  #: requests whose tokens the store has, damaged: there is no place for others
         profile = profile_of(settings.profile)
         self._store = _open(settings, settings.store(worker, workers), pages,
                             settings.model or (profile.model if profile else model),
                             profile.shape.rope if profile else rope or _core.Rope())
 
     def load(self, loads: Sequence[Load]) -> None:
-        """Once a step."""
-        self._suspect.append(set())
         for load in loads:
+            self._received.add(load.request)
             try:
                 self._load(load)
             except Exception as error:  # noqa: BLE001: whatever it is, the engine can compute the tokens
                 log.warning("seqkv: request %s: %s", load.request, error)
                 good = self._good_tokens(load, error)
-                blocks = set(self._blocks(load, good))
-                self._failed |= blocks
-                self._suspect[-1] |= blocks
+                self._failed |= set(self._blocks(load, good))
                 self._spoiled.add(load.request)
 
     def _load(self, load: Load) -> None:
@@ -327,7 +322,8 @@ class Worker:
 
     def save(self, saves: Sequence[Save]) -> None:
         for save in saves:
-            if save.request in self._spoiled or any(not bad.isdisjoint(save.block_ids) for bad in self._suspect):
+            # What was computed in this step behind blocks that were not loaded is wrong.
+            if save.request in self._spoiled or not self._failed.isdisjoint(save.block_ids):
                 continue
             try:
                 layers = self.pages.gather(save.block_ids, 0, len(save.tokens))
@@ -337,6 +333,11 @@ class Worker:
 
     def finished(self, requests: Iterable[str]) -> None:
         self._spoiled.difference_update(requests)
+
+    def take_received(self) -> set[str]:
+        """Requests whose loads are done, whether or not all was well, since the last call."""
+        received, self._received = self._received, set()
+        return received
 
     def take_failed(self) -> set[int]:
         """Block ids that could not be loaded since the last call."""
