@@ -126,7 +126,8 @@ requeue() {
   fi
   say "goes into the queue again ($((restarts + 1)) of at most $MAX_RESTARTS)"
   scontrol requeue "$(job_name_for_slurm)" || return 1
-  sleep 600 # until Slurm ends this script
+  # Until Slurm ends this script, which becomes what waits: a child might be left behind.
+  exec sleep 60
 }
 job_name_for_slurm() {
   if [ -n "${SLURM_ARRAY_JOB_ID:-}" ]; then
