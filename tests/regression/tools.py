@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 the seqkv authors
-"""bench/compare on small results, and bench/run on programs that only pretend: names, filters, one JSON."""
+"""bench/compare.py on small results, and bench/run on programs that only pretend: names, filters, one JSON."""
 
 import copy
 import json
@@ -60,22 +60,22 @@ def test_compare(folder, result):
     slower = copy.deepcopy(result)
     slower["benchmarks"][0].update(real_time=3000.0, time_unit="us")
     after.write_text(json.dumps(slower))
-    done = run("compare", before, after, "--limit", "1.6")
+    done = run("compare.py", before, after, "--limit", "1.6")
     expect(done.returncode == 0 and "1.500" in done.stdout, "1.5 times is within 1.6", done)
-    done = run("compare", before, after, "--limit", "1.4")
+    done = run("compare.py", before, after, "--limit", "1.4")
     expect(done.returncode == 1 and "slower" in done.stdout, "1.5 times is above 1.4", done)
     slower["context"]["threads"] = "2"
     after.write_text(json.dumps(slower))
-    done = run("compare", before, after)
+    done = run("compare.py", before, after)
     expect(done.returncode == 1 and "threads" in done.stderr, "other threads", done)
-    expect(run("compare", before, after, "--anyway").returncode == 0, "--anyway", done)
+    expect(run("compare.py", before, after, "--anyway").returncode == 0, "--anyway", done)
 
 
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         test_compare(folder, test_run(folder))
-    print("bench/run and bench/compare do what they say")
+    print("bench/run and bench/compare.py do what they say")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: 2026 the seqkv authors
 """Two results of benchmarks side by side: time of the second over that of the first, the slower ones first.
 
-    bench/compare before.json after.json [--limit 1.1]
+    bench/compare.py before.json after.json [--limit 1.1]
 
 Takes what bench/run writes, or Google Benchmark itself. Medians are compared where there are repetitions, else the mean of what there
 is. Results of different machines, threads or kernels are refused unless --anyway. Exit code 1 if a benchmark takes more than
