@@ -75,7 +75,7 @@ def main():
         save_file(tensors, work / "kv.safetensors")
 
         def program(*words):
-            subprocess.run([arguments.cli, *map(str, words), "--quiet"], check=True)
+            subprocess.run([arguments.cli, *map(str, words), "--quiet"], check=True, stdout=subprocess.DEVNULL)
 
         plain = {
             "torch.save": lambda: torch.save(tensors, work / "kv.pt"),

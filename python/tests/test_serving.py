@@ -368,6 +368,22 @@ def test_one_engine_saves_and_another_reads(folder):
     writer.close()
 
 
+def test_a_request_that_waits_is_matched_once(folder):
+    engine = Engine(folder)
+    tokens = prompt(100)
+    engine.add("one", tokens)
+    engine.step()
+    asked = []
+    match = engine.planner.match
+    engine.planner.match = lambda tokens: (asked.append(len(tokens)), match(tokens))[1]
+    assert [engine.planner.matched("two", tokens, computed) for computed in (0, 0, 32, 96)] == [96, 96, 64, 0]
+    assert asked == [100]
+    engine.add("three", tokens + prompt(40, 1))
+    engine.step()
+    assert engine.planner.matched("two", tokens, 0) == 96 and asked == [100, 140, 100], "something was saved"
+    engine.close()
+
+
 def test_an_engine_that_schedules_ahead_hears_late(folder):
     engine = Engine(folder)
     tokens = prompt(140)

@@ -120,8 +120,8 @@ class Side:
         return slice(rank * share, (rank + 1) * share)
 
     def schedule(self, request, ids, computed=0):
-        external, is_async = self.scheduler.get_num_new_matched_tokens(request, computed)
-        assert not is_async
+        external, waits = self.scheduler.get_num_new_matched_tokens(request, computed)
+        assert waits == (external > 0)
         self.scheduler.update_state_after_alloc(request, blocks_of(ids), external)
         request.num_computed_tokens = computed + external
         return external
@@ -186,7 +186,7 @@ def test_a_prompt_is_computed_once(tmp_path, workers):
     side.check(ids, tokens)
 
     local = make_request("three", tokens)
-    assert side.scheduler.get_num_new_matched_tokens(local, 64) == (32, False)
+    assert side.scheduler.get_num_new_matched_tokens(local, 64) == (32, True)
     assert side.scheduler.get_num_new_matched_tokens(local, 96) == (0, False)
     side.close()
 
@@ -227,7 +227,7 @@ def test_load_errors_are_reported_by_block(tmp_path):
     assert invalid and min(invalid) > 20 and invalid == set(range(min(invalid), 28))
     good = (min(invalid) - 20) * BLOCK
     side.check(ids[: min(invalid) - 20], tokens[:good])
-    assert side.scheduler.get_num_new_matched_tokens(make_request("three", tokens), 0) == (good, False)
+    assert side.scheduler.get_num_new_matched_tokens(make_request("three", tokens), 0) == (good, True)
     side.close()
 
 

@@ -3,9 +3,11 @@
 """vLLM's own scheduler, cache manager and configuration with the connector; only the model runner is ours.
 
 Its values are a function of all tokens up to them, so that a wrong one is seen, as is every token that a request gets.
+Scheduling is one step after the other, or, as vLLM does by itself, a step ahead of what has been computed.
 Skipped where vLLM, or what it needs to configure itself, is not installed.
 """
 
+import collections
 import json
 
 import pytest
@@ -30,7 +32,7 @@ def model_folder(tmp_path_factory):
     return folder
 
 
-def config_of(model, path, **options):
+def config_of(model, path, ahead, **options):
     from vllm.config import (
         CacheConfig,
         DeviceConfig,
@@ -43,7 +45,7 @@ def config_of(model, path, **options):
     return VllmConfig(
         model_config=ModelConfig(model=str(model), dtype="bfloat16", skip_tokenizer_init=True, max_model_len=1024),
         scheduler_config=SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=1024, max_model_len=1024,
-                                         is_encoder_decoder=False, async_scheduling=False),
+                                         is_encoder_decoder=False, async_scheduling=ahead),
         cache_config=CacheConfig(block_size=BLOCK, enable_prefix_caching=True),
         kv_transfer_config=KVTransferConfig(
             kv_connector="SeqkvConnector", kv_connector_module_path="seqkv.vllm", kv_role="kv_both",
@@ -53,11 +55,17 @@ def config_of(model, path, **options):
     )  # fmt: skip
 
 
+@pytest.fixture(params=[False, True], ids=["one by one", "ahead"])
+def ahead(request):
+    return request.param
+
+
 class Engine:
-    def __init__(self, model, path, blocks=64, **options):
+    def __init__(self, model, path, ahead, blocks=64, **options):
         from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
         from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorRole
         from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+        from vllm.v1.core.sched.async_scheduler import AsyncScheduler
         from vllm.v1.core.sched.scheduler import Scheduler
         from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
         from vllm.v1.structured_output import StructuredOutputManager
@@ -67,9 +75,9 @@ class Engine:
         spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=HEADS, head_size=DIM, dtype=torch.bfloat16)
         caches = KVCacheConfig(num_blocks=blocks, kv_cache_tensors=[],
                                kv_cache_groups=[KVCacheGroupSpec(layer_names=names, kv_cache_spec=spec)])
-        config = config_of(model, path, **options)
+        config = config_of(model, path, ahead, **options)
         config.cache_config.num_gpu_blocks = blocks
-        self.scheduler = Scheduler(config, caches, StructuredOutputManager(config), BLOCK)
+        self.scheduler = (AsyncScheduler if ahead else Scheduler)(config, caches, StructuredOutputManager(config), BLOCK)
         self.worker = KVConnectorFactory.create_connector(config, KVConnectorRole.WORKER, caches)
         self.worker.register_kv_caches({
             name: torch.full((blocks, BLOCK, HEADS, 2 * DIM), 9.0, dtype=torch.bfloat16).transpose(1, 2)
@@ -77,21 +85,34 @@ class Engine:
         })
         init_none_hash(sha256)
         self.hasher = get_request_block_hasher(BLOCK, sha256)
-        self.tables, self.tokens, self.loaded = {}, {}, {}
+        self.tables, self.tokens, self.loaded, self.text = {}, {}, {}, {}
+        self.ahead, self.computed = ahead, collections.deque()
 
     def add(self, name, tokens, generate=4):
         request = make_request(name, list(tokens), block_hasher=self.hasher)
         request.sampling_params.max_tokens = request.max_tokens = generate
         request.sampling_params.ignore_eos = True
         self.tokens[name] = request
+        self.text[name] = list(tokens)
         self.scheduler.add_request(request)
         return request
 
     def step(self):
-        """What the model runner does, in its order. Returns blocks that failed, and requests that got a token."""
+        """Schedules and computes a step, and tells the scheduler of it, or, ahead, of the one before. Returns blocks of
+        which it was told that they failed."""
+        output = self.scheduler.schedule()
+        self.computed.append((output, *self.execute(output)))
+        failed = set()
+        while len(self.computed) > (self.ahead and output.total_num_scheduled_tokens > 0):
+            earlier, result, missing = self.computed.popleft()
+            self.scheduler.update_from_output(earlier, result)
+            failed |= missing
+        return failed
+
+    def execute(self, output):
+        """What the model runner does, in its order."""
         from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
 
-        output = self.scheduler.schedule()
         before = {}
         for new in output.scheduled_new_reqs:
             self.tables[new.req_id] = list(new.block_ids[0])
@@ -109,30 +130,31 @@ class Engine:
         worker = self.worker
         worker.bind_connector_metadata(output.kv_connector_metadata)
         worker.start_load_kv(None)
-        seen = {}
+        right, sampled = {}, []
         for name, count in output.num_scheduled_tokens.items():
-            seen[name] = self.forward(name, before[name], before[name] + count)
+            last = before[name] + count
+            known = list(self.tokens[name].all_token_ids)
+            # What the scheduler knows counts; behind that is what was generated since.
+            text = known + self.text[name][len(known):] if last > len(known) else known
+            right[name] = self.forward(name, text, before[name], last)
+            # A prompt that is in parts has no token before the last of them.
+            whole = last >= len(text)
+            self.text[name] = text[:last] + ([1 + last % 7] if whole else text[last:])
+            sampled.append([1 + last % 7] if whole else [])
         worker.wait_for_save()
-        worker.get_transfer_results(set(output.finished_req_ids))
+        received = worker.get_transfer_results(set(output.finished_req_ids)).finished_recving
         failed = worker.get_block_ids_with_load_errors()
         worker.clear_connector_metadata()
-        # A prompt that is in parts has no token before the last of them.
-        whole = {n: before[n] + c >= len(self.tokens[n].all_token_ids) for n, c in output.num_scheduled_tokens.items()}
         names = list(output.num_scheduled_tokens)
-        sampled = [[1 + len(self.tokens[n].all_token_ids) % 7] if whole[n] else [] for n in names]
-        self.scheduler.update_from_output(output, ModelRunnerOutput(
+        assert all(right.values()), f"{right}: ran on wrong values"
+        return ModelRunnerOutput(
             req_ids=names, req_id_to_index={n: i for i, n in enumerate(names)}, sampled_token_ids=sampled,
-            kv_connector_output=KVConnectorOutput(invalid_block_ids=failed)))
-        for name in names:
-            if not failed:
-                assert seen[name], f"{name} ran on wrong values"
-        return failed, [n for n in names if whole[n]]
+            kv_connector_output=KVConnectorOutput(invalid_block_ids=failed, finished_recving=received)), failed
 
-    def forward(self, name, first, last):
+    def forward(self, name, text, first, last):
         """Computes tokens [first, last), and says whether all before them are what they should be."""
-        tokens = list(self.tokens[name].all_token_ids)[:last]
         pages, table = self.worker._worker.pages, self.tables[name]
-        right = values_of(tokens)
+        right = values_of(text[:last])
         found = pages.gather(table, 0, first)
         pages.scatter(table, first, [(k[:, first:], v[:, first:]) for k, v in right])
         return all(torch.equal(w[:, :first], f) for pair, got in zip(right, found) for w, f in zip(pair, got))
@@ -141,9 +163,9 @@ class Engine:
         """Until all requests have finished. Returns all blocks that failed."""
         failed = set()
         for _ in range(most):
-            if not self.scheduler.has_unfinished_requests():
+            if not self.scheduler.has_unfinished_requests() and not self.computed:
                 return failed
-            failed |= self.step()[0]
+            failed |= self.step()
         raise AssertionError("requests do not end")
 
     def forget(self):
@@ -155,8 +177,8 @@ class Engine:
         self.worker.shutdown()
 
 
-def test_prompts_come_from_the_store(model_folder, tmp_path):
-    engine = Engine(model_folder, tmp_path / "kv")
+def test_prompts_come_from_the_store(model_folder, tmp_path, ahead):
+    engine = Engine(model_folder, tmp_path / "kv", ahead)
     tokens = prompt(100)
     engine.add("one", tokens)
     assert engine.run() == set()
@@ -169,15 +191,15 @@ def test_prompts_come_from_the_store(model_folder, tmp_path):
     assert [len(engine.tokens[n].output_token_ids) for n in ("same", "longer", "other")] == [4, 4, 4]
     engine.close()
     # Another day, another process.
-    engine = Engine(model_folder, tmp_path / "kv")
+    engine = Engine(model_folder, tmp_path / "kv", ahead)
     engine.add("again", tokens + prompt(60, 2))
     assert engine.run() == set()
     assert engine.loaded == {"again": [144]}, "160 are stored: the engine's block with the last token is computed"
     engine.close()
 
 
-def test_the_engines_own_cache_comes_first(model_folder, tmp_path):
-    engine = Engine(model_folder, tmp_path / "kv")
+def test_the_engines_own_cache_comes_first(model_folder, tmp_path, ahead):
+    engine = Engine(model_folder, tmp_path / "kv", ahead)
     tokens = prompt(100)
     engine.add("one", tokens)
     engine.run()
@@ -190,8 +212,8 @@ def test_the_engines_own_cache_comes_first(model_folder, tmp_path):
     engine.close()
 
 
-def test_damage_is_computed_again(model_folder, tmp_path):
-    engine = Engine(model_folder, tmp_path / "kv")
+def test_damage_is_computed_again(model_folder, tmp_path, ahead):
+    engine = Engine(model_folder, tmp_path / "kv", ahead)
     tokens = prompt(140)
     engine.add("one", tokens)
     engine.run()
@@ -210,16 +232,16 @@ def test_damage_is_computed_again(model_folder, tmp_path):
         load(loads)
 
     engine.worker._worker.load = damage
-    failed, _ = engine.step()
-    assert failed and request.num_computed_tokens < 128 and not request.output_token_ids
+    failed = engine.step()
+    assert failed and not request.output_token_ids, "nothing ran before it was loaded"
     assert engine.run() == set(), "and every value is right"
     assert len(request.output_token_ids) == 4
     engine.close()
 
 
-def test_preempted_requests_resume_from_the_store(model_folder, tmp_path):
+def test_preempted_requests_resume_from_the_store(model_folder, tmp_path, ahead):
     """Too few blocks for two requests that generate: one loses its own, and finds its prompt in the store."""
-    engine = Engine(model_folder, tmp_path / "kv", blocks=15)
+    engine = Engine(model_folder, tmp_path / "kv", ahead, blocks=15)
     engine.add("one", prompt(96, 1), generate=40)
     engine.add("two", prompt(96, 2), generate=40)
     assert engine.run() == set()
