@@ -71,10 +71,11 @@ int cores_for(const ConstKvView& kv) {
 }
 
 /// Into a file, which gives None, or into bytes.
-std::optional<nb::bytes> compress(const std::vector<ReadArray>& arrays, const std::string& dtype, const ReadTokens& tokens,
-                    const Codec& codec, const RopeConfig& rope, const std::string& model_fingerprint,
-                    const SharedModel& model, const std::vector<ReadArray>& hidden, std::int64_t block_tokens,
-                    const Path& path, nb::object progress) {
+std::optional<nb::bytes> compress(const std::vector<ReadArray>& arrays, const std::string& dtype,
+                                  const ReadTokens& tokens, const Codec& codec, const RopeConfig& rope,
+                                  const std::string& model_fingerprint, const SharedModel& model,
+                                  const std::vector<ReadArray>& hidden, std::int64_t block_tokens, const Path& path,
+                                  nb::object progress) {
   const ConstKvView kv = view_of(arrays, rope, dtype);
   if (static_cast<std::int64_t>(tokens.size()) != kv.tokens) {
     fail(ErrorCode::shape_mismatch, fmt::format("{} token ids for a cache of {} tokens", tokens.size(), kv.tokens));
