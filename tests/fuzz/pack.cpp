@@ -10,6 +10,7 @@
 #include <cstring>
 #include <vector>
 
+#include "memory_file.hpp"
 #include "seqkv/hash.hpp"
 
 using namespace seqkv;
@@ -33,12 +34,6 @@ void sign(std::span<std::byte> pack, std::size_t seal) {
     const std::uint64_t sum = xxh3_64(hashed);
     std::memcpy(pack.data() + at + signed_bytes, &sum, sizeof(sum));
   }
-}
-
-/// An error has words; a value is inside of the record.
-template <class T>
-bool is_clean(const Result<T>& result) {
-  return result.ok() || !result.error().message.empty();
 }
 
 }  // namespace
@@ -67,8 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (record.error().message.empty()) __builtin_trap();
       continue;
     }
-    if (!is_clean(store::block_head(*record, 0)) || !is_clean(store::session_head(*record, 0)) ||
-        !is_clean(store::removal_head(*record, 0)) || !is_clean(store::parameters_text(*record, 0))) {
+    if (!fuzz::is_clean(store::block_head(*record, 0)) || !fuzz::is_clean(store::session_head(*record, 0)) ||
+        !fuzz::is_clean(store::removal_head(*record, 0)) || !fuzz::is_clean(store::parameters_text(*record, 0))) {
       __builtin_trap();
     }
   }
