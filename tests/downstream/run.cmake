@@ -4,14 +4,7 @@
 # Builds and runs the downstream project in WORK: against the package installed from BUILD, or, if SOURCE is given, with
 # the sources of seqkv as a subdirectory. CMAKE_OPTIONS go to the configuration.
 
-function(run)
-  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
-  if(NOT status EQUAL 0)
-    list(JOIN ARGN " " command)
-    message(FATAL_ERROR "${command}: exit ${status}\n${output}")
-  endif()
-  message("${output}")
-endfunction()
+include(${CMAKE_CURRENT_LIST_DIR}/run_command.cmake)
 
 file(REMOVE_RECURSE ${WORK})
 if(SOURCE)
