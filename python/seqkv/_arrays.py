@@ -89,15 +89,26 @@ def _export(array: Any) -> Any:
     return array.view(np.uint16) if isinstance(array, np.ndarray) and array.dtype == BFLOAT16 else array
 
 
+def _readable(arrays: Sequence[Any]) -> list[Any]:
+    """On the host, and with the same strides."""
+    arrays = [array.detach().cpu() if is_torch(array) else array for array in arrays]
+    if len({_strides(array) for array in arrays}) > 1:
+        arrays = [_contiguous(array) for array in arrays]
+    return [_export(array) for array in arrays]
+
+
 def readable(layers: Layers) -> tuple[list[Any], str]:
-    """For calls that read: arrays, and the name of their dtype."""
+    """For calls that read: keys and values in turn, and the name of their dtype."""
     arrays = _flatten(layers)
     dtype = _one_dtype(arrays)
-    arrays = [array.detach().cpu() if is_torch(array) else array for array in arrays]
-    for kind in (0, 1):
-        if len({_strides(array) for array in arrays[kind::2]}) > 1:
-            arrays[kind::2] = [_contiguous(array) for array in arrays[kind::2]]
-    return [_export(array) for array in arrays], dtype
+    arrays[::2], arrays[1::2] = _readable(arrays[::2]), _readable(arrays[1::2])
+    return arrays, dtype
+
+
+def readable_states(states: Sequence[Any]) -> list[Any]:
+    """The same of states that enter layers, [tokens, hidden] each."""
+    _one_dtype(list(states))
+    return _readable(states)
 
 
 class Destination:

@@ -11,7 +11,7 @@ from typing import Any, Union
 import numpy as np
 
 from . import _core
-from ._arrays import Destination, Layers, Tokens, as_tokens, readable
+from ._arrays import Destination, Layers, Tokens, as_tokens, readable, readable_states
 from .codecs import CodecLike, PathLike, ProfileLike, codec_of, fingerprint_of, profile_of, rope_of, runtime_of
 
 Frame = _core.Frame
@@ -56,7 +56,7 @@ def compress(
     chosen = codec_of(codec, profile)
     loaded = profile_of(profile) or chosen.profile
     arrays, dtype = readable(layers)
-    states = [] if hidden is None else readable([(state, state) for state in hidden])[0][::2]
+    states = [] if hidden is None else readable_states(hidden)
     return _core.compress(
         arrays,
         dtype,
