@@ -14,7 +14,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct CompareArguments {
   std::string reference;
   std::string other;
   double tolerance = -1;
@@ -65,7 +65,7 @@ Result<KvCache> widened(const ConstKvView& view) {
   return cache;
 }
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const CompareArguments& arguments, const Options& options) {
   auto reference = KvFile::open(arguments.reference);
   if (!reference) return std::move(reference).error();
   auto other = KvFile::open(arguments.other);
@@ -109,7 +109,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_compare(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CompareArguments>();
   app.add_option("reference", arguments->reference, "KV file (.safetensors)")->required();
   app.add_option("other", arguments->other, "KV file of the same tokens")->required();
   app.add_option("--tolerance", arguments->tolerance,

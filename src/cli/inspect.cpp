@@ -10,7 +10,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct InspectArguments {
   std::string frame;
   StoreOptions store;
   std::string session;
@@ -71,7 +71,7 @@ Result<std::vector<Report>> block_rows(const KvShape& shape, std::span<const Cod
   return rows;
 }
 
-Result<int> inspect_frame(const Arguments& arguments, const Options& options) {
+Result<int> inspect_frame(const InspectArguments& arguments, const Options& options) {
   auto frame = FrameReader::open(arguments.frame);
   if (!frame) return std::move(frame).error();
   const FrameInfo& info = frame->info();
@@ -91,7 +91,7 @@ Result<int> inspect_frame(const Arguments& arguments, const Options& options) {
   return 0;
 }
 
-Result<int> inspect_session(const Store& store, const Arguments& arguments, const Options& options) {
+Result<int> inspect_session(const Store& store, const InspectArguments& arguments, const Options& options) {
   auto session = store.session(arguments.session);
   if (!session) return std::move(session).error();
   auto blocks = store.blocks(arguments.session);
@@ -113,7 +113,7 @@ Result<int> inspect_session(const Store& store, const Arguments& arguments, cons
   return 0;
 }
 
-Result<int> inspect_store(const Arguments& arguments, const Options& options) {
+Result<int> inspect_store(const InspectArguments& arguments, const Options& options) {
   auto store = arguments.store.open();
   if (!store) return std::move(store).error();
   if (!arguments.session.empty()) return inspect_session(*store, arguments, options);
@@ -138,7 +138,7 @@ Result<int> inspect_store(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_inspect(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<InspectArguments>();
   auto* from = app.add_option_group("what", "one of");
   from->add_option("frame", arguments->frame, "Frame (.sqkv)");
   auto* store = from->add_option("--store", arguments->store.folder, "Store folder");

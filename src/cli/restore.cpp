@@ -13,7 +13,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct RestoreArguments {
   StoreOptions store;
   std::string session;
   std::string out;
@@ -29,7 +29,7 @@ struct Arguments {
 };
 
 /// Some tokens, layers or heads, through memory.
-Result<int> restore_part(const Arguments& arguments, const Options& options, const Store& store,
+Result<int> restore_part(const RestoreArguments& arguments, const Options& options, const Store& store,
                          const SessionInfo& session) {
   const double start = now();
   RestorePart part = arguments.part;
@@ -77,7 +77,7 @@ Result<int> restore_part(const Arguments& arguments, const Options& options, con
   return 0;
 }
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const RestoreArguments& arguments, const Options& options) {
   const double start = now();
   auto store = arguments.store.open();
   if (!store) return std::move(store).error();
@@ -115,7 +115,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_restore(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RestoreArguments>();
   arguments->store.declare_reading(app);
   app.add_option("--session", arguments->session, "Name of the session")->required();
   app.add_option("--out", arguments->out, "KV file to write (.safetensors)")->required();

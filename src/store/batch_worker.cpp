@@ -317,5 +317,6 @@ Result<std::unique_ptr<store::BatchWorker<ExecutionSpace>>> store::make_batch_wo
   template Result<std::unique_ptr<store::BatchWorker<Space>>> store::make_batch_worker( \
       const Space&, std::shared_ptr<const Model<Space>>, Store, const BatchOptions&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -208,5 +208,6 @@ Result<void> restore(const ExecutionSpace& space, const Store& store, const std:
   template Result<void> restore(const Space&, const Store&, const std::string&, const RestorePart&, const KvView&); \
   template Result<void> restore(const Space&, std::span<const HeadShard>, const RestorePart&, const KvView&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv
