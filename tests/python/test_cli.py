@@ -11,6 +11,7 @@ import lzma
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -1682,6 +1683,21 @@ def test_batch_goes_on_after_a_signal(kind, long_manifest, model, tmp_path):
         path for path in store.rglob("*") if path.is_file() and path.suffix not in (".db", ".pack", ".lock")
     ]
     assert not leftovers
+
+
+def test_a_warning_counts_from_the_start(long_manifest, model, tmp_path):
+    """Batch systems send SIGUSR1 to whatever runs: what has just begun must not be killed by it."""
+    manifest, _ = long_manifest
+    command = [CLI, "batch", manifest, "--store", tmp_path / "store", "--model", model, "--codec", "none+lossless"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    status = pathlib.Path(f"/proc/{process.pid}/status")
+    deadline = time.monotonic() + 60
+    caught = 0
+    while not caught >> (signal.SIGUSR1 - 1) & 1 and process.poll() is None and time.monotonic() < deadline:
+        caught = int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16)
+    process.send_signal(signal.SIGUSR1)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, err
 
 
 def calibrate(model, out, *options):
