@@ -230,7 +230,8 @@ int32_t seqkv_store_restore(const seqkv_store* store, const char* session, const
     if (part != nullptr) {
       wanted = {part->first_token, part->tokens, part->first_layer, part->layers, part->first_head, part->heads};
     }
-    return restore(DefaultSpace(), store->store, session, wanted, view);
+    SEQKV_TRY(restore(DefaultSpace(), store->store, session, wanted, view));
+    return {};
   });
 }
 

@@ -53,14 +53,9 @@ Result<int> restore_part(const RestoreArguments& arguments, const Options& optio
   }
   auto cache = KvCache::create(shape, tokens);
   if (!cache) return std::move(cache).error();
-  if (auto status = restore(Space(), store, session.name, part, cache->view()); !status) {
-    return std::move(status).error().in_file(arguments.store.folder);
-  }
-  auto ids = store.tokens(session.name);
-  if (!ids) return std::move(ids).error();
-  const auto wanted =
-      TokenSpan(*ids).subspan(static_cast<std::size_t>(part.first_token), static_cast<std::size_t>(tokens));
-  auto writer = KvFileWriter::create(arguments.out, shape, wanted, store.parameters().model);
+  auto ids = restore(Space(), store, session.name, part, cache->view());
+  if (!ids) return std::move(ids).error().in_file(arguments.store.folder);
+  auto writer = KvFileWriter::create(arguments.out, shape, *ids, store.parameters().model);
   if (!writer) return std::move(writer).error();
   auto status = writer->write(cache->view(), 0);
   if (status) status = writer->commit();
