@@ -42,17 +42,16 @@ KvShape shape_of(std::uint8_t choice) {
   return shape;
 }
 
-/// A codec with a made-up profile of the shape.
-const Codec& codec_for(const char* spec, const KvShape& shape) {
-  static std::map<std::pair<std::string, std::string>, Codec> known;
-  const std::pair key(std::string(spec), shape.describe());
-  const auto found = known.find(key);
-  if (found != known.end()) return found->second;
+/// Made up; that takes a while.
+const std::shared_ptr<const Profile>& profile_for(const KvShape& shape) {
+  static std::map<std::string, std::shared_ptr<const Profile>> known;
+  std::shared_ptr<const Profile>& profile = known[shape.describe() + std::to_string(shape.rope.dim)];
+  if (profile != nullptr) return profile;
   const auto path = std::filesystem::temp_directory_path() / ("seqkv-fuzz-" + std::to_string(::getpid()));
   const test::MadeUp how{.layers_below = 1, .references = true};
-  const auto profile = test::value_of(Profile::load(test::made_up_profile(shape, how).write(path)));
+  profile = test::value_of(Profile::load(test::made_up_profile(shape, how).write(path)));
   std::filesystem::remove(path);
-  return known.emplace(key, test::value_of(test::value_of(Codec::parse(spec)).with_profile(profile))).first->second;
+  return profile;
 }
 
 constexpr std::uint64_t reference_hash = 1;
@@ -128,7 +127,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                    "linear+ref+ecsq:step=0.25"};
   const std::size_t choice = data[0] % std::size(specs);
   const KvShape shape = shape_of(data[1]);
-  const Codec& codec = codec_for(specs[choice], shape);
+  const Codec codec = test::value_of(test::value_of(Codec::parse(specs[choice])).with_profile(profile_for(shape)));
   const std::int64_t tokens = 1 + data[2] % 40;
   const std::vector<Token> ids(static_cast<std::size_t>(tokens), data[3] % 60U);
   const KvCache cache = make_reference(shape);
