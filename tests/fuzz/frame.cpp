@@ -10,8 +10,8 @@
 #include <cstring>
 
 #include "backends/cpu/kernels.hpp"
+#include "checksums.hpp"
 #include "memory_file.hpp"
-#include "seqkv/hash.hpp"
 
 using namespace seqkv;
 
@@ -23,30 +23,6 @@ const Kokkos::Serial& space() {
   static const Kokkos::ScopeGuard kokkos;
   static const Kokkos::Serial serial;
   return serial;
-}
-
-/// Byte 12 says how long the header is; its checksum stands before the padding to the next multiple of 64, behind an
-/// index of as many blocks as byte 28 says.
-void sign(std::span<std::byte> frame) {
-  if (frame.size() < 200) return;
-  std::uint32_t blocks = 0;
-  std::uint16_t codec = 0;
-  std::memcpy(&blocks, frame.data() + 28, sizeof(blocks));
-  std::memcpy(&codec, frame.data() + 46, sizeof(codec));
-  const std::size_t index = (192 + codec + 7U) / 8 * 8;
-  if (blocks > frame.size() / 16 || index + blocks * std::size_t{16} + 8 > frame.size()) return;
-  const std::size_t hashed = index + blocks * std::size_t{16};
-  const std::uint64_t sum = xxh3_64(frame.first(hashed));
-  std::memcpy(frame.data() + hashed, &sum, sizeof(sum));
-}
-
-/// A block begins with the checksum of what follows.
-void sign_blocks(std::span<std::byte> frame, const FrameReader& reader) {
-  for (const CodedBlockView& block : reader.blocks(0, reader.info().blocks())) {
-    if (block.size() < 8) continue;
-    const std::uint64_t sum = xxh3_64(block.subspan(8));
-    std::memcpy(frame.data() + (block.data() - frame.data()), &sum, sizeof(sum));
-  }
 }
 
 void decode_alike(const FrameReader& frame) {
@@ -70,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   std::vector<std::byte> bytes(size - 1);
   if (!bytes.empty()) std::memcpy(bytes.data(), data + 1, bytes.size());
-  if ((data[0] & 1U) != 0) sign(bytes);
+  if ((data[0] & 1U) != 0) fuzz::sign_header(bytes);
   const auto frame = FrameReader::parse(bytes, "frame");
   if (!fuzz::is_clean(frame)) __builtin_trap();
   if (!frame.ok()) return 0;
@@ -79,7 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const CodedBlockView& block : frame->blocks(0, info.blocks())) {
     if (block.data() < bytes.data() || block.data() + block.size() > bytes.data() + bytes.size()) __builtin_trap();
   }
-  if ((data[0] & 2U) != 0) sign_blocks(bytes, *frame);
+  if ((data[0] & 2U) != 0) fuzz::sign_blocks(bytes);
   if (!fuzz::is_clean(frame->tokens())) __builtin_trap();
   const double values = static_cast<double>(info.tokens) * static_cast<double>(info.shape.components_per_token());
   if (values * static_cast<double>(size_of(info.shape.dtype)) <= most_values) decode_alike(*frame);
