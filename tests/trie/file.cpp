@@ -154,7 +154,7 @@ TEST(TrieFile, ZerosBetweenTheArrays) {
   int bytes = 0;
   for (const auto& [end, next] : gaps) {
     for (std::uint64_t i = end; i < next; ++i, ++bytes) {
-      EXPECT_CODE(parse(with<std::uint8_t>(trie, i, 0, 1), memory), ErrorCode::corrupt) << i;
+      EXPECT_CODE(parse(with<std::uint8_t>(trie, i, 0, 1), memory), ErrorCode::corrupt);
     }
   }
   EXPECT_GT(bytes, 100);
@@ -219,6 +219,18 @@ TEST(TrieFile, Goldens) {
   const Trie golden = value_of(Trie::open(SEQKV_TEST_DATA "/tries/windows.trie"));
   EXPECT_GT(golden.shape().weights, 0U);
   EXPECT_TRUE(value_of(with_weights(golden, {})) == value_of(build_window_trie(space, test::spans_of(sequences), 3)));
+}
+
+/// Two bytes for tokens up to 65535, four from there on.
+TEST(TrieFile, TokensAroundTheLimitOfTwoBytes) {
+  for (const Token largest : {65535U, 65536U}) {
+    const test::Sequences sequences = {{1, largest}, {largest, 2}};
+    const Trie trie = value_of(build_session_trie(Kokkos::DefaultExecutionSpace(), test::sessions_of(sequences)));
+    EXPECT_EQ(trie::Layout(trie.shape()).token_bytes, largest == 65535U ? 2U : 4U);
+    EXPECT_EQ(trie.view().token[2], largest);
+    std::vector<std::uint64_t> memory;
+    EXPECT_OK(parse(file_of(trie), memory));
+  }
 }
 
 /// Numbers of 8 bytes, which only very large tries have.
