@@ -157,6 +157,46 @@ TEST(Frame, ACodecOfAnotherVersionIsNamed) {
   EXPECT_NE(decoded.error().message.find("other+quantizer:2"), std::string::npos);
 }
 
+/// With a right checksum: only the rules of the format are broken.
+TEST(Block, WhatNoEncoderWritesIsRefused) {
+  const KvShape shape = test::shape_of(2, 1, 16, DType::bf16);
+  const std::vector<Token> ids = {1, 2, 3};  // of two bits: six of a byte
+  const KvCache cache = test::random_cache(shape, 3, 1);
+  const auto blocks = value_of(encode(Space(), value_of(Codec::parse("raw")), cache.view(), ids, 0, 32));
+  constexpr std::size_t table = 40;
+  constexpr std::size_t tokens = table + 4 * sizeof(std::uint32_t);
+  ASSERT_EQ(std::to_integer<int>(blocks[0][tokens]), 1 | 2 << 2 | 3 << 4);
+  const auto code = [&](CodedBlock block) {
+    reseal(block);
+    const auto parts = codec::parse_block(shape, block);
+    return parts.ok() ? ErrorCode::internal : parts.error().code;
+  };
+  EXPECT_EQ(code(blocks[0]), ErrorCode::internal);  // nothing is wrong with it
+  for (const std::size_t at : {tokens, tokens + 1, tokens + 7}) {
+    CodedBlock unused = blocks[0];
+    unused[at] |= std::byte{0x80};
+    EXPECT_EQ(code(unused), ErrorCode::corrupt) << at;
+  }
+  // Coded values that take as much as the raw ones.
+  CodedBlock large = blocks[0];
+  store_le(large.data() + table, load_le<std::uint32_t>(large.data() + table) & ~(1U << 31U));
+  EXPECT_EQ(code(large), ErrorCode::corrupt);
+}
+
+TEST(Frame, BlocksNotAtTheirPlaceAreRefused) {
+  const KvShape shape = test::shape_of(2, 1, 16, DType::bf16);
+  const KvCache cache = test::random_cache(shape, 64, 1);
+  auto blocks =
+      value_of(encode(Space(), value_of(Codec::parse("raw")), cache.view(), test::random_tokens(64, 2), 0, 32));
+  std::swap(blocks[0], blocks[1]);
+  const auto bytes = value_of(make_frame({shape, 64, 32, "raw", {}, {}}, blocks));
+  const auto frame = value_of(FrameReader::parse(bytes, "test"));
+  const auto status = frame.inspect({});
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code, ErrorCode::corrupt);
+  EXPECT_EQ(status.error().block, 0);
+}
+
 TEST(Frame, BlocksOfAnotherOrderAreRefused) {
   const Sample sample("raw");
   const auto codec = value_of(Codec::parse("raw"));

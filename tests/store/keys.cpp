@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "store/identity.hpp"
 #include "store/seal.hpp"
 #include "support/stores.hpp"
 
@@ -205,6 +206,20 @@ TEST_F(StoreTenants, LinksInTheFolderAreNotFollowed) {
   std::filesystem::rename(folder / "store.db", scratch.path() / "index");
   std::filesystem::create_symlink(scratch.path() / "index", folder / "store.db");
   EXPECT_CODE(Store::open(folder), ErrorCode::io);
+}
+
+/// Prefixes have the same names in every version, or nothing that is stored is found again. By Python's hashlib, from
+/// docs/store.md.
+TEST(StoreIdentity, Goldens) {
+  const Digest root = store::root_identity("pepper", Sha256().update("model").finish());
+  EXPECT_EQ(root.hex(), "f30279a5c8ec7b32a9e06a5575a62b217b2c9ed19f30cf3890c260f826bb538f");
+  EXPECT_EQ(store::lone_root_identity(root, Sha256().update("nonce").finish()).hex(),
+            "73ba59af9b3e88d55a0540fb99b9f2a269e0cde8a73a64428d07e4d14b00a2ef");
+  EXPECT_EQ(store::tenant_identity(root).hex(), "3612f0fdf8fe276b8c28c0a5db775f22170f59d07621b0720218fce014148335");
+  const auto blocks = store::block_identities(root, std::vector<Token>{1, 2, 3}, 2);
+  ASSERT_EQ(blocks.size(), 2U);
+  EXPECT_EQ(blocks[0].hex(), "2fa3e0e6bdd06144c5f1af1e790d3a24b4f4e7aa35aa6706a7b72cf952c1b11c");
+  EXPECT_EQ(blocks[1].hex(), "973ce12d2421cff94f31906153bf0dc7901640a065437f96597dfc680ea9bf1e");
 }
 
 }  // namespace

@@ -135,6 +135,31 @@ Bytes with(const Trie& trie, std::uint64_t offset, std::uint64_t index, T value)
   return bytes;
 }
 
+TEST(TrieFile, ZerosBetweenTheArrays) {
+  const Trie trie = small_trie(false);
+  const trie::Layout at(trie.shape());
+  const std::uint64_t nodes = trie.shape().nodes;
+  const std::uint64_t labels = trie.shape().label_tokens;
+  const std::array<std::pair<std::uint64_t, std::uint64_t>, 8> gaps = {{
+      {at.token + nodes * at.token_bytes, at.label_token},
+      {at.label_token + labels * at.token_bytes, at.child},
+      {at.child + (nodes + 1) * at.child_bytes, at.label},
+      {at.label + (nodes + 1) * at.label_bytes, at.below},
+      {at.below + (nodes + 1) * at.below_bytes, at.session},
+      {at.session + trie.shape().total * 8, at.token_surprisal},
+      {at.token_surprisal + nodes * 4, at.label_surprisal},
+      {at.label_surprisal + labels * 4, at.weight},
+  }};
+  std::vector<std::uint64_t> memory;
+  int bytes = 0;
+  for (const auto& [end, next] : gaps) {
+    for (std::uint64_t i = end; i < next; ++i, ++bytes) {
+      EXPECT_CODE(parse(with<std::uint8_t>(trie, i, 0, 1), memory), ErrorCode::corrupt);
+    }
+  }
+  EXPECT_GT(bytes, 100);
+}
+
 TEST(TrieFile, RefusesWhatIsNoTrie) {
   const Trie trie = small_trie(false);
   const trie::Layout at(trie.shape());
@@ -145,7 +170,9 @@ TEST(TrieFile, RefusesWhatIsNoTrie) {
     const auto parsed = parse(bytes, memory);
     return parsed.ok() ? ErrorCode::internal : parsed.error().code;
   };
-  EXPECT_EQ(code(with<std::uint16_t>(trie, at.token, 1, 4)), ErrorCode::corrupt);        // siblings out of order
+  EXPECT_EQ(code(with<std::uint16_t>(trie, at.token, 1, 4)), ErrorCode::corrupt);  // siblings out of order
+  const auto second = static_cast<std::uint16_t>(trie.view().token[2]);
+  EXPECT_EQ(code(with<std::uint16_t>(trie, at.token, 1, second)), ErrorCode::corrupt);   // or alike
   EXPECT_EQ(code(with<std::uint32_t>(trie, at.child, 1, 0)), ErrorCode::corrupt);        // a cycle
   EXPECT_EQ(code(with<std::uint32_t>(trie, at.child, 1, 1 << 30)), ErrorCode::corrupt);  // beyond the end
   EXPECT_EQ(code(with<std::uint32_t>(trie, at.label, 2, 1 << 30)), ErrorCode::corrupt);
@@ -192,6 +219,18 @@ TEST(TrieFile, Goldens) {
   const Trie golden = value_of(Trie::open(SEQKV_TEST_DATA "/tries/windows.trie"));
   EXPECT_GT(golden.shape().weights, 0U);
   EXPECT_TRUE(value_of(with_weights(golden, {})) == value_of(build_window_trie(space, test::spans_of(sequences), 3)));
+}
+
+/// Two bytes for tokens up to 65535, four from there on.
+TEST(TrieFile, TokensAroundTheLimitOfTwoBytes) {
+  for (const Token largest : {65535U, 65536U}) {
+    const test::Sequences sequences = {{1, largest}, {largest, 2}};
+    const Trie trie = value_of(build_session_trie(Kokkos::DefaultExecutionSpace(), test::sessions_of(sequences)));
+    EXPECT_EQ(trie::Layout(trie.shape()).token_bytes, largest == 65535U ? 2U : 4U);
+    EXPECT_EQ(trie.view().token[2], largest);
+    std::vector<std::uint64_t> memory;
+    EXPECT_OK(parse(file_of(trie), memory));
+  }
 }
 
 /// Numbers of 8 bytes, which only very large tries have.

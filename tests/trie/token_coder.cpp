@@ -143,7 +143,10 @@ TYPED_TEST(TokenCoderTest, WhateverIsBrokenIsRefused) {
   EXPECT_FALSE(coder.decode(space, longer).ok());
   const TokenCoder other = value_of(TokenCoder::create(windows(texts.learned, 4)));
   EXPECT_CODE(other.decode(space, good), ErrorCode::wrong_model);
-  EXPECT_CODE(coder.decode(space, good, 5), ErrorCode::limit_exceeded);
+  std::uint64_t tokens = 0;
+  for (const auto& sequence : few) tokens += sequence.size();
+  EXPECT_OK(coder.decode(space, good, tokens));
+  EXPECT_CODE(coder.decode(space, good, tokens - 1), ErrorCode::limit_exceeded);
   std::mt19937 random(3);
   for (int round = 0; round < 2000; ++round) {  // anything at all
     Bytes noise = good;
