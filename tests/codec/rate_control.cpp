@@ -63,6 +63,22 @@ TEST(RateControl, AProfileWithoutACurveNamesNoStep) {
   EXPECT_CODE(value_of(Codec::parse("linear+ecsq:kl=0.01")).with_profile(profile), ErrorCode::invalid_argument);
 }
 
+/// A line through the two nearest points stays at one of them where bits fall by a jump.
+TEST(RateControl, FindsWhatLiesBehindAJump) {
+  const test::ScratchFolder scratch;
+  const auto profile = profile_with(scratch, test::shape_of(2, 1, 16, DType::bf16), "[]");
+  const auto bits = [](double step) {
+    const double x = std::log(step);
+    return x < 2.2 ? std::exp(3.0) : x < 2.6 ? 1.0 : std::exp(-0.02);
+  };
+  codec::StepSearch search(*profile, 1.0);
+  int tries = 1;
+  while (!search.tell(bits(search.step()))) ++tries;
+  EXPECT_EQ(search.best_bits(), 1.0);
+  EXPECT_EQ(bits(search.best_step()), 1.0);
+  EXPECT_LE(tries, 16);
+}
+
 template <class Space>
 class Settle : public testing::Test {
  protected:

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -102,6 +103,21 @@ TEST(TableFamily, RefusesWhatIsNoTable) {
     const Error error = test::error_of(TableFamily::create({good, bad}));
     EXPECT_EQ(error.code, ErrorCode::corrupt);
     EXPECT_NE(error.message.find("table 1"), std::string::npos);
+  }
+}
+
+/// A coder chooses tables by costs: what they say is what a symbol takes, to the nearest 1/256 bit.
+TEST(TableFamily, CostsAreBitsRounded) {
+  const TableFamily family = TableFamily::of_scales(8, 0.25, 32);
+  const codec::SymbolTables tables = family.view();
+  for (int t = 0; t < family.tables(); ++t) {
+    const Frequencies& frequencies = family.frequencies(t);
+    const auto alphabet = static_cast<std::size_t>(std::ranges::find(frequencies, 0) - frequencies.begin());
+    for (std::size_t s = 0; s < frequencies.size(); ++s) {
+      const bool is_escaped = alphabet < frequencies.size() && s + 1 >= alphabet;
+      const double bits = std::log2(4096.0 / frequencies[std::min(s, alphabet - 1)]) + (is_escaped ? 8 : 0);
+      EXPECT_NEAR(tables.costs[static_cast<std::size_t>(t) * frequencies.size() + s], 256 * bits, 0.5 + 1e-9);
+    }
   }
 }
 

@@ -3,14 +3,16 @@
 """Results: one JSON object, tables, and nothing that a terminal would obey."""
 
 import contextlib
+import json
 import lzma
+import os
 import sqlite3
 import subprocess
 
 import pytest
 from inputs import some_sessions, batch, restore
 from support import BAD_INPUT, CLI, ENVIRONMENT, IO, NOT_FOUND, SOURCE, raw_safetensors, refused, run
-from support import write_json_lines
+from support import write_json, write_json_lines
 
 
 def test_json_is_one_object(store, small, tokens, frame, cache, tmp_path):
@@ -98,6 +100,63 @@ def test_evaluate_report(model, tmp_path):
     assert rows["none+lossless"]["kl_mean"] == rows["raw"]["kl_mean"] < rows["none+turboquant:4"]["kl_mean"]
     assert rows["none+turboquant:4"]["kl_mean"] < rows["none+turboquant:2"]["kl_mean"]
     assert rows["none+lossless"]["bits_per_component"] < 16 < rows["raw"]["bits_per_component"] < 17
+
+
+def test_advice(model, tmp_path):
+    """Slow disks want few bytes, fast ones little work; what costs more KL than allowed is never named."""
+    texts = [path.read_text() for path in sorted(SOURCE.glob("src/*/*.cpp"))[:2]]
+    documents = write_json_lines(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
+    common = ["--model", model, "--text", documents, "--context", 64, "--continue", 16, "--tokens", 4096, "--json"]
+    coded = ["--codec", "raw", "--codec", "none+turboquant:2", "--codec", "replay"]
+    done = run("advise", *common, *coded, "--bandwidth", "1G", "--compute", "1e14").json
+    rows = {row["codec"]: row for row in done["rows"]}
+    assert set(rows) == {"raw", "none+turboquant:2", "replay", "prefill"}
+    seconds = [row["restore_seconds"] for row in done["rows"]]
+    assert seconds == sorted(seconds)
+    assert rows["prefill"]["bits_per_token"] == 32
+    assert rows["raw"]["read_seconds"] == pytest.approx(4096 * rows["raw"]["bits_per_token"] / 8 / 1e9)
+    assert rows["replay"]["compute_seconds"] == pytest.approx(rows["prefill"]["compute_seconds"])
+    assert not rows["none+turboquant:2"]["within_kl"] and rows["raw"]["within_kl"]
+    allowed = {name for name, row in rows.items() if row["within_kl"]}
+    assert done["codec"] in allowed and {span["codec"] for span in done["frontier"]} <= allowed
+    ends = [span["to_GBps"] for span in done["frontier"]]
+    assert ends[-1] is None and ends[:-1] == [span["from_GBps"] for span in done["frontier"][1:]]
+    # No work is faster than reading where nearly nothing can be read; as measured here, of a few of all codecs.
+    slow = run("advise", *common, "--bandwidth", "1K").json
+    assert slow["codec"] in ("replay", "prefill") and len(slow["rows"]) == 5
+
+
+def test_text_comes_back_from_tokens(model, tmp_path):
+    texts = ["A first document.", "Ein zweites, mit \u00e4 und \u2713."]
+    documents = write_json_lines(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
+    coded, back = tmp_path / "tokens.jsonl", tmp_path / "back.jsonl"
+    run("tokenize", "--model", model, "--text", documents, "--out", coded)
+    done = run("tokenize", "--model", model, "--decode", "--tokens", coded, "--out", back, "--json").json
+    assert done["documents"] == 2
+    assert [json.loads(line)["text"] for line in back.read_text().splitlines()] == texts
+    wrong = write_json(tmp_path / "wrong.json", [1, 1 << 30])
+    decode = ["tokenize", "--model", model, "--decode", "--tokens", wrong, "--out", tmp_path / "no.jsonl"]
+    refused(BAD_INPUT, *decode, names=[wrong])
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_is_drawn_on_terminals(cache, tmp_path, quiet):
+    """And taken away at the end."""
+    screen, terminal = os.openpty()
+    command = [CLI, "compress", cache, tmp_path / "kv.sqkv", "--codec", "none+lossless", "--block-tokens", "16"]
+    command += ["--quiet"] if quiet else []
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, timeout=170)
+    os.write(terminal, b"end")
+    drawn = b""
+    while not drawn.endswith(b"end"):
+        drawn += os.read(screen, 1 << 16)
+    os.close(terminal)
+    os.close(screen)
+    assert done.returncode == 0
+    if quiet:
+        assert drawn == b"end"
+    else:
+        assert b"#] " in drawn and drawn.endswith(b"\r\x1b[Kend")
 
 
 def test_talk_goes_to_stderr(small, tokens, tmp_path):

@@ -176,6 +176,25 @@ TEST_F(StoreHostile, CraftedRows) {
   RecordProperty("crafts", static_cast<int>(crafts.size()));
 }
 
+/// Each block is what its record says, and yet they are not one text.
+TEST_F(StoreHostile, ABlockOfAnotherChain) {
+  std::filesystem::remove_all(folder);
+  const auto x = test::random_tokens(48, 5);
+  {
+    Store store = writer();
+    save(store, "x", x);
+    save(store, "y", test::random_tokens(48, 6));
+  }
+  execute("UPDATE blocks SET parent = 1 WHERE id = 5");  // y goes on from the first block of x
+  const auto blocks = reader().blocks("y");
+  ASSERT_FALSE(blocks.ok());
+  EXPECT_EQ(blocks.error().code, ErrorCode::corrupt);
+  EXPECT_EQ(blocks.error().block, 1);
+  EXPECT_CODE(reader().tokens("y"), ErrorCode::corrupt);
+  EXPECT_FALSE(restore(reader(), "y").ok());
+  EXPECT_EQ(value_of(reader().tokens("x")), x);
+}
+
 TEST_F(StoreHostile, FlippedBytesOfTheIndex) {
   const std::string good = test::read_all(folder / "store.db");
   const std::size_t step = test::sample<std::size_t>(499, 1);
