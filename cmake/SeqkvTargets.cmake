@@ -28,11 +28,3 @@ function(seqkv_plain_cxx target)
     target_compile_options(${target} PRIVATE -x c++)
   endif()
 endfunction()
-
-# Headers that most sources of a target begin with, read once a target. Off by default: a source must name what it uses.
-option(SEQKV_ENABLE_PCH "Precompile headers: builds from scratch take less time" OFF)
-function(seqkv_precompile target)
-  if(SEQKV_ENABLE_PCH)
-    target_precompile_headers(${target} PRIVATE ${ARGN})
-  endif()
-endfunction()

@@ -237,5 +237,6 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, const Communicator& c
                                          const std::filesystem::path&, const std::vector<ManifestLine>&,         \
                                          const BatchOptions&, const BatchSettings&, const BatchProgress&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::mpi

@@ -289,5 +289,6 @@ Result<void> BatchRank<ExecutionSpace>::run() {
 
 #define SEQKV_INSTANTIATE(Space) template class BatchRank<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::mpi

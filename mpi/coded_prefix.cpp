@@ -87,5 +87,6 @@ Result<KvCache> CodedPrefix::decode(const ExecutionSpace& space, const KvShape& 
                                                                std::int64_t, std::int64_t);                 \
   template Result<KvCache> CodedPrefix::decode(const Space&, const KvShape&, TokenSpan) const;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::mpi

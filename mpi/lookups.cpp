@@ -249,5 +249,6 @@ Result<std::vector<ShardMatch>> ShardedTrie<ExecutionSpace>::match(const Executi
 #define SEQKV_INSTANTIATE(Space) \
   template Result<std::vector<ShardMatch>> ShardedTrie<Space>::match(const Space&, std::span<const TokenSpan>) const;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::mpi

@@ -276,5 +276,6 @@ Result<ShardedTrie<ExecutionSpace>> ShardedTrie<ExecutionSpace>::load(const Exec
 
 #define SEQKV_INSTANTIATE(Space) template class ShardedTrie<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::mpi

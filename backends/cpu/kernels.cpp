@@ -48,17 +48,27 @@ const Kernels* kernels(const char* name) {
 const Kernels* kernels(const char*) { return nullptr; }
 #endif
 
-const Kernels* kernels() {
-  static const Kernels* const chosen = []() -> const Kernels* {
-    const char* wanted = std::getenv("SEQKV_CPU");
-    if (wanted != nullptr && *wanted != '\0') return kernels(wanted);
-    for (const char* name : {"avx512", "avx2"}) {
-      if (const Kernels* found = kernels(name)) return found;
-    }
-    return nullptr;
-  }();
-  return chosen;
+namespace {
+
+const Kernels* best_kernels() {
+  const char* wanted = std::getenv("SEQKV_CPU");
+  if (wanted != nullptr && *wanted != '\0') return kernels(wanted);
+  for (const char* name : {"avx512", "avx2"}) {
+    if (const Kernels* found = kernels(name)) return found;
+  }
+  return nullptr;
 }
+
+const Kernels*& chosen() {
+  static const Kernels* kernels = best_kernels();
+  return kernels;
+}
+
+}  // namespace
+
+const Kernels* kernels() { return chosen(); }
+
+void use_kernels(const Kernels* kernels) { chosen() = kernels; }
 
 namespace {
 

@@ -105,6 +105,9 @@ struct Kernels {
 /// SEQKV_CPU (portable, avx2, avx512), read once, asks for lesser ones.
 const Kernels* kernels();
 
+/// From now on these, or null for the portable ones: for tests that compare them, while nothing else runs.
+void use_kernels(const Kernels* kernels);
+
 /// By name, for tests and benchmarks; null if not built or not supported by this machine.
 const Kernels* kernels(const char* name);
 

@@ -14,8 +14,19 @@
 
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "core/cores.hpp"
+#if defined(__SANITIZE_THREAD__)
+#define SEQKV_TSAN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SEQKV_TSAN
+#endif
+#endif
+#if defined(SEQKV_TSAN)
+#include <sanitizer/tsan_interface.h>
+#endif
 #endif
 
 namespace seqkv::cpu {
@@ -47,6 +58,22 @@ class OnAllCores {
   cpu_set_t cpus_ = process_cpus();
 };
 
+/// The order that a pipeline of oneTBB promises, for ThreadSanitizer, which does not see into the library: what was
+/// done with a lane, or in a stage that takes one item at a time, happened before what is done with it next.
+class Promise {
+ public:
+#if defined(SEQKV_TSAN)
+  void begin() { __tsan_acquire(this); }
+  void end() { __tsan_release(this); }
+#else
+  void begin() {}
+  void end() {}
+#endif
+
+ private:
+  char address_ = 0;
+};
+
 void run_overlapping(const Pipeline& pipeline) {
   // oneTBB has as many threads as it finds cores, unless told.
   std::optional<tbb::global_control> more;
@@ -57,20 +84,38 @@ void run_overlapping(const Pipeline& pipeline) {
   const OnAllCores on_all_cores;
   using Item = std::int64_t;
   const auto lane_of = [&pipeline](Item item) { return static_cast<int>(item % pipeline.lanes); };
+  std::vector<Promise> lanes(static_cast<std::size_t>(pipeline.lanes));
+  Promise reading, working, writing;
+  const auto in_order = [&](Promise& stage, Item item, const auto& run) {
+    Promise& lane = lanes[static_cast<std::size_t>(lane_of(item))];
+    lane.begin();
+    run(item, lane_of(item));
+    lane.end();
+    stage.end();
+  };
   Item next = 0;
   const auto read = [&](tbb::flow_control& flow) {
     on_all_cores.here();
+    reading.begin();
     const Item item = next++;
-    if (item >= pipeline.items || !pipeline.read(item, lane_of(item))) flow.stop();
+    in_order(reading, item, [&](Item i, int lane) {
+      if (i >= pipeline.items || !pipeline.read(i, lane)) flow.stop();
+    });
     return item;
   };
   const auto work = [&](Item item) {
     on_all_cores.here();
-    pipeline.work(item, lane_of(item));
+    if (pipeline.work_alone) working.begin();
+    in_order(working, item, pipeline.work);
     return item;
   };
-  const auto write = [&](Item item) { pipeline.write(item, lane_of(item)); };
+  const auto write = [&](Item item) {
+    writing.begin();
+    in_order(writing, item, pipeline.write);
+  };
   using Mode = tbb::filter_mode;
+  for (Promise* stage : {&reading, &working, &writing}) stage->end();
+  for (Promise& lane : lanes) lane.end();
   arena.execute([&]() {
     tbb::parallel_pipeline(
         static_cast<std::size_t>(pipeline.lanes),
@@ -78,6 +123,8 @@ void run_overlapping(const Pipeline& pipeline) {
             tbb::make_filter<Item, Item>(pipeline.work_alone ? Mode::serial_in_order : Mode::parallel, work) &
             tbb::make_filter<Item, void>(Mode::serial_in_order, write));
   });
+  for (Promise* stage : {&reading, &working, &writing}) stage->begin();
+  for (Promise& lane : lanes) lane.begin();
 }
 
 #endif

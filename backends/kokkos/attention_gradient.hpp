@@ -7,6 +7,7 @@
 #pragma once
 
 #include <Kokkos_Core.hpp>
+#include <numbers>
 
 #include "backends/kokkos/gradient.hpp"
 #include "backends/kokkos/rope.hpp"
@@ -102,8 +103,8 @@ struct SoftmaxGradientRow {
       scores[j] *= inverse;
       return detmath::fma(scores[j], gradients[j], acc);
     });
-    constexpr float ln2 = 0.69314718055994530942F;
-    for (std::int64_t j = 0; j < count; ++j) gradients[j] = ln2 * scores[j] * (gradients[j] - mean);
+    for (std::int64_t j = 0; j < count; ++j)
+      gradients[j] = std::numbers::ln2_v<float> * scores[j] * (gradients[j] - mean);
     for (std::int64_t j = 0; j < begin; ++j) p[at * ld + j] = ds[at * ld + j] = 0;
     for (std::int64_t j = position + 1; j < ld; ++j) p[at * ld + j] = ds[at * ld + j] = 0;
     fill_panels(at, p, p_panels);

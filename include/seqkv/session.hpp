@@ -58,20 +58,20 @@ struct HeadShard {
   std::string session;
 };
 
-/// Restores a part of a session. Every checksum of the coded bytes, every seal and every identity holds before the
-/// first value is written: what fails there leaves `out` as it was. What fails later (values that decode to others than
-/// were coded, which no damage to a store can bring about) leaves zeros. Blocks are decoded together on all threads of
-/// `space`. `out` is in host memory, of any dtype and strides.
-/// Errors: session_not_found, invalid_argument (no such tokens, layers or heads), shape_mismatch (of the view), those
-/// of Store::blocks, Store::codec and decode.
+/// Restores a part of a session and returns its tokens. Every checksum of the coded bytes, every seal and every
+/// identity holds before the first value is written: what fails there leaves `out` as it was. What fails later (values
+/// that decode to others than were coded, which no damage to a store can bring about) leaves zeros. Blocks are decoded
+/// together on all threads of `space`. `out` is in host memory, of any dtype and strides. Errors: session_not_found,
+/// invalid_argument (no such tokens, layers or heads), shape_mismatch (of the view), those of Store::blocks,
+/// Store::codec and decode.
 template <class ExecutionSpace>
-Result<void> restore(const ExecutionSpace& space, const Store& store, const std::string& session,
-                     const RestorePart& part, const KvView& out);
+Result<std::vector<Token>> restore(const ExecutionSpace& space, const Store& store, const std::string& session,
+                                   const RestorePart& part, const KvView& out);
 
 /// The same from shards whose heads, one shard after the other, are those of the cache: saved by n ranks, restored by
 /// m. All shards hold the same tokens. Errors: also shape_mismatch (shards that do not belong together).
 template <class ExecutionSpace>
-Result<void> restore(const ExecutionSpace& space, std::span<const HeadShard> shards, const RestorePart& part,
-                     const KvView& out);
+Result<std::vector<Token>> restore(const ExecutionSpace& space, std::span<const HeadShard> shards,
+                                   const RestorePart& part, const KvView& out);
 
 }  // namespace seqkv

@@ -142,22 +142,17 @@ class Store:
         out, framework, dtype: as for decompress. model: for sessions of `replay` codecs.
         """
         shape = self.shape
-        tokens = self.tokens(name)
-        end = len(tokens) if count is None else first + count
-        if not 0 <= first < end <= len(tokens):
-            raise InvalidArgument(f"tokens {first} to {end} of a session of {len(tokens)}")
+        tokens = self.session(name).tokens
+        end = tokens if count is None else first + count
+        if not 0 <= first < end <= tokens:
+            raise InvalidArgument(f"tokens {first} to {end} of a session of {tokens}")
         layers = shape.layers - first_layer if layers is None else layers
         heads = shape.kv_heads - first_head if heads is None else heads
-        part = _core.Shape(layers, heads, shape.head_dim, shape.dtype, shape.rope)
-        target = Destination(part, end - first, out, framework, dtype)
-        self._store.restore(
-            name,
-            target.arrays,
-            target.dtype,
-            _core.Part(first, end - first, first_layer, layers, first_head, heads),
-            model,
-        )
-        return tokens[first:end], target.finish()
+        kept = _core.Shape(layers, heads, shape.head_dim, shape.dtype, shape.rope)
+        target = Destination(kept, end - first, out, framework, dtype)
+        part = _core.Part(first, end - first, first_layer, layers, first_head, heads)
+        ids = self._store.restore(name, target.arrays, target.dtype, part, model)
+        return as_tokens(ids), target.finish()
 
     def match(self, tokens: Any, codec: CodecLike, *, profile: ProfileLike = None) -> int:
         """How many of the first tokens are stored with this codec: whole blocks, or a whole session."""

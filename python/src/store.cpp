@@ -106,15 +106,12 @@ std::int64_t match(SharedStore& store, const ReadTokens& tokens, const Codec& co
   return store.with([&](Store& open) { return value_of(open.match(span_of(tokens), codec)).tokens(); });
 }
 
-void restore(SharedStore& store, const std::string& name, const std::vector<WriteArray>& arrays,
-             const std::string& dtype, const RestorePart& part, const SharedModel& model) {
-  store.with([&](Store& open) {
+std::vector<Token> restore(SharedStore& store, const std::string& name, const std::vector<WriteArray>& arrays,
+                           const std::string& dtype, const RestorePart& part, const SharedModel& model) {
+  return store.with([&](Store& open) {
     const KvView out = view_of(arrays, open.parameters().shape.rope, dtype);
     const Codec codec = value_of(open.codec(name));
-    if (!codec.needs_model()) {
-      value_of(seqkv::restore(Space(), open, name, part, out));
-      return true;
-    }
+    if (!codec.needs_model()) return value_of(seqkv::restore(Space(), open, name, part, out));
     const bool all = part.first_token == 0 && part.first_layer == 0 && part.first_head == 0;
     if (!all) fail(ErrorCode::unsupported, "a session of codec " + codec.spec() + " is restored as a whole");
     const BlockSource source = value_of(open.source(name));
@@ -122,7 +119,7 @@ void restore(SharedStore& store, const std::string& name, const std::vector<Writ
     TransferOptions options;
     options.profile = codec.profile();
     value_of(decompress(Space(), model, source, sink_of(out, ids), options));
-    return true;
+    return ids;
   });
 }
 

@@ -176,5 +176,6 @@ Result<CalibrateReport> calibrate(const ExecutionSpace& space, CalibrationModel&
   template Result<CalibrateReport> calibrate(const Space&, CalibrationModel&, const std::vector<std::vector<Token>>&, \
                                              const CalibrateOptions&, const std::filesystem::path&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

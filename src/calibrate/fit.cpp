@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "calibrate/regression.hpp"
 #include "core/detmath.hpp"
@@ -12,8 +13,6 @@
 
 namespace seqkv::calibration {
 namespace {
-
-constexpr double ln2 = 0.69314718055994530942;
 
 /// A profile's unit: with a step of 1 everywhere the restored cache costs 0.02 nats a token of the continuation,
 /// if every number of it is coded with an error of step^2 / 12. Many are not coded at all: it is the middle of what is
@@ -90,7 +89,7 @@ void Fit::weigh(Work& work) {
   for (double& x : importance.metric.root.values) x /= unit;
   for (double& x : importance.metric.inverse.values) x *= unit;
 
-  const double share = trust / (2 * ln2);
+  const double share = trust / (2 * std::numbers::ln2);
   std::vector<float> row(static_cast<std::size_t>(work.columns), 0.0F);
   row[0] = static_cast<float>(importance.constant * share);
   for (std::size_t i = 0; i < importance.inputs.size(); ++i) {

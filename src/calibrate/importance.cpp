@@ -5,15 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "core/detmath.hpp"
 
 namespace seqkv::calibration {
 namespace {
 
-constexpr double ln2 = 0.69314718055994530942;
-
-double log_of(double x) { return detmath::log2(x) * ln2; }
 /// e^-h, h held where a token's share may reasonably be.
 float falling(float h) { return detmath::exp(-std::clamp(h, -14.0F, 14.0F)); }
 
@@ -151,13 +149,13 @@ LogMean fit_log_mean(const Rows& features, std::span<const float> values, std::s
   const auto level = [&] {
     double sum = 0;
     for (std::size_t r = 0; r < rows; ++r) sum += double{weights[r]} * values[r] * falling(out.h[r]);
-    const double shift = sum > 0 ? log_of(sum / all) : 0;
+    const double shift = sum > 0 ? detmath::log(sum / all) : 0;
     for (std::int64_t i = 0; i < free; ++i) out.coefficients[static_cast<std::size_t>(i)] += shift;
     for (float& h : out.h) h += static_cast<float>(shift);
   };
   for (int step = 0; step <= scoring_steps; ++step) {
     for (std::size_t r = 0; r < rows; ++r) {
-      const float ratio = step == 0 ? static_cast<float>(log_of(values[r] + least))
+      const float ratio = step == 0 ? static_cast<float>(detmath::log(values[r] + least))
                                     : std::min(values[r] * falling(out.h[r]), most_ratio) - 1;
       pull[r] = weights[r] * ratio;
     }
@@ -227,7 +225,7 @@ Importance fit_importance(const Plan& plan, const Samples& samples, const Rows& 
   Importance out;
   const double level = std::max(weighted_mean(fit.h, weights), least_level);
   const double scale = std::sqrt(mean / (static_cast<double>(plan.width()) * static_cast<double>(plan.continuation))) *
-                       detmath::exp2(level / 2 / ln2);
+                       detmath::exp2(level / 2 / std::numbers::ln2);
   out.hats.assign(fit.coefficients.begin(), fit.coefficients.begin() + hats.count());
   out.constant = -level;
   for (std::int64_t i = 0; i < columns; ++i) {

@@ -7,14 +7,13 @@
 #include <cmath>
 
 #include "calibrate/fit_predictor.hpp"
+#include "calibrate/regression.hpp"
 #include "codec/predict/lossless_steps.hpp"
 #include "core/rope_table.hpp"
 
 namespace seqkv::calibration {
 namespace {
 
-/// Of least squares, relative to the diagonal.
-constexpr double ridge = 3e-4;
 /// A row's weight is one over its energy and this share of the mean energy: what the logarithm of its size makes of it.
 constexpr float share_of_mean = 0.05F;
 
@@ -101,15 +100,13 @@ Floats LosslessFit::correct_from_below(const Floats& residual, Floats& predicted
   const Dense moments = gram(both, weights_);
   Dense normal(width, width);
   Dense right(width, width);
-  double largest = 0;
   for (std::int64_t i = 0; i < width; ++i) {
     for (std::int64_t j = 0; j < width; ++j) {
       normal(i, j) = moments(i, j);
       right(i, j) = moments(i, width + j);
     }
-    largest = std::max(largest, moments(i, i));
   }
-  for (std::int64_t i = 0; i < width; ++i) normal(i, i) += ridge * normal(i, i) + 1e-9 * largest + 1e-30;
+  add_ridge(normal);
   const Dense solution = transpose(Cholesky(normal).solve(right));
   out.below = Stored::round({solution.values.begin(), solution.values.end()});
   const Floats correction = multiply(residual_, square(width, out.below));
@@ -140,8 +137,8 @@ Stored LosslessFit::fit_within(const codec::PredictiveStep& order, const Floats&
     for (std::int64_t j = 0; j < width; ++j) {
       sorted(i, j) = moments(component[static_cast<std::size_t>(i)], component[static_cast<std::size_t>(j)]);
     }
-    sorted(i, i) += ridge * sorted(i, i) + 1e-30;
   }
+  add_ridge(sorted);
   const Dense left = whiten(sorted);
   std::vector<float> within(static_cast<std::size_t>(width * width), 0.0F);
   for (std::int64_t i = 0; i < width; ++i) {

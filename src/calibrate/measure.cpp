@@ -108,5 +108,6 @@ Result<std::vector<RatePoint>> measure(const ExecutionSpace& space, CalibrationM
   template Result<std::vector<RatePoint>> measure(const Space&, CalibrationModel&, const Plan&, \
                                                   const std::shared_ptr<const Profile>&, const CalibrateOptions&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::calibration

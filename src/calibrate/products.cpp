@@ -11,19 +11,19 @@
 namespace seqkv::calibration {
 namespace {
 
-using Space = Kokkos::DefaultHostExecutionSpace;
+using Host = Kokkos::DefaultHostExecutionSpace;
 using kernels::panel_width;
 
 constexpr std::int64_t chain = 512;  ///< rows that are summed in float, or made at a time
 constexpr std::int64_t strip = 128;  ///< columns that are multiplied with those before them
 
 template <class Work>
-void parallel(const char* label, const Space& space, std::int64_t count, const Work& work) {
+void parallel(const char* label, const Host& space, std::int64_t count, const Work& work) {
   cpu::for_each_piece(label, space, count, work);
 }
 
 /// `count` rows of `from`, the first of them `first`.
-void make_rows(const Space& space, const Rows& from, std::int64_t first, std::int64_t count, Floats& out) {
+void make_rows(const Host& space, const Rows& from, std::int64_t first, std::int64_t count, Floats& out) {
   constexpr std::int64_t some = 16;
   parallel("seqkv::calibrate::make_rows", space, (count + some - 1) / some, [&](std::int64_t piece) {
     const std::int64_t last = std::min(count, (piece + 1) * some);
@@ -37,7 +37,7 @@ PackedFloats pack(const Dense& a) { return PackedFloats::pack(a.rows, a.columns,
 }  // namespace
 
 void for_row_ranges(std::int64_t rows, const std::function<void(std::int64_t, std::int64_t)>& work) {
-  const Space space;
+  const Host space;
   const std::int64_t pieces = (rows + chain - 1) / chain;
   parallel("seqkv::calibrate::rows", space, pieces,
            [&](std::int64_t piece) { work(piece * chain, std::min(rows, (piece + 1) * chain)); });
@@ -45,7 +45,7 @@ void for_row_ranges(std::int64_t rows, const std::function<void(std::int64_t, st
 }
 
 Floats multiply(const Floats& a, const PackedFloats& b) {
-  const Space space;
+  const Host space;
   Floats out(a.rows, b.outputs);
   gemm(space, {a.rows, a.memory.data(), a.ld, b.view(b.panels.data()), out.memory.data(), out.ld});
   space.fence("seqkv::calibrate::multiply");
@@ -53,7 +53,7 @@ Floats multiply(const Floats& a, const PackedFloats& b) {
 }
 
 Floats multiply(const Rows& a, const PackedFloats& b) {
-  const Space space;
+  const Host space;
   Floats out(a.rows, b.outputs);
   Floats some(std::min(chain, a.rows), a.columns);
   for (std::int64_t first = 0; first < a.rows; first += chain) {
@@ -69,7 +69,7 @@ Floats multiply(const Floats& a, const Dense& b) { return multiply(a, pack(b)); 
 Floats multiply(const Rows& a, const Dense& b) { return multiply(a, pack(b)); }
 
 Dense gram(const Rows& a, std::span<const float> weights, std::int64_t first_column) {
-  const Space space;
+  const Host space;
   const std::int64_t columns = a.columns;
   const std::int64_t panels = (columns + panel_width - 1) / panel_width;
   Dense out(columns, columns);

@@ -7,24 +7,22 @@
 #include <cmath>
 
 namespace seqkv::calibration {
-namespace {
 
-/// Relative to the diagonal.
-constexpr double ridge = 3e-4;
-
-}  // namespace
+void add_ridge(Dense& normal) {
+  double largest = 0;
+  for (std::int64_t i = 0; i < normal.rows; ++i) largest = std::max(largest, normal(i, i));
+  for (std::int64_t i = 0; i < normal.rows; ++i) normal(i, i) += 3e-4 * normal(i, i) + 1e-9 * largest + 1e-30;
+}
 
 Dense least_squares(const Dense& moments, std::int64_t inputs) {
   const std::int64_t targets = moments.columns - inputs;
   Dense normal(inputs, inputs);
   Dense right(inputs, targets);
-  double largest = 0;
   for (std::int64_t i = 0; i < inputs; ++i) {
     for (std::int64_t j = 0; j < inputs; ++j) normal(i, j) = moments(i, j);
     for (std::int64_t j = 0; j < targets; ++j) right(i, j) = moments(i, inputs + j);
-    largest = std::max(largest, moments(i, i));
   }
-  for (std::int64_t i = 0; i < inputs; ++i) normal(i, i) += ridge * normal(i, i) + 1e-9 * largest;
+  add_ridge(normal);
   return transpose(Cholesky(normal).solve(right));
 }
 

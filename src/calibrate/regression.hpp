@@ -9,6 +9,9 @@
 
 namespace seqkv::calibration {
 
+/// To the diagonal of normal equations a small share of itself, and so much that equations of zeros can be solved.
+void add_ridge(Dense& normal);
+
 /// `moments` are the sums of products of features (`inputs` of them, the first is 1) and of targets behind them. The
 /// coefficients of each target by the features: [targets][inputs].
 Dense least_squares(const Dense& moments, std::int64_t inputs);

@@ -7,13 +7,11 @@
 #include <numeric>
 
 #include "calibrate/importance.hpp"
+#include "calibrate/regression.hpp"
 #include "core/try.hpp"
 
 namespace seqkv::calibration {
 namespace {
-
-/// Of moments, relative to the diagonal.
-constexpr double ridge = 3e-4;
 
 /// x -= a b^T / all: moments about means from moments and sums.
 void center(Dense& x, std::span<const double> a, std::span<const double> b, double all) {
@@ -36,9 +34,7 @@ Result<Dense> best_directions(const Plan& plan, const std::filesystem::path& fol
   const std::vector<double> sums = weighted_sum(inputs, weights);
   Dense normal = gram(inputs, weights);
   center(normal, sums, sums, all);
-  double largest = 0;
-  for (std::int64_t i = 0; i < hidden; ++i) largest = std::max(largest, normal(i, i));
-  for (std::int64_t i = 0; i < hidden; ++i) normal(i, i) += ridge * normal(i, i) + 1e-9 * largest;
+  add_ridge(normal);
   const Cholesky factor(normal);
   Dense explained(hidden, hidden);
   for (std::int64_t b = 0; b < plan.subblocks(); ++b) {

@@ -21,7 +21,7 @@ struct seqkv_store {
 namespace seqkv {
 namespace {
 
-using Space = Kokkos::DefaultExecutionSpace;
+using DefaultSpace = Kokkos::DefaultExecutionSpace;
 
 std::string& error_text() {
   thread_local std::string text;
@@ -189,7 +189,7 @@ int32_t seqkv_store_save(seqkv_store* store, const char* session, const uint32_t
     SEQKV_ASSIGN(const KvView view, view_of(kv));
     SaveOptions options;
     options.if_exists = static_cast<IfExists>(if_exists);
-    SEQKV_TRY(save(Space(), store->store, session, ids, coded, view, options));
+    SEQKV_TRY(save(DefaultSpace(), store->store, session, ids, coded, view, options));
     return {};
   });
 }
@@ -230,7 +230,8 @@ int32_t seqkv_store_restore(const seqkv_store* store, const char* session, const
     if (part != nullptr) {
       wanted = {part->first_token, part->tokens, part->first_layer, part->layers, part->first_head, part->heads};
     }
-    return restore(Space(), store->store, session, wanted, view);
+    SEQKV_TRY(restore(DefaultSpace(), store->store, session, wanted, view));
+    return {};
   });
 }
 

@@ -16,7 +16,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct AdviseArguments {
   std::string model;
   std::string profile;
   std::vector<std::string> codecs;
@@ -29,7 +29,7 @@ struct Arguments {
 };
 
 /// Without wishes of the user: a few of every kind.
-std::vector<std::string> usual_codecs(const Arguments& arguments) {
+std::vector<std::string> usual_codecs(const AdviseArguments& arguments) {
   if (!arguments.codecs.empty()) return arguments.codecs;
   std::vector<std::string> specs = {"raw", "none+lossless", "none+turboquant:4", "replay"};
   if (!arguments.profile.empty()) {
@@ -57,7 +57,7 @@ Result<double> time_prefill(const std::shared_ptr<const Model<Space>>& model,
 }
 
 /// What a codec's row of evaluate says of restoring, for sessions of `tokens` tokens.
-RestoreCost cost_of(const EvaluateRow& row, const Arguments& arguments, const ModelConfig& config) {
+RestoreCost cost_of(const EvaluateRow& row, const AdviseArguments& arguments, const ModelConfig& config) {
   const auto components = static_cast<double>(config.kv_shape(DType::bf16).components_per_token());
   RestoreCost cost{row.codec, row.bits_per_token / 8, 2e-9 * components / row.decode_GBps, row.quality.kl_mean};
   if (!Codec::parse(row.codec)->needs_model()) return cost;
@@ -67,7 +67,7 @@ RestoreCost cost_of(const EvaluateRow& row, const Arguments& arguments, const Mo
   return cost;
 }
 
-Result<std::vector<RestoreCost>> measure(const Arguments& arguments, const Options& options,
+Result<std::vector<RestoreCost>> measure(const AdviseArguments& arguments, const Options& options,
                                          const std::shared_ptr<const Model<Space>>& model) {
   auto documents = arguments.documents.read(options, *model);
   if (!documents) return std::move(documents).error();
@@ -110,7 +110,7 @@ Result<std::vector<RestoreCost>> measure(const Arguments& arguments, const Optio
   return costs;
 }
 
-Result<int> run(Arguments& arguments, const Options& options) {
+Result<int> run(AdviseArguments& arguments, const Options& options) {
   auto model = load_model(options, Space(), arguments.model);
   if (!model) return std::move(model).error();
   if (arguments.tokens == 0) arguments.tokens = arguments.documents.context;
@@ -151,7 +151,7 @@ Result<int> run(Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_advise(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<AdviseArguments>();
   constexpr bool thousands = true;  // 1K is 1000
   app.add_option("--model", arguments->model, "Model folder")->required();
   arguments->documents.declare(app);

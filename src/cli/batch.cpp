@@ -15,7 +15,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct BatchArguments {
   std::string manifest;
   StoreOptions store;
   std::string protection;
@@ -38,7 +38,7 @@ struct Inputs {
 };
 
 /// What is asked for; else that of the store, or for a new one with a key, authentic.
-Result<Protection> protection_of(const Arguments& arguments, const StoreAccess& access) {
+Result<Protection> protection_of(const BatchArguments& arguments, const StoreAccess& access) {
   for (const Protection protection : {Protection::none, Protection::authentic, Protection::encrypted}) {
     if (arguments.protection == to_string(protection)) return protection;
   }
@@ -110,7 +110,7 @@ Report summarize(const BatchReport& report, const StoreTotals& totals, const KvS
           {"rows", rows}};
 }
 
-Result<Codec> codec_of(const Arguments& arguments, const Options& options,
+Result<Codec> codec_of(const BatchArguments& arguments, const Options& options,
                        const std::shared_ptr<const Profile>& profile) {
   auto codec = Codec::parse(arguments.codec);
   if (!codec) return codec;
@@ -131,7 +131,7 @@ Result<Codec> codec_of(const Arguments& arguments, const Options& options,
       fmt::format("{}: sessions of a store share blocks, which have one step: give it, or a KL", codec->spec()));
 }
 
-Result<Inputs> read_inputs(const Arguments& arguments, const Options& options, const Space& space) {
+Result<Inputs> read_inputs(const BatchArguments& arguments, const Options& options, const Space& space) {
   auto profile = load_profile(arguments.profile);
   if (!profile) return std::move(profile).error();
   auto codec = codec_of(arguments, options, *profile);
@@ -160,7 +160,7 @@ Result<Inputs> read_inputs(const Arguments& arguments, const Options& options, c
 }
 
 /// The result, when all is stored.
-Result<int> finish(const Arguments& arguments, const Options& options, const BatchReport& report,
+Result<int> finish(const BatchArguments& arguments, const Options& options, const BatchReport& report,
                    const mpi::BatchReport* ranks) {
   auto store = arguments.store.open();
   if (!store) return std::move(store).error();
@@ -192,7 +192,7 @@ class LogLines {
 };
 
 /// With all ranks: who cannot go on says so to the others first.
-Result<int> run_on_ranks(const Arguments& arguments, const Options& options, const Space& space) {
+Result<int> run_on_ranks(const BatchArguments& arguments, const Options& options, const Space& space) {
   const mpi::Communicator& ranks = *options.ranks->communicator();
   auto inputs = ranks.agree(read_inputs(arguments, options, space));
   if (!inputs) return std::move(inputs).error();
@@ -209,7 +209,7 @@ Result<int> run_on_ranks(const Arguments& arguments, const Options& options, con
 }
 #endif
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const BatchArguments& arguments, const Options& options) {
   const Space space;
 #if defined(SEQKV_HAVE_MPI)
   if (options.ranks->communicator() != nullptr) return run_on_ranks(arguments, options, space);
@@ -227,7 +227,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_batch(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<BatchArguments>();
   app.add_option("manifest", arguments->manifest, "Sessions, one JSON object a line")->required();
   arguments->store.declare(app);
   app.add_option("--protection", arguments->protection,

@@ -13,7 +13,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct CalibrateArguments {
   std::string model;
   std::vector<std::string> texts;
   std::string out;
@@ -24,7 +24,7 @@ struct Arguments {
 };
 
 /// The documents of all files, in order.
-Result<std::vector<std::vector<Token>>> read_tokens(const Options& options, const Arguments& arguments,
+Result<std::vector<std::vector<Token>>> read_tokens(const Options& options, const CalibrateArguments& arguments,
                                                     const Model<Space>& model) {
   std::vector<std::vector<Token>> documents;
   for (const std::string& file : arguments.texts) {
@@ -54,7 +54,7 @@ std::vector<Report> curve_of(const Profile& profile) {
   return rows;
 }
 
-Result<int> run(Arguments& arguments, const Options& options) {
+Result<int> run(CalibrateArguments& arguments, const Options& options) {
   const Space space;
   auto model = load_model(options, space, arguments.model);
   if (!model) return std::move(model).error();
@@ -98,7 +98,7 @@ Result<int> run(Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_calibrate(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CalibrateArguments>();
   app.add_option("--model", arguments->model, "Model folder")->required();
   app.add_option(
          "--text", arguments->texts,

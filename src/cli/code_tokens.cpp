@@ -15,7 +15,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct CodeTokensArguments {
   std::string trie;
   std::string model;
   std::string in;
@@ -25,7 +25,7 @@ struct Arguments {
 };
 
 /// A coder for tokens up to `largest`, unless a vocabulary is given.
-Result<TokenCoder> open_coder(const Arguments& arguments, Token largest) {
+Result<TokenCoder> open_coder(const CodeTokensArguments& arguments, Token largest) {
   auto trie = Trie::open(arguments.trie);
   if (!trie) return std::move(trie).error();
   TokenCoder::Options options = arguments.coder;
@@ -36,7 +36,7 @@ Result<TokenCoder> open_coder(const Arguments& arguments, Token largest) {
 }
 
 /// By a model.
-Result<ModelTokenCoder<Space>> open_model_coder(const Arguments& arguments, const Options& options) {
+Result<ModelTokenCoder<Space>> open_model_coder(const CodeTokensArguments& arguments, const Options& options) {
   auto model = load_model(options, Space(), arguments.model);
   if (!model) return std::move(model).error();
   ModelTokenCoder<Space>::Options of_coder;
@@ -45,14 +45,14 @@ Result<ModelTokenCoder<Space>> open_model_coder(const Arguments& arguments, cons
   return ModelTokenCoder<Space>::create(Space(), *model, of_coder);
 }
 
-Result<std::vector<std::byte>> encode_by_model(const Arguments& arguments, const Options& options,
+Result<std::vector<std::byte>> encode_by_model(const CodeTokensArguments& arguments, const Options& options,
                                                const std::vector<TokenSpan>& sequences) {
   auto coder = open_model_coder(arguments, options);
   if (!coder) return std::move(coder).error();
   return coder->encode(Space(), sequences);
 }
 
-Result<std::vector<std::vector<Token>>> decode_by_model(const Arguments& arguments, const Options& options,
+Result<std::vector<std::vector<Token>>> decode_by_model(const CodeTokensArguments& arguments, const Options& options,
                                                         std::span<const std::byte> stream) {
   auto coder = open_model_coder(arguments, options);
   if (!coder) return std::move(coder).error();
@@ -76,7 +76,8 @@ Report report(const std::vector<std::vector<Token>>& sequences, std::size_t byte
 }
 
 /// By the counts of a trie, whose vocabulary reaches at least up to the largest token.
-Result<std::vector<std::byte>> encode_by_trie(const Arguments& arguments, const std::vector<TokenSpan>& sequences) {
+Result<std::vector<std::byte>> encode_by_trie(const CodeTokensArguments& arguments,
+                                              const std::vector<TokenSpan>& sequences) {
   Token largest = 0;
   for (const TokenSpan sequence : sequences) {
     for (const Token token : sequence) largest = std::max(largest, token);
@@ -86,7 +87,7 @@ Result<std::vector<std::byte>> encode_by_trie(const Arguments& arguments, const 
   return coder->encode(Space(), sequences);
 }
 
-Result<int> encode(Arguments arguments, const Options& options) {
+Result<int> encode(CodeTokensArguments arguments, const Options& options) {
   arguments.coder.adaptive = !arguments.fixed;
   auto sequences = read_token_file(arguments.in);
   if (!sequences) return std::move(sequences).error();
@@ -100,13 +101,14 @@ Result<int> encode(Arguments arguments, const Options& options) {
   return 0;
 }
 
-Result<std::vector<std::vector<Token>>> decode_by_trie(const Arguments& arguments, std::span<const std::byte> stream) {
+Result<std::vector<std::vector<Token>>> decode_by_trie(const CodeTokensArguments& arguments,
+                                                       std::span<const std::byte> stream) {
   auto coder = open_coder(arguments, 0);
   if (!coder) return std::move(coder).error();
   return coder->decode(Space(), stream);
 }
 
-Result<int> decode(const Arguments& arguments, const Options& options) {
+Result<int> decode(const CodeTokensArguments& arguments, const Options& options) {
   auto stream = load_token_stream(arguments.in);
   if (!stream) return std::move(stream).error();
   const double start = now();
@@ -120,7 +122,7 @@ Result<int> decode(const Arguments& arguments, const Options& options) {
 }
 
 /// --trie or --model.
-void add_predictor(CLI::App& app, Arguments& arguments, const char* of_trie, const char* of_model) {
+void add_predictor(CLI::App& app, CodeTokensArguments& arguments, const char* of_trie, const char* of_model) {
   auto* by = app.add_option_group("by", "one of");
   by->add_option("--trie", arguments.trie, of_trie);
   by->add_option("--model", arguments.model, of_model);
@@ -130,7 +132,7 @@ void add_predictor(CLI::App& app, Arguments& arguments, const char* of_trie, con
 }  // namespace
 
 Action declare_encode_tokens(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CodeTokensArguments>();
   add_predictor(app, *arguments, "Trie file of windows: what the coder knows of the language",
                 "Model folder: fewest bits, but decoding runs the model once a token");
   app.add_option("--tokens", arguments->in, "Token file (.npy, .json, .jsonl, or the input_ids of .safetensors)")
@@ -151,7 +153,7 @@ Action declare_encode_tokens(CLI::App& app) {
 }
 
 Action declare_decode_tokens(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CodeTokensArguments>();
   add_predictor(app, *arguments, "The trie file that the tokens were coded with",
                 "The model that the tokens were coded with");
   app.add_option("in", arguments->in, "Coded tokens")->required();

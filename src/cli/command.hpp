@@ -93,7 +93,11 @@ class Progress {
 /// Seconds on a steady clock.
 double now();
 
-/// Becomes true at the first SIGINT, SIGTERM or SIGUSR1 from now on; the second ends the program as usual.
+/// SIGUSR1, by which batch systems warn of the end, counts from now on: a rank that is still starting is not killed by
+/// it.
+void remember_warning();
+/// Becomes true at the first SIGINT or SIGTERM from now on, or the first SIGUSR1 since the program began; the second
+/// ends the program as usual.
 const std::atomic<bool>& stop_on_signal();
 
 }  // namespace seqkv::cli

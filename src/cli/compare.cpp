@@ -14,7 +14,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct CompareArguments {
   std::string reference;
   std::string other;
   double tolerance = -1;
@@ -55,17 +55,18 @@ Result<void> check_same_tokens(const KvFile& reference, const KvFile& other, con
       .at_field("input_ids");
 }
 
-/// The part of a cache in f32, where every number of bf16, f16 and f32 has a place.
-Result<KvCache> widened(const ConstKvView& view) {
-  KvShape shape = view.shape;
-  shape.dtype = DType::f32;
-  auto cache = KvCache::create(shape, view.tokens);
+/// A part of a file in the shape `as`, whose f32 has a place for every number of bf16, f16 and f32.
+Result<KvCache> widened(const KvFile& file, std::int64_t first, std::int64_t count, const KvShape& as) {
+  auto stored = KvCache::create(file.shape(), count);
+  if (!stored) return stored;
+  if (auto status = file.read(first, stored->view()); !status) return std::move(status).error();
+  auto cache = KvCache::create(as, count);
   if (!cache) return cache;
-  if (auto status = copy(view, cache->view()); !status) return std::move(status).error();
+  if (auto status = copy(stored->view(), cache->view()); !status) return std::move(status).error();
   return cache;
 }
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const CompareArguments& arguments, const Options& options) {
   auto reference = KvFile::open(arguments.reference);
   if (!reference) return std::move(reference).error();
   auto other = KvFile::open(arguments.other);
@@ -74,17 +75,16 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 
   Difference difference[2];
   Progress progress(options, "compare");
-  constexpr std::int64_t step = 4096;
+  constexpr std::int64_t step = 1024;
   const std::int64_t tokens = reference->view().tokens;
+  KvShape shape = reference->shape();
+  shape.dtype = DType::f32;
   for (std::int64_t first = 0; first < tokens; first += step) {
     const std::int64_t count = std::min(step, tokens - first);
-    auto a = widened(reference->view().slice(first, count));
-    if (!a) return std::move(a).error();
-    auto b = KvCache::create(a->shape(), count);
-    if (!b) return std::move(b).error();
-    if (auto status = copy(other->view().slice(first, count), b->view()); !status) {
-      return std::move(status).error().in_file(arguments.other);
-    }
+    const auto a = widened(*reference, first, count, shape);
+    if (!a) return Error(a.error()).in_file(arguments.reference);
+    const auto b = widened(*other, first, count, shape);
+    if (!b) return Error(b.error()).in_file(arguments.other);
     const std::size_t values = a->raw().size() / sizeof(float) / a->view().tensors.size();
     for (std::size_t i = 0; i < a->view().tensors.size(); ++i) {
       difference[i % 2].add(reinterpret_cast<const float*>(a->view().tensors[i]),
@@ -109,7 +109,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_compare(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CompareArguments>();
   app.add_option("reference", arguments->reference, "KV file (.safetensors)")->required();
   app.add_option("other", arguments->other, "KV file of the same tokens")->required();
   app.add_option("--tolerance", arguments->tolerance,

@@ -10,7 +10,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct CompressArguments {
   std::string in;
   std::string out;
   std::string codec;
@@ -21,7 +21,7 @@ struct Arguments {
 };
 
 /// Errors: wrong_model, if a model is given and the file names another.
-Result<Digest> model_of(const Arguments& arguments, const KvFile& file, const Model<Space>* model) {
+Result<Digest> model_of(const CompressArguments& arguments, const KvFile& file, const Model<Space>* model) {
   if (model == nullptr) return file.model();
   const Digest given = model->fingerprint().combined();
   if (!file.model().is_zero() && file.model() != given) {
@@ -33,7 +33,7 @@ Result<Digest> model_of(const Arguments& arguments, const KvFile& file, const Mo
   return given;
 }
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const CompressArguments& arguments, const Options& options) {
   auto codec = Codec::parse(arguments.codec);
   if (!codec) return std::move(codec).error();
   auto file = KvFile::open(arguments.in);
@@ -81,7 +81,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_compress(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CompressArguments>();
   app.add_option("in", arguments->in, "KV file (.safetensors)")->required();
   app.add_option("out", arguments->out, "Frame to write (.sqkv)")->required();
   app.add_option("--codec", arguments->codec, codec_help)->required();

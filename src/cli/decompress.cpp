@@ -7,7 +7,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct DecompressArguments {
   std::string in;
   std::string out;
   std::string dtype;
@@ -16,7 +16,7 @@ struct Arguments {
   std::uint64_t memory = 0;
 };
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const DecompressArguments& arguments, const Options& options) {
   const double start = now();
   auto frame = FrameReader::open(arguments.in);
   if (!frame) return std::move(frame).error();
@@ -38,7 +38,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_decompress(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<DecompressArguments>();
   app.add_option("in", arguments->in, "Frame (.sqkv)")->required();
   app.add_option("out", arguments->out, "KV file to write (.safetensors)")->required();
   add_dtype(app, arguments->dtype, "Number type of the cache in the file (default: that of the frame)");

@@ -13,7 +13,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct EvaluateArguments {
   std::string model;
   std::string profile;
   std::vector<std::string> codecs;
@@ -27,7 +27,7 @@ struct Arguments {
 /// In every run beside what is asked for: the noise of rounding to bf16, and TurboQuant.
 constexpr const char* baselines[] = {"raw", "none+turboquant:2", "none+turboquant:3", "none+turboquant:4"};
 
-Result<std::vector<Codec>> parse_codecs(const Arguments& arguments) {
+Result<std::vector<Codec>> parse_codecs(const EvaluateArguments& arguments) {
   std::vector<std::string> specs = arguments.codecs;
   if (!arguments.only) specs.insert(specs.begin(), std::begin(baselines), std::end(baselines));
   auto profile = load_profile(arguments.profile);
@@ -58,7 +58,7 @@ Report to_report(const EvaluateRow& row) {
           {"profile_bytes", row.profile_bytes}};
 }
 
-Result<int> run(Arguments& arguments, const Options& options) {
+Result<int> run(EvaluateArguments& arguments, const Options& options) {
   const Space space;
   auto codecs = parse_codecs(arguments);
   if (!codecs) return std::move(codecs).error();
@@ -105,7 +105,7 @@ Result<int> run(Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_evaluate(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<EvaluateArguments>();
   app.add_option("--model", arguments->model, "Model folder")->required();
   arguments->documents.declare(app);
   app.add_option("--codec", arguments->codecs, std::string(codec_help) + "; several may be given");

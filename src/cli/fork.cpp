@@ -7,14 +7,14 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct ForkArguments {
   StoreOptions store;
   std::string from;
   std::string to;
   std::int64_t tokens = 0;
 };
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const ForkArguments& arguments, const Options& options) {
   auto store = arguments.store.open_for_writing();
   if (!store) return std::move(store).error();
   auto base = store->session(arguments.from);
@@ -28,7 +28,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_fork(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ForkArguments>();
   arguments->store.declare(app);
   app.add_option("--session", arguments->from, "Name of the session to branch off")->required();
   app.add_option("--as", arguments->to, "Name of the new session")->required();

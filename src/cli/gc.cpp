@@ -7,13 +7,13 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct GcArguments {
   StoreOptions store;
   bool all = false;
   double dead_part = GcOptions().dead_part;
 };
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const GcArguments& arguments, const Options& options) {
   auto store = arguments.store.open_for_writing();
   if (!store) return std::move(store).error();
   auto gc = store->gc({arguments.all ? 0.0 : arguments.dead_part});
@@ -29,7 +29,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_gc(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<GcArguments>();
   arguments->store.declare(app);
   auto* part = app.add_option("--dead-part", arguments->dead_part,
                               "Write packs anew of which more than this part is dead (default 0.25)")

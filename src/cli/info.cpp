@@ -64,6 +64,8 @@ Result<int> run(const Options& options) {
 
 }  // namespace
 
-Action declare_info(CLI::App&) { return run; }
+Action declare_info(CLI::App&) {
+  return [](const Options& options) { return run(options); };
+}
 
 }  // namespace seqkv::cli

@@ -10,7 +10,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct InspectArguments {
   std::string frame;
   StoreOptions store;
   std::string session;
@@ -41,41 +41,63 @@ std::vector<Report> reference_rows(const CodedBlockInfo& info) {
   return rows;
 }
 
-/// One row a block; `stored`: of a store, with what each is predicted from and what it takes to restore it.
-Result<std::vector<Report>> block_rows(const KvShape& shape, std::span<const CodedBlockView> blocks, bool json,
-                                       const StoredBlocks* stored = nullptr) {
+/// What block `number` says of itself, once all of it has been checked.
+Result<Report> block_row(const KvShape& shape, std::int64_t number, CodedBlockView block, CodedBlockInfo& info) {
+  auto inspected = inspect_block(shape, block);
+  if (!inspected) return std::move(inspected).error().in_block(number);
+  info = std::move(*inspected);
+  const auto components = static_cast<double>(info.count) * static_cast<double>(shape.components_per_token());
+  return Report{{"block", number},
+                {"position", info.first_position},
+                {"tokens", info.count},
+                {"bytes", block.size()},
+                {"bits_per_component", 8.0 * static_cast<double>(block.size()) / components},
+                {"raw_subblocks", info.raw_subblocks}};
+}
+
+/// One row a block, which is read for it alone.
+Result<std::vector<Report>> rows_of(const FrameReader& frame) {
   std::vector<Report> rows;
-  for (const CodedBlockView& block : blocks) {
-    auto info = inspect_block(shape, block);
-    if (!info) return std::move(info).error().in_block(static_cast<std::int64_t>(rows.size()));
-    const auto components = static_cast<double>(info->count) * static_cast<double>(shape.components_per_token());
-    rows.push_back({{"block", rows.size()},
-                    {"position", info->first_position},
-                    {"tokens", info->count},
-                    {"bytes", block.size()},
-                    {"bits_per_component", 8.0 * static_cast<double>(block.size()) / components},
-                    {"raw_subblocks", info->raw_subblocks}});
-    if (stored == nullptr) continue;
-    const std::vector<std::size_t>& sources = stored->references_of(rows.size() - 1);
-    std::int64_t tokens = 0;
-    for (const BlockReference& reference : info->references) tokens += reference.count;
-    auto bytes = static_cast<std::int64_t>(block.size());
-    for (const std::size_t source : sources) {
-      bytes += static_cast<std::int64_t>(stored->references()[source].block.size());
-    }
-    rows.back().set("reference_tokens", tokens);
-    rows.back().set("reference_blocks", sources.size());
-    rows.back().set("restore_bytes", bytes);
-    if (json) rows.back().set("references", reference_rows(*info));
+  std::vector<std::byte> buffer;
+  CodedBlockInfo block;
+  for (std::int64_t i = 0; i < frame.info().blocks(); ++i) {
+    auto bytes = frame.read(i, buffer);
+    if (!bytes) return std::move(bytes).error();
+    auto row = block_row(frame.info().shape, i, *bytes, block);
+    if (!row) return std::move(row).error();
+    rows.push_back(std::move(*row));
   }
   return rows;
 }
 
-Result<int> inspect_frame(const Arguments& arguments, const Options& options) {
+/// One row a block, with what it is predicted from and what it takes to restore it.
+Result<std::vector<Report>> rows_of(const KvShape& shape, const StoredBlocks& blocks, bool json) {
+  std::vector<Report> rows;
+  CodedBlockInfo info;
+  for (const CodedBlockView& block : blocks) {
+    const auto number = static_cast<std::int64_t>(rows.size());
+    auto row = block_row(shape, number, block, info);
+    if (!row) return std::move(row).error();
+    const std::vector<std::size_t>& sources = blocks.references_of(rows.size());
+    std::int64_t tokens = 0;
+    for (const BlockReference& reference : info.references) tokens += reference.count;
+    auto bytes = static_cast<std::int64_t>(block.size());
+    for (const std::size_t source : sources)
+      bytes += static_cast<std::int64_t>(blocks.references()[source].block.size());
+    row->set("reference_tokens", tokens);
+    row->set("reference_blocks", sources.size());
+    row->set("restore_bytes", bytes);
+    if (json) row->set("references", reference_rows(info));
+    rows.push_back(std::move(*row));
+  }
+  return rows;
+}
+
+Result<int> inspect_frame(const InspectArguments& arguments, const Options& options) {
   auto frame = FrameReader::open(arguments.frame);
   if (!frame) return std::move(frame).error();
   const FrameInfo& info = frame->info();
-  auto rows = block_rows(info.shape, frame->blocks(0, info.blocks()), options.json);
+  auto rows = rows_of(*frame);
   if (!rows) return std::move(rows).error().in_file(arguments.frame);
   const auto components = static_cast<double>(info.tokens * info.shape.components_per_token());
   print(options, {{"frame_version", frame_version},
@@ -91,12 +113,12 @@ Result<int> inspect_frame(const Arguments& arguments, const Options& options) {
   return 0;
 }
 
-Result<int> inspect_session(const Store& store, const Arguments& arguments, const Options& options) {
+Result<int> inspect_session(const Store& store, const InspectArguments& arguments, const Options& options) {
   auto session = store.session(arguments.session);
   if (!session) return std::move(session).error();
   auto blocks = store.blocks(arguments.session);
   if (!blocks) return std::move(blocks).error();
-  auto rows = block_rows(store.parameters().shape, *blocks, options.json, &*blocks);
+  auto rows = rows_of(store.parameters().shape, *blocks, options.json);
   if (!rows) return std::move(rows).error().in_file(arguments.store.folder);
   std::int64_t reference_bytes = 0;
   for (const StoredReference& source : blocks->references()) {
@@ -113,7 +135,7 @@ Result<int> inspect_session(const Store& store, const Arguments& arguments, cons
   return 0;
 }
 
-Result<int> inspect_store(const Arguments& arguments, const Options& options) {
+Result<int> inspect_store(const InspectArguments& arguments, const Options& options) {
   auto store = arguments.store.open();
   if (!store) return std::move(store).error();
   if (!arguments.session.empty()) return inspect_session(*store, arguments, options);
@@ -138,7 +160,7 @@ Result<int> inspect_store(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_inspect(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<InspectArguments>();
   auto* from = app.add_option_group("what", "one of");
   from->add_option("frame", arguments->frame, "Frame (.sqkv)");
   auto* store = from->add_option("--store", arguments->store.folder, "Store folder");

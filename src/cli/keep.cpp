@@ -7,7 +7,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct KeepArguments {
   StoreOptions store;
   std::string session;
   std::string until;
@@ -16,7 +16,7 @@ struct Arguments {
   bool used = false;
 };
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const KeepArguments& arguments, const Options& options) {
   auto expires = parse_expiry(arguments.until.empty() ? "never" : arguments.until);
   if (!expires) return std::move(expires).error().at_field("--until");
   auto store = arguments.store.open_for_writing();
@@ -35,7 +35,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_keep(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<KeepArguments>();
   arguments->store.declare(app);
   app.add_option("--session", arguments->session, "Name of the session")->required();
   auto* what = app.add_option_group("what", "at least one of");

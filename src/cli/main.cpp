@@ -128,6 +128,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // past `ulimit -f` a write fails and is reported, instead of the end of the program
+  seqkv::cli::remember_warning();
   try {
     return seqkv::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {

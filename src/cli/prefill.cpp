@@ -10,7 +10,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct PrefillArguments {
   std::string model;
   TokenSource source;
   std::string out;
@@ -22,7 +22,7 @@ struct Arguments {
 using Run = Forward<Space>;
 
 /// The file to write, so that a path that is no good is known before the model runs.
-Result<KvFileWriter> create_file(const Arguments& arguments, const Model<Space>& model, TokenSpan tokens) {
+Result<KvFileWriter> create_file(const PrefillArguments& arguments, const Model<Space>& model, TokenSpan tokens) {
   std::vector<TensorSpec> extra;
   if (arguments.logits > 0) extra.push_back({"logits", "F32", {arguments.logits, model.config().vocabulary}});
   return KvFileWriter::create(arguments.out, model.config().kv_shape(dtype_of(arguments.dtype)), tokens,
@@ -30,7 +30,7 @@ Result<KvFileWriter> create_file(const Arguments& arguments, const Model<Space>&
 }
 
 /// Writes the cache of a sequence and the logits of its last rows.
-Result<void> write(const Arguments& arguments, const Space& space, const Model<Space>& model,
+Result<void> write(const PrefillArguments& arguments, const Space& space, const Model<Space>& model,
                    const Sequence<Space>& sequence, const Run::Output& output, KvFileWriter& writer) {
   const KvShape shape = model.config().kv_shape(dtype_of(arguments.dtype));
   constexpr std::int64_t step = 4096;
@@ -48,7 +48,7 @@ Result<void> write(const Arguments& arguments, const Space& space, const Model<S
   return writer.commit();
 }
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const PrefillArguments& arguments, const Options& options) {
   const Space space;
   auto model = load_model(options, space, arguments.model);
   if (!model) return std::move(model).error();
@@ -94,7 +94,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_prefill(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PrefillArguments>();
   app.add_option("--model", arguments->model, "Model folder (config.json, *.safetensors, tokenizer.json)")->required();
   arguments->source.declare(app);
   app.add_option("--out", arguments->out, "KV file to write (.safetensors)")->required();

@@ -9,7 +9,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct RepairArguments {
   StoreOptions store;
   bool rebuild_index = false;
 };
@@ -22,7 +22,7 @@ Result<int> finish(const Options& options, const Report& report, std::size_t los
   return exit_code(ErrorCode::corrupt);
 }
 
-Result<int> rebuild(const Arguments& arguments, const Options& options) {
+Result<int> rebuild(const RepairArguments& arguments, const Options& options) {
   auto access = arguments.store.access();
   if (!access) return std::move(access).error();
   auto done = Store::rebuild_index(arguments.store.folder, *access);
@@ -36,7 +36,7 @@ Result<int> rebuild(const Arguments& arguments, const Options& options) {
                 done->lost.size());
 }
 
-Result<int> repair(const Arguments& arguments, const Options& options) {
+Result<int> repair(const RepairArguments& arguments, const Options& options) {
   auto store = arguments.store.open_for_writing();
   if (!store) return std::move(store).error();
   auto done = store->repair();
@@ -51,7 +51,7 @@ Result<int> repair(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_repair(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RepairArguments>();
   arguments->store.declare(app);
   app.add_flag("--rebuild-index", arguments->rebuild_index, "Make the index anew from the packs alone");
   app.footer(

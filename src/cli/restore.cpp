@@ -13,7 +13,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct RestoreArguments {
   StoreOptions store;
   std::string session;
   std::string out;
@@ -29,7 +29,7 @@ struct Arguments {
 };
 
 /// Some tokens, layers or heads, through memory.
-Result<int> restore_part(const Arguments& arguments, const Options& options, const Store& store,
+Result<int> restore_part(const RestoreArguments& arguments, const Options& options, const Store& store,
                          const SessionInfo& session) {
   const double start = now();
   RestorePart part = arguments.part;
@@ -53,14 +53,9 @@ Result<int> restore_part(const Arguments& arguments, const Options& options, con
   }
   auto cache = KvCache::create(shape, tokens);
   if (!cache) return std::move(cache).error();
-  if (auto status = restore(Space(), store, session.name, part, cache->view()); !status) {
-    return std::move(status).error().in_file(arguments.store.folder);
-  }
-  auto ids = store.tokens(session.name);
-  if (!ids) return std::move(ids).error();
-  const auto wanted =
-      TokenSpan(*ids).subspan(static_cast<std::size_t>(part.first_token), static_cast<std::size_t>(tokens));
-  auto writer = KvFileWriter::create(arguments.out, shape, wanted, store.parameters().model);
+  auto ids = restore(Space(), store, session.name, part, cache->view());
+  if (!ids) return std::move(ids).error().in_file(arguments.store.folder);
+  auto writer = KvFileWriter::create(arguments.out, shape, *ids, store.parameters().model);
   if (!writer) return std::move(writer).error();
   auto status = writer->write(cache->view(), 0);
   if (status) status = writer->commit();
@@ -77,7 +72,7 @@ Result<int> restore_part(const Arguments& arguments, const Options& options, con
   return 0;
 }
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const RestoreArguments& arguments, const Options& options) {
   const double start = now();
   auto store = arguments.store.open();
   if (!store) return std::move(store).error();
@@ -115,7 +110,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_restore(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RestoreArguments>();
   arguments->store.declare_reading(app);
   app.add_option("--session", arguments->session, "Name of the session")->required();
   app.add_option("--out", arguments->out, "KV file to write (.safetensors)")->required();

@@ -7,7 +7,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct RetainArguments {
   StoreOptions store;
   std::uint64_t bytes = 0;
   std::int64_t sessions = 0;
@@ -15,7 +15,7 @@ struct Arguments {
   double half_life = RetentionRule().half_life;
 };
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const RetainArguments& arguments, const Options& options) {
   RetentionRule rule;
   auto policy = parse_retention_policy(arguments.policy);
   if (!policy) return std::move(policy).error();
@@ -38,7 +38,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_retain(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RetainArguments>();
   arguments->store.declare(app);
   constexpr bool thousands = false;  // 1K is 1024
   constexpr std::uint64_t most = 1ULL << 60U;

@@ -7,12 +7,12 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct RmArguments {
   StoreOptions store;
   std::vector<std::string> sessions;
 };
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const RmArguments& arguments, const Options& options) {
   auto store = arguments.store.open_for_writing();
   if (!store) return std::move(store).error();
   auto before = store->totals();
@@ -31,7 +31,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_rm(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RmArguments>();
   arguments->store.declare(app);
   app.add_option("--session", arguments->sessions, "Name of the session; may be given several times")->required();
   app.footer("Its bytes leave the disk with gc.\nExample:\n  seqkv rm --store store --session first");

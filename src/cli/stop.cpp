@@ -17,10 +17,11 @@ void request_stop(int signal) {
 
 }  // namespace
 
+void remember_warning() { std::signal(SIGUSR1, request_stop); }
+
 const std::atomic<bool>& stop_on_signal() {
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
-  std::signal(SIGUSR1, request_stop);  // what batch systems send ahead
   return stop_requested;
 }
 

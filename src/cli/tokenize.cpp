@@ -13,7 +13,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct TokenizeArguments {
   std::string model;
   std::string text;
   std::string tokens;
@@ -22,7 +22,7 @@ struct Arguments {
   bool template_tokens = false;
 };
 
-Result<int> encode_texts(const Arguments& arguments, const Tokenizer& tokenizer, const Options& options) {
+Result<int> encode_texts(const TokenizeArguments& arguments, const Tokenizer& tokenizer, const Options& options) {
   auto documents = read_documents(arguments.text);
   if (!documents) return std::move(documents).error();
   const double start = now();
@@ -49,7 +49,7 @@ Result<int> encode_texts(const Arguments& arguments, const Tokenizer& tokenizer,
   return 0;
 }
 
-Result<int> decode_tokens(const Arguments& arguments, const Tokenizer& tokenizer, const Options& options) {
+Result<int> decode_tokens(const TokenizeArguments& arguments, const Tokenizer& tokenizer, const Options& options) {
   auto sequences = read_token_file(arguments.tokens);
   if (!sequences) return std::move(sequences).error();
   std::vector<std::string> documents;
@@ -64,7 +64,7 @@ Result<int> decode_tokens(const Arguments& arguments, const Tokenizer& tokenizer
   return 0;
 }
 
-Result<int> run(const Arguments& arguments, const Options& options) {
+Result<int> run(const TokenizeArguments& arguments, const Options& options) {
   if (arguments.decode ? arguments.tokens.empty() : arguments.text.empty()) {
     return Error(ErrorCode::invalid_argument, arguments.decode ? "--decode needs --tokens" : "--text is needed");
   }
@@ -77,7 +77,7 @@ Result<int> run(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_tokenize(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TokenizeArguments>();
   app.add_option("--model", arguments->model, "Model folder with tokenizer.json")->required();
   app.add_option("--text", arguments->text, "Text file; of .jsonl (.xz, .zst) the \"text\" of every line");
   app.add_option("--tokens", arguments->tokens, "Token file to turn back into text");

@@ -11,7 +11,7 @@
 namespace seqkv::cli {
 namespace {
 
-struct Arguments {
+struct VerifyArguments {
   std::string frame;
   StoreOptions store;
   std::string profile;
@@ -19,7 +19,7 @@ struct Arguments {
 };
 
 /// Every checksum of a frame, those of the decoded values included.
-Result<int> verify_frame(const Arguments& arguments, const Options& options) {
+Result<int> verify_frame(const VerifyArguments& arguments, const Options& options) {
   auto frame = FrameReader::open(arguments.frame);
   if (!frame) return std::move(frame).error();
   if (auto good = frame->inspect({}); !good) return std::move(good).error();
@@ -35,7 +35,7 @@ Result<int> verify_frame(const Arguments& arguments, const Options& options) {
   return 0;
 }
 
-Result<int> verify_store(const Arguments& arguments, const Options& options) {
+Result<int> verify_store(const VerifyArguments& arguments, const Options& options) {
   auto store = arguments.store.open();
   if (!store) return std::move(store).error();
   Progress progress(options, "verify");
@@ -57,7 +57,7 @@ Result<int> verify_store(const Arguments& arguments, const Options& options) {
 }  // namespace
 
 Action declare_verify(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<VerifyArguments>();
   auto* from = app.add_option_group("what", "one of");
   from->add_option("frame", arguments->frame, "Frame (.sqkv)");
   from->add_option("--store", arguments->store.folder, "Store folder");

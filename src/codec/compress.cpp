@@ -45,5 +45,6 @@ Result<TransferReport> compress(const ExecutionSpace& space, const KvSource& sou
 #define SEQKV_INSTANTIATE(Space) \
   template Result<TransferReport> compress(const Space&, const KvSource&, FrameWriter&, const TransferOptions&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -66,5 +66,6 @@ Result<KvCache> decode(const ExecutionSpace& space, const FrameReader& frame,
                                std::span<const ReferenceBlock>);                                           \
   template Result<KvCache> decode(const Space&, const FrameReader&, const std::shared_ptr<const Profile>&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -253,5 +253,6 @@ Result<void> Decoder<ExecutionSpace>::check(std::span<const BlockParts> parts) c
   template class Decoder<Space>; \
   template Result<std::vector<BlockParts>> parse_blocks(const Space&, const KvShape&, std::span<const CodedBlockView>);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec

@@ -170,5 +170,6 @@ Result<TransferReport> decompress(const ExecutionSpace& space, const BlockSource
 #define SEQKV_INSTANTIATE(Space) \
   template Result<TransferReport> decompress(const Space&, const BlockSource&, const KvSink&, const TransferOptions&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -98,5 +98,6 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
   template Result<std::vector<CodedBlock>> encode(const Space&, const Codec&, const ConstKvView&, TokenSpan, \
                                                   std::int64_t, std::int64_t, const References&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

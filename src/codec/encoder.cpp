@@ -290,5 +290,6 @@ void Encoder<ExecutionSpace>::append(const Chunk& chunk) {
 
 #define SEQKV_INSTANTIATE(Space) template class Encoder<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec

@@ -86,5 +86,6 @@ void KernelOwner<ExecutionSpace>::set_positions(const ExecutionSpace& space, std
 
 #define SEQKV_INSTANTIATE(Space) template class KernelOwner<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec

@@ -46,5 +46,6 @@ Result<Codec> settle(const ExecutionSpace& space, const Codec& codec, const KvSo
 #define SEQKV_INSTANTIATE(Space) \
   template Result<Codec> settle(const Space&, const Codec&, const KvSource&, std::int64_t, const TransferOptions&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

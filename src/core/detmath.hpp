@@ -17,6 +17,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <numbers>
 
 #include "seqkv/inline.hpp"
 
@@ -84,6 +85,6 @@ struct SinCos {
 SinCos sincos(double x);
 /// base^exponent for base > 0.
 inline double pow(double base, double exponent) { return exp2(exponent * log2(base)); }
-inline double log(double x) { return log2(x) * 0.69314718055994530942; }
+inline double log(double x) { return log2(x) * std::numbers::ln2; }
 
 }  // namespace seqkv::detmath

@@ -97,6 +97,7 @@ Result<void> copy(const ConstKvView& from, const KvView& to) {
 
 #define SEQKV_INSTANTIATE(Space) template Result<void> copy(const Space&, const ConstKvView&, const KvView&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 Result<KvCache> KvCache::create(const KvShape& shape, std::int64_t tokens) {
   SEQKV_TRY(shape.check());

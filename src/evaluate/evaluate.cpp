@@ -230,5 +230,6 @@ Result<EvaluateReport> evaluate(const ExecutionSpace& space, std::shared_ptr<con
       const Space&, std::shared_ptr<const Model<Space>>, const std::vector<std::vector<Token>>&, \
       const std::vector<Codec>&, const EvaluateOptions&, const std::function<void(std::int64_t, std::int64_t)>&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

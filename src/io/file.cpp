@@ -92,6 +92,21 @@ void prefetch(const Descriptor& file, std::int64_t offset, std::int64_t bytes) n
   ::posix_fadvise(file.get(), offset, bytes, POSIX_FADV_WILLNEED);
 }
 
+namespace {
+
+void advise(std::span<const std::byte> mapped, int advice) noexcept {
+  if (mapped.empty()) return;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(mapped.data()) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(mapped.data()) + mapped.size();
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
+}  // namespace
+
+void prefetch(std::span<const std::byte> mapped) noexcept { advise(mapped, MADV_WILLNEED); }
+void forget(std::span<const std::byte> mapped) noexcept { advise(mapped, MADV_DONTNEED); }
+
 Result<void> sync(const Descriptor& file, const fs::path& path) {
   if (const int problem = fault(Step::sync)) return system_error("cannot fsync", path, problem);
   if (::fsync(file.get()) != 0) return system_error("cannot fsync", path, errno);

@@ -54,6 +54,11 @@ Result<void> write_all(const Descriptor& file, const fs::path& path, std::span<c
 Result<void> read_all(const Descriptor& file, const fs::path& path, std::span<std::byte> bytes, std::int64_t offset);
 /// Has the system read these bytes into its cache, and does not wait for them.
 void prefetch(const Descriptor& file, std::int64_t offset, std::int64_t bytes) noexcept;
+/// The same of a part of a mapped file.
+void prefetch(std::span<const std::byte> mapped) noexcept;
+/// Gives the pages of a part of a mapped file back, which are read again where they are used again: what goes through
+/// a large file once does not keep all of it in the memory of the process.
+void forget(std::span<const std::byte> mapped) noexcept;
 Result<void> sync(const Descriptor& file, const fs::path& path);
 Result<void> truncate(const Descriptor& file, const fs::path& path, std::int64_t size);
 Result<std::int64_t> file_size(const Descriptor& file, const fs::path& path);

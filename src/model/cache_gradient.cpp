@@ -228,5 +228,6 @@ Result<void> CacheGradient<ExecutionSpace>::run(const ExecutionSpace& space, Seq
 
 #define SEQKV_INSTANTIATE(Space) template class CacheGradient<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -208,5 +208,6 @@ Result<void> Forward<ExecutionSpace>::run(const ExecutionSpace& space, std::span
 
 #define SEQKV_INSTANTIATE(Space) template class Forward<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -324,5 +324,6 @@ std::int64_t Model<ExecutionSpace>::weight_bytes() const noexcept {
 
 #define SEQKV_INSTANTIATE(Space) template class Model<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

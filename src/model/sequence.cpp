@@ -236,5 +236,6 @@ Result<void> Sequence<ExecutionSpace>::append(const ExecutionSpace& space, const
 
 #define SEQKV_INSTANTIATE(Space) template class Sequence<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -71,5 +71,6 @@ Result<std::vector<std::uint32_t>> token_surprisals(const ExecutionSpace& space,
 #define SEQKV_INSTANTIATE(Space) \
   template Result<std::vector<std::uint32_t>> token_surprisals<Space>(const Space&, Forward<Space>&, TokenSpan);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

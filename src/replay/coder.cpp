@@ -283,5 +283,6 @@ Result<void> regenerate(const ExecutionSpace& space, Forward<ExecutionSpace>& fo
   template class ReplayCoder<Space>; \
   template Result<void> regenerate<Space>(const Space&, Forward<Space>&, TokenSpan, const KvView&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

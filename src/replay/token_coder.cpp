@@ -348,5 +348,6 @@ Result<std::vector<std::vector<Token>>> ModelTokenCoder<ExecutionSpace>::decode(
 
 #define SEQKV_INSTANTIATE(Space) template class ModelTokenCoder<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

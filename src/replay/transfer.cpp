@@ -209,5 +209,6 @@ Result<KvCache> decode(const ExecutionSpace& space, const std::shared_ptr<const 
   template Result<KvCache> decode(const Space&, const std::shared_ptr<const Model<Space>>&, const FrameReader&,       \
                                   const std::shared_ptr<const Profile>&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -69,5 +69,6 @@ Result<BatchReport> run_batch(const ExecutionSpace& space, std::shared_ptr<const
                                          const std::filesystem::path&, const std::vector<ManifestLine>&, \
                                          const BatchOptions&, const BatchProgress&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

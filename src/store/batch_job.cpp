@@ -69,5 +69,6 @@ Result<Job> store::read_job(const Model<ExecutionSpace>& model, const ManifestLi
 #define SEQKV_INSTANTIATE(Space) \
   template Result<Job> store::read_job(const Model<Space>&, const ManifestLine&, const StoreParameters&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -178,45 +178,45 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
     }
     SEQKV_TRY(prepare(job, &writer));
     row.new_tokens = row.tokens - sequence_.tokens();
-    const auto view_of = [this](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
-      SEQKV_TRY(sequence_.read(space_, first, cache.view()));
-      return ConstKvView(cache.view());
+    const auto read = [this](std::int64_t first, KvCache& cache) {
+      return sequence_.read(space_, first, cache.view());
     };
     std::int64_t saved = writer.known_tokens();
     for (const std::int64_t stop : hooks.stops) {
       if (options_.codec.needs_model() || stop >= row.tokens) break;
       SEQKV_TRY(compute(job, stop, hooks.look_up));
-      SEQKV_TRY(save_from(TokenSpan(job.tokens).first(stop), saved, writer, view_of));
+      SEQKV_TRY(save_from(TokenSpan(job.tokens).first(stop), saved, writer, read));
       saved = std::max(saved, stop);
       SEQKV_TRY(hooks.reached(stop));
     }
     SEQKV_TRY(compute(job, row.tokens, hooks.look_up));
-    if (options_.codec.needs_model()) return save(job, writer, view_of, {});
-    return save_from(job.tokens, saved, writer, view_of);
+    if (options_.codec.needs_model()) return save(job, writer, read, {});
+    return save_from(job.tokens, saved, writer, read);
   }
 
   Result<void> save_kv(const Job& job, SessionWriter& writer) {
     SEQKV_ASSIGN(const KvFile file, KvFile::open(job.line->kv));
-    const auto view_of = [&file](std::int64_t first, KvCache& cache) -> Result<ConstKvView> {
-      ConstKvView part = file.view().slice(first, cache.tokens());
-      part.shape = cache.shape();  // the file may leave out what it does not know of its rope
-      return part;
+    const auto read = [&file](std::int64_t first, KvCache& cache) {
+      KvView part = cache.view();
+      part.shape = file.shape();  // the file may leave out what it does not know of its rope
+      return file.read(first, part);
     };
-    return save(job, writer, view_of, source_of(file).hidden);
+    return save(job, writer, read, source_of(file).hidden);
   }
 
-  /// What the store does not have yet. `view_of(first, cache)` gives the values of cache.tokens() tokens from `first`
-  /// on, in `cache` or elsewhere; `states_of`, where it is there, the states of such tokens.
-  template <class ViewOf>
-  Result<void> save(const Job& job, SessionWriter& writer, const ViewOf& view_of,
+  /// What the store does not have yet. `read(first, cache)` fills `cache` with the values of its tokens, from `first`
+  /// on; `states_of`, where it is there, the states of such tokens.
+  template <class Read>
+  Result<void> save(const Job& job, SessionWriter& writer, const Read& read,
                     const decltype(KvSource::hidden)& states_of) {
-    if (!options_.codec.needs_model()) return save_from(job.tokens, writer.known_tokens(), writer, view_of);
+    if (!options_.codec.needs_model()) return save_from(job.tokens, writer.known_tokens(), writer, read);
     KvCache cache;
-    const auto read = [&](std::int64_t first, std::int64_t count, KvCache&) -> Result<ConstKvView> {
+    const auto view_of = [&](std::int64_t first, std::int64_t count, KvCache&) -> Result<ConstKvView> {
       SEQKV_ASSIGN(cache, KvCache::create(store_.parameters().shape, count));
-      return view_of(first, cache);
+      SEQKV_TRY(read(first, cache));
+      return ConstKvView(cache.view());
     };
-    SEQKV_TRY(save_by_replay(job, writer, {store_.parameters().shape, job.tokens, read, states_of}));
+    SEQKV_TRY(save_by_replay(job, writer, {store_.parameters().shape, job.tokens, view_of, states_of}));
     return {};
   }
 
@@ -226,8 +226,8 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
   }
 
   /// Tokens from `begin` on, some blocks at a time.
-  template <class ViewOf>
-  Result<void> save_from(TokenSpan tokens, std::int64_t begin, SessionWriter& writer, const ViewOf& view_of) {
+  template <class Read>
+  Result<void> save_from(TokenSpan tokens, std::int64_t begin, SessionWriter& writer, const Read& read) {
     const Stopwatch watch(seconds_.codec);
     constexpr std::int64_t blocks_at_a_time = 32;
     const std::int64_t step = blocks_at_a_time * options_.block_tokens;
@@ -235,8 +235,8 @@ class BatchRunner final : public store::BatchWorker<ExecutionSpace> {
     for (std::int64_t first = begin; first < all; first += step) {
       const std::int64_t count = std::min(step, all - first);
       SEQKV_ASSIGN(KvCache cache, KvCache::create(store_.parameters().shape, count));
-      SEQKV_ASSIGN(const ConstKvView values, view_of(first, cache));
-      SEQKV_TRY(append(space_, writer, values));
+      SEQKV_TRY(read(first, cache));
+      SEQKV_TRY(append(space_, writer, cache.view()));
     }
     return {};
   }
@@ -317,5 +317,6 @@ Result<std::unique_ptr<store::BatchWorker<ExecutionSpace>>> store::make_batch_wo
   template Result<std::unique_ptr<store::BatchWorker<Space>>> store::make_batch_worker( \
       const Space&, std::shared_ptr<const Model<Space>>, Store, const BatchOptions&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "core/try.hpp"
+#include "io/file.hpp"
 
 namespace seqkv::store {
 
@@ -31,6 +32,7 @@ Result<void> Compaction::copy_blocks(std::int64_t pack, const std::unordered_set
     SEQKV_ASSIGN(const auto bytes, state_.record_at(row.place));
     SEQKV_TRY(state_.check(row, bytes));
     SEQKV_ASSIGN(const Place place, writer_.append(bytes));
+    io::forget(bytes);
     moves_.push_back({"UPDATE blocks SET pack = ?, offset = ?, bytes = ? WHERE id = ?", row.id, place});
     bytes_moved_ += place.bytes;
   }

@@ -3,8 +3,6 @@
 
 // Blocks of a session read and checked by several threads, each ahead of the disk.
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +10,7 @@
 #include <thread>
 
 #include "core/try.hpp"
+#include "io/file.hpp"
 #include "seqkv/cores.hpp"
 #include "store/store_state.hpp"
 
@@ -28,15 +27,6 @@ struct Job {
   std::optional<Result<StoredBlock>> block;
 };
 
-/// Has the system read a part of a mapped file, and does not wait.
-void prefetch(std::span<const std::byte> mapped) {
-  if (mapped.empty()) return;
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(mapped.data()) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(mapped.data()) + mapped.size();
-  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
-}
-
 /// Threads that are worth their start.
 std::size_t threads_for(const std::vector<Job>& jobs) {
   constexpr std::size_t bytes_a_thread = 4 << 20;
@@ -51,7 +41,7 @@ void check_all(const Store::State& state, std::vector<Job>& jobs) {
   std::atomic<std::size_t> next{0};
   const auto work = [&]() noexcept {
     for (std::size_t i = next++; i < jobs.size(); i = next++) {
-      if (i + 2 * threads < jobs.size()) prefetch(jobs[i + 2 * threads].bytes);
+      if (i + 2 * threads < jobs.size()) io::prefetch(jobs[i + 2 * threads].bytes);
       if (jobs[i].bytes.empty()) continue;
       try {
         jobs[i].block = state.check(*jobs[i].row, jobs[i].bytes);

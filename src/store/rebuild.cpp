@@ -11,6 +11,7 @@
 
 #include "core/bytes.hpp"
 #include "core/try.hpp"
+#include "io/file.hpp"
 #include "store/index.hpp"
 #include "store/parameters.hpp"
 
@@ -52,6 +53,7 @@ class Rebuilder {
       auto status = item.damaged
                         ? Error(ErrorCode::corrupt, "no record, or padding that is not zero").at_byte(item.offset)
                         : read_item(item.type, place, pack);
+      io::forget(pack.subspan(static_cast<std::size_t>(item.offset), static_cast<std::size_t>(item.bytes)));
       // What stands behind the last record is what a writer that died had begun; the rest is damage.
       if (!status) {
         pending_.push_back(std::move(status).error().in_file(store::pack_path(state_.folder, number).string()));

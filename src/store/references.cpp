@@ -50,7 +50,7 @@ Result<void> Store::State::add_references(const BlockRow& row, const CodedBlockI
   std::vector<std::uint64_t> missing;
   for (const BlockReference& reference : info.references) missing.push_back(reference.hash);
   std::ranges::sort(missing);
-  missing.erase(std::ranges::unique(missing).begin(), missing.end());
+  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
   const auto add = [&]() -> Result<void> {
     SEQKV_ASSIGN(const std::vector<BlockRow> rows, source_rows(row.id));
     for (const BlockRow& source : rows) {

@@ -149,8 +149,8 @@ Result<SaveReport> save(const ExecutionSpace& space, Store& store, const std::st
 }
 
 template <class ExecutionSpace>
-Result<void> restore(const ExecutionSpace& space, std::span<const HeadShard> shards, const RestorePart& wanted,
-                     const KvView& out) {
+Result<std::vector<Token>> restore(const ExecutionSpace& space, std::span<const HeadShard> shards,
+                                   const RestorePart& wanted, const KvView& out) {
   if (shards.empty()) return Error(ErrorCode::invalid_argument, "no shards");
   std::int64_t heads = 0;
   std::vector<SessionInfo> sessions;
@@ -167,7 +167,7 @@ Result<void> restore(const ExecutionSpace& space, std::span<const HeadShard> sha
                  fmt::format("room for {} tokens of {}, wanted are {} tokens of {} layers and {} heads of {}",
                              out.tokens, out.shape.describe(), part.tokens, part.layers, part.heads, stored.head_dim));
   }
-  return guard_memory("to restore a session", [&]() -> Result<void> {
+  return guard_memory("to restore a session", [&]() -> Result<std::vector<Token>> {
     std::vector<CheckedShard> checked;
     std::int64_t first_head = 0;
     std::vector<Token> tokens;
@@ -188,25 +188,29 @@ Result<void> restore(const ExecutionSpace& space, std::span<const HeadShard> sha
     for (const CheckedShard& shard : checked) {
       if (auto status = restorer.run(shard); !status) {
         fill_with_zeros(out);
-        return status;
+        return std::move(status).error();
       }
     }
-    return {};
+    const auto begin = tokens.begin() + part.first_token - checked[0].blocks.first_token(0);
+    return std::vector<Token>(begin, begin + part.tokens);
   });
 }
 
 template <class ExecutionSpace>
-Result<void> restore(const ExecutionSpace& space, const Store& store, const std::string& session,
-                     const RestorePart& part, const KvView& out) {
+Result<std::vector<Token>> restore(const ExecutionSpace& space, const Store& store, const std::string& session,
+                                   const RestorePart& part, const KvView& out) {
   const HeadShard shard{&store, session};
   return restore(space, std::span(&shard, 1), part, out);
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                                    \
-  template Result<SaveReport> save(const Space&, Store&, const std::string&, TokenSpan, const Codec&,               \
-                                   const ConstKvView&, const SaveOptions&);                                         \
-  template Result<void> restore(const Space&, const Store&, const std::string&, const RestorePart&, const KvView&); \
-  template Result<void> restore(const Space&, std::span<const HeadShard>, const RestorePart&, const KvView&);
+#define SEQKV_INSTANTIATE(Space)                                                                                  \
+  template Result<SaveReport> save(const Space&, Store&, const std::string&, TokenSpan, const Codec&,             \
+                                   const ConstKvView&, const SaveOptions&);                                       \
+  template Result<std::vector<Token>> restore(const Space&, const Store&, const std::string&, const RestorePart&, \
+                                              const KvView&);                                                     \
+  template Result<std::vector<Token>> restore(const Space&, std::span<const HeadShard>, const RestorePart&,       \
+                                              const KvView&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -10,6 +10,7 @@
 
 #include "codec/predict/profile.hpp"
 #include "core/try.hpp"
+#include "io/file.hpp"
 #include "io/text.hpp"
 
 namespace seqkv::store {
@@ -235,6 +236,7 @@ Result<Survey> survey(const Store::State& state, const std::function<void(std::i
   survey.blocks.reserve(blocks.size());
   for (const BlockRow& row : blocks) {
     const auto status = check_block_row(state, row, survey);
+    if (const auto bytes = state.record_at(row.place)) io::forget(*bytes);
     Survey::Block& block = survey.blocks[row.id];
     block.row = row;
     block.good = status.ok();

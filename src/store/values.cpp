@@ -144,5 +144,6 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, const Store
   template Result<void> decode(const Space&, const Codec&, const StoredBlocks&, std::size_t, std::size_t, \
                                const KvView&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -88,5 +88,6 @@ Result<std::vector<std::vector<Token>>> TokenCoder::decode(const ExecutionSpace&
   template Result<std::vector<std::vector<Token>>> TokenCoder::decode<Space>(const Space&, std::span<const std::byte>, \
                                                                              std::uint64_t) const;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

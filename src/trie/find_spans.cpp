@@ -27,5 +27,6 @@ Result<std::vector<std::vector<SharedSpan>>> find_spans(const ExecutionSpace& sp
   template Result<std::vector<std::vector<SharedSpan>>> find_spans(const Space&, const SpanIndex&, \
                                                                    std::span<const TokenSpan>, std::int64_t, bool);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

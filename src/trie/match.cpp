@@ -174,5 +174,6 @@ Result<void> trie::match_portable(const ExecutionSpace& space, const DeviceTrie<
   template Result<void> trie::match_portable<Space>(const Space&, const DeviceTrie<Space>&,              \
                                                     std::span<const TokenSpan>, std::span<TrieCursor>, std::int64_t);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numbers>
 
 #include "core/detmath.hpp"
 #include "seqkv/retention.hpp"
@@ -14,7 +15,6 @@
 namespace seqkv {
 namespace {
 
-constexpr double ln2 = 0.69314718055994530942;
 constexpr std::array<std::string_view, 4> names = {"value", "lru", "lfu", "gdsf"};
 
 /// 2^-x for x >= 0; 0 beyond the range of detmath, where nothing is left to remember.
@@ -58,7 +58,7 @@ RetentionState first_use(const RetentionNode& node, double now, double half_life
   state.node = node;
   state.hits = 1;
   // Uses at rate r, each halved every half-life, sum to the integral of r 2^(-t / half_life) over t > 0.
-  state.weight = node.prior_rate * half_life / ln2 + 1.0;
+  state.weight = node.prior_rate * half_life / std::numbers::ln2 + 1.0;
   state.last_use = now;
   return state;
 }
@@ -71,7 +71,7 @@ RetentionState next_use(RetentionState state, double now, double half_life) {
 }
 
 double reuse_rate(const RetentionState& state, double now, double half_life) {
-  return decayed(state.weight, now - state.last_use, half_life) * ln2 / half_life;
+  return decayed(state.weight, now - state.last_use, half_life) * std::numbers::ln2 / half_life;
 }
 
 double retention_value(const RetentionState& state, double now, double half_life) {

@@ -244,5 +244,6 @@ Result<Trie> build_session_trie(const ExecutionSpace& space, std::span<const Tri
   template Result<Trie> trie::build_session_trie_hashed<Space>(const Space&, std::span<const TrieSession>, \
                                                                std::uint64_t);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -195,5 +195,6 @@ Result<std::vector<std::uint16_t>> train_token_weights(const ExecutionSpace& spa
   template Result<std::vector<std::uint16_t>> train_token_weights<Space>(const Space&, std::span<const TokenSpan>, \
                                                                          int, const TokenWeightOptions&);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

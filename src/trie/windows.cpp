@@ -286,5 +286,6 @@ Result<Trie> build_window_trie(const ExecutionSpace& space, std::span<const Toke
   template Result<Trie> build_window_trie<Space>(const Space&, std::span<const TokenSpan>, int); \
   template Result<Trie> trie::build_window_trie_portable<Space>(const Space&, std::span<const TokenSpan>, int);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv

@@ -1,32 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-// Any bytes as a frame: header, index and heads of blocks are read or refused. With the first bit of the first byte the
-// header's checksum is put right, without which nothing behind it would be tried.
+// Any bytes as a frame: header, index and heads of blocks are read or refused, and what needs no profile is decoded,
+// with all kernels of this machine to the same end. Bits of the first byte: 1, the header's checksum is put right; 2,
+// those of the blocks are, without which nothing behind them would be tried.
 #include "seqkv/frame.hpp"
 
+#include <Kokkos_Core.hpp>
 #include <cstring>
 
+#include "backends/cpu/kernels.hpp"
+#include "checksums.hpp"
 #include "memory_file.hpp"
-#include "seqkv/hash.hpp"
 
 using namespace seqkv;
 
 namespace {
 
-/// Byte 12 says how long the header is; its checksum stands before the padding to the next multiple of 64, behind an
-/// index of as many blocks as byte 28 says.
-void sign(std::span<std::byte> frame) {
-  if (frame.size() < 200) return;
-  std::uint32_t blocks = 0;
-  std::uint16_t codec = 0;
-  std::memcpy(&blocks, frame.data() + 28, sizeof(blocks));
-  std::memcpy(&codec, frame.data() + 46, sizeof(codec));
-  const std::size_t index = (192 + codec + 7U) / 8 * 8;
-  if (blocks > frame.size() / 16 || index + blocks * std::size_t{16} + 8 > frame.size()) return;
-  const std::size_t hashed = index + blocks * std::size_t{16};
-  const std::uint64_t sum = xxh3_64(frame.first(hashed));
-  std::memcpy(frame.data() + hashed, &sum, sizeof(sum));
+constexpr std::int64_t most_values = 1 << 20;  // bytes; more is only slower
+
+const Kokkos::Serial& space() {
+  static const Kokkos::ScopeGuard kokkos;
+  static const Kokkos::Serial serial;
+  return serial;
+}
+
+void decode_alike(const FrameReader& frame) {
+  cpu::use_kernels(nullptr);
+  const auto expected = decode(space(), frame, nullptr);
+  if (!fuzz::is_clean(expected)) __builtin_trap();
+  for (const char* name : {"avx2", "avx512"}) {
+    const cpu::Kernels* kernels = cpu::kernels(name);
+    if (kernels == nullptr) continue;
+    cpu::use_kernels(kernels);
+    const auto cache = decode(space(), frame, nullptr);
+    if (cache.ok() != expected.ok()) __builtin_trap();
+    if (!cache.ok() && cache.error().message != expected.error().message) __builtin_trap();
+    if (cache.ok() && !std::ranges::equal(cache->raw(), expected->raw())) __builtin_trap();
+  }
 }
 
 }  // namespace
@@ -35,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   std::vector<std::byte> bytes(size - 1);
   if (!bytes.empty()) std::memcpy(bytes.data(), data + 1, bytes.size());
-  if ((data[0] & 1U) != 0) sign(bytes);
+  if ((data[0] & 1U) != 0) fuzz::sign_header(bytes);
   const auto frame = FrameReader::parse(bytes, "frame");
   if (!fuzz::is_clean(frame)) __builtin_trap();
   if (!frame.ok()) return 0;
@@ -44,6 +55,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const CodedBlockView& block : frame->blocks(0, info.blocks())) {
     if (block.data() < bytes.data() || block.data() + block.size() > bytes.data() + bytes.size()) __builtin_trap();
   }
+  if ((data[0] & 2U) != 0) fuzz::sign_blocks(bytes);
   if (!fuzz::is_clean(frame->tokens())) __builtin_trap();
+  const double values = static_cast<double>(info.tokens) * static_cast<double>(info.shape.components_per_token());
+  if (values * static_cast<double>(size_of(info.shape.dtype)) <= most_values) decode_alike(*frame);
   return 0;
 }

@@ -4,12 +4,14 @@
 // Any bytes as a KV file, and so as safetensors: what is opened can be read to its end.
 #include "seqkv/kv_file.hpp"
 
+#include "fit_header.hpp"
 #include "memory_file.hpp"
 
 using namespace seqkv;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const fuzz::MemoryFile file(data, size);
+  const auto bytes = fuzz::fit_header(data, size);
+  const fuzz::MemoryFile file(bytes.data(), size);
   const auto tensors = SafetensorsFile::open(file.path());
   if (!fuzz::is_clean(tensors)) __builtin_trap();
   if (tensors.ok()) {

@@ -6,37 +6,13 @@
 // and is encrypted.
 #include "store/pack.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <vector>
 
+#include "checksums.hpp"
 #include "memory_file.hpp"
-#include "seqkv/hash.hpp"
 
 using namespace seqkv;
-
-namespace {
-
-constexpr std::size_t alignment = 64;
-constexpr std::size_t signed_bytes = 24;
-
-/// Whatever begins like a record gets the checksum of its head.
-void sign(std::span<std::byte> pack, std::size_t seal) {
-  for (std::size_t at = alignment; at + alignment <= pack.size(); at += alignment) {
-    std::uint64_t payload = 0;
-    std::memcpy(&payload, pack.data() + at + 8, sizeof(payload));
-    if (std::memcmp(pack.data() + at, "SQKR", 4) != 0 || payload > pack.size()) continue;
-    const std::size_t rest = std::min<std::size_t>(seal + payload, pack.size() - at - 32);
-    std::vector<std::byte> hashed(pack.begin() + static_cast<std::ptrdiff_t>(at),
-                                  pack.begin() + static_cast<std::ptrdiff_t>(at + signed_bytes));
-    hashed.insert(hashed.end(), pack.begin() + static_cast<std::ptrdiff_t>(at + 32),
-                  pack.begin() + static_cast<std::ptrdiff_t>(at + 32 + rest));
-    const std::uint64_t sum = xxh3_64(hashed);
-    std::memcpy(pack.data() + at + signed_bytes, &sum, sizeof(sum));
-  }
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
@@ -47,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                                       : Protection::encrypted;
   const std::vector<std::byte> key(32);
   const store::Seal seal = protection == Protection::none ? store::Seal() : store::Seal(protection, key, {});
-  if ((data[0] & 1U) != 0) sign(pack, seal.bytes());
+  if ((data[0] & 1U) != 0) fuzz::sign_records(pack, seal.bytes());
   (void)store::check_pack_header(pack, {});
   std::int64_t end = 0;
   for (const store::PackItem& item : store::walk_pack(pack, static_cast<std::int64_t>(pack.size()))) {

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "fit_header.hpp"
 #include "memory_file.hpp"
 
 using namespace seqkv;
@@ -13,8 +14,10 @@ using namespace seqkv;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static constexpr std::array<std::string_view, 4> kinds = {".npy", ".json", ".jsonl", ".safetensors"};
   if (size == 0) return 0;
-  fuzz::MemoryFile file(data + 1, size - 1);
-  const auto sequences = read_token_file(file.path(kinds[data[0] % kinds.size()]));
+  const std::size_t kind = data[0] % kinds.size();
+  auto bytes = kind == 3 ? fuzz::fit_header(data + 1, size - 1) : std::vector<std::uint8_t>(data + 1, data + size);
+  fuzz::MemoryFile file(bytes.data(), bytes.size());
+  const auto sequences = read_token_file(file.path(kinds[kind]));
   if (!fuzz::is_clean(sequences)) __builtin_trap();
   if (!sequences.ok()) return 0;
   for (const auto& sequence : *sequences) {

@@ -85,13 +85,16 @@ for ((round = 0; round < rounds; ++round)); do
 done
 echo "$killed of $rounds jobs died"
 
-rm -rf "$work/store"
-strike USR1 2 "${SEQKV_STOP_AFTER_MS:-1200}"
-if [ $status -ne 0 ]; then
-  [ $status -eq 8 ] || fail "SIGUSR1: exit code $status, not 8"
-  verified "stopped"
-  (batch 3 --restart) || fail "restart after SIGUSR1"
-fi
-verified "stopped and restarted"
-complete "stopped"
-echo "SIGUSR1: exit $status, restarted"
+# While the ranks start (the signal counts from the first line of main() on), and amid their work.
+for delay in 150 300 "${SEQKV_STOP_AFTER_MS:-1200}"; do
+  rm -rf "$work/store"
+  strike USR1 2 "$delay"
+  if [ $status -ne 0 ]; then
+    [ $status -eq 8 ] || fail "SIGUSR1: exit code $status, not 8"
+    [ ! -e "$work/store/store.db" ] || verified "stopped"
+    (batch 3 --restart) || fail "restart after SIGUSR1"
+  fi
+  verified "stopped and restarted"
+  complete "stopped"
+  echo "SIGUSR1 after $delay ms: exit $status, restarted"
+done

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 import support
+from inputs import batch, manifest_of, random_cache, random_ids, some_sessions
+from support import run, safetensors_bytes, write_json
 
 
 def pytest_configure():
@@ -47,3 +49,48 @@ def small(tmp_path):
     for name in ("config.json", "model.safetensors"):
         shutil.copy(support.SOURCE / "tests" / "data" / "families" / "llama-f16" / name, folder / name)
     return folder
+
+
+@pytest.fixture
+def box(tmp_path):
+    """The folder in which a test lets the program write, so that what it leaves behind is seen."""
+    folder = tmp_path / "box"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    return write_json(tmp_path / "tokens.json", random_ids(1, 50))
+
+
+@pytest.fixture
+def cache(tmp_path):
+    path = tmp_path / "kv.safetensors"
+    path.write_bytes(safetensors_bytes(random_cache(1)))
+    return path
+
+
+@pytest.fixture
+def frame(cache, tmp_path):
+    """A frame of five blocks."""
+    run("compress", cache, tmp_path / "kv.sqkv", "--codec", "none+lossless", "--block-tokens", 16)
+    return tmp_path / "kv.sqkv"
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return manifest_of(tmp_path / "sessions.jsonl", some_sessions())
+
+
+@pytest.fixture
+def store(manifest, small, tmp_path):
+    batch(manifest, tmp_path / "store", small)
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def large_cache(tmp_path):
+    path = tmp_path / "large.safetensors"
+    path.write_bytes(safetensors_bytes(random_cache(11, count=4000)))
+    return path

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 the seqkv authors
 """A decoder of frames (.sqkv) that follows docs/format.md and src/codec/*/spec.md and shares no code with the library.
 
-Written to be read, not to be fast. Where it differs from the library, one of them, or a specification, is wrong.
+Written to be read, not to be fast; in one file of some length, to be read beside the format from top to bottom. Where it differs from the library, one of them, or a specification, is wrong.
 Needs numpy. Checksums are compared where the module xxhash or the library libxxhash is at hand.
 
     python3 frame_decoder.py IN.sqkv     prints the header and a SHA-256 over the decoded values

@@ -52,7 +52,9 @@ class StoreSession : public testing::Test {
   void expect_part(std::span<const HeadShard> shards, const RestorePart& part, DType dtype) {
     const KvCache want = expected(part, dtype);
     KvCache got = value_of(KvCache::create(want.shape(), part.tokens));
-    ASSERT_OK(restore(Space(), shards, part, got.view()));
+    const auto ids = value_of(restore(Space(), shards, part, got.view()));
+    EXPECT_TRUE(std::ranges::equal(ids, TokenSpan(tokens).subspan(static_cast<std::size_t>(part.first_token),
+                                                                  static_cast<std::size_t>(part.tokens))));
     EXPECT_TRUE(test::same_bytes(got, want)) << part.first_token << "+" << part.tokens;
   }
 };

@@ -103,7 +103,11 @@ def main():
             if area_of(file) is None:
                 print(f"{file}: not in an area; name it in {pathlib.Path(__file__).name}")
                 bad += 1
-            for include in INCLUDE.findall(path.read_text()):
+            text = path.read_text()
+            if path.suffix == ".hpp" and text.count("#pragma once") != 1:
+                print(f"{file}: #pragma once is not there once")
+                bad += 1
+            for include in INCLUDE.findall(text):
                 seen += 1
                 if not allowed(file, include):
                     print(f"{file}: must not include {include}")

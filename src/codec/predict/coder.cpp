@@ -112,5 +112,6 @@ void PredictiveCoder<ExecutionSpace>::decode(std::int64_t number, Task* tasks, s
 
 #define SEQKV_INSTANTIATE(Space) template class PredictiveCoder<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec

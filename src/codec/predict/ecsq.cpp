@@ -135,5 +135,6 @@ void EcsqCoder<ExecutionSpace>::restore(const EcsqStep& step, const Prediction<E
 
 #define SEQKV_INSTANTIATE(Space) template class EcsqCoder<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec

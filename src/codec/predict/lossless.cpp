@@ -103,5 +103,6 @@ void LosslessResiduals<ExecutionSpace>::decode(const Prediction<ExecutionSpace>&
 
 #define SEQKV_INSTANTIATE(Space) template class LosslessResiduals<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec

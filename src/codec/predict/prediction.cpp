@@ -129,5 +129,6 @@ void Prediction<ExecutionSpace>::leave(std::int64_t number) const {
 
 #define SEQKV_INSTANTIATE(Space) template class Prediction<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec

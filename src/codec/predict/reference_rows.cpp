@@ -125,5 +125,6 @@ void ReferenceRows<ExecutionSpace>::use(const ExecutionSpace& space, const Block
 
 #define SEQKV_INSTANTIATE(Space) template class ReferenceRows<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec

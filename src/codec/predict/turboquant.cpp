@@ -68,5 +68,6 @@ void TurboQuantResiduals<ExecutionSpace>::restore(const PredictiveStep& step) co
 
 #define SEQKV_INSTANTIATE(Space) template class TurboQuantResiduals<Space>;
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
+#undef SEQKV_INSTANTIATE
 
 }  // namespace seqkv::codec
