@@ -15,9 +15,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto tensors = SafetensorsFile::open(file.path());
   if (!fuzz::is_clean(tensors)) __builtin_trap();
   if (tensors.ok()) {
-    std::size_t bytes = 0;
-    for (const auto& [name, tensor] : tensors->tensors()) bytes += tensor.bytes.size();
-    if (bytes > size) __builtin_trap();
+    std::size_t sum = 0;
+    for (const auto& [name, tensor] : tensors->tensors()) sum += tensor.bytes.size();
+    if (sum > size) __builtin_trap();
   }
   const auto kv = KvFile::open(file.path());
   if (!fuzz::is_clean(kv)) __builtin_trap();

@@ -64,8 +64,8 @@ class StoreThreads : public test::StoreTest {
         const int number = std::stoi(session.name.substr(1));
         const auto cache = transferred(store, session.name);
         if (!cache.ok() && cache.error().code == ErrorCode::session_not_found && number % 3 == 2) continue;
-        EXPECT_TRUE(cache.ok()) << cache.error().describe();
-        if (cache.ok()) EXPECT_TRUE(test::same_bytes(*cache, cache_of(tokens_of(number)))) << session.name;
+        ASSERT_OK(cache);
+        EXPECT_TRUE(test::same_bytes(*cache, cache_of(tokens_of(number)))) << session.name;
         seen.insert(session.name);
       }
     }
