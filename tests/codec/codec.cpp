@@ -15,7 +15,10 @@ TEST(Codec, CanonicalStringsParseToThemselves) {
   for (const char* spec :
        {"raw", "none+lossless", "none+turboquant:1", "none+turboquant:5", "none+turboquant:3,keys=unrotated",
         "linear+turboquant:3", "linear+ecsq:step=0.5", "linear+ecsq:kl=0.01", "linear+ecsq:bits=0.25",
-        "linear+ref+ecsq:step=0.5", "ref:recode=0+ecsq:step=1", "ref:recode=64+ecsq:kl=0.01"}) {
+        "linear+ref+ecsq:step=0.5", "ref:recode=0+ecsq:step=1", "ref:recode=64+ecsq:kl=0.01", "replay",
+        "replay:2+ecsq:step=1", "replay+lossless:engine=sdpa", "replay+lossless:engine=none",
+        "replay+lossless:rounding=bf16.21.1", "replay+lossless:rounding=f16.31.2",
+        "replay+lossless:rounding=f16.0.0"}) {
     const auto codec = Codec::parse(spec);
     ASSERT_OK(codec);
     EXPECT_EQ(codec->spec(), spec);
@@ -36,6 +39,13 @@ TEST(Codec, WhatTheGrammarDoesNotKnowIsRefused) {
                            "zip",
                            "none+zip",
                            "replay:3+lossless",
+                           "replay+lossless:engine=",
+                           "replay+lossless:engine=jax",
+                           "replay+lossless:rounding=f32.0.0",
+                           "replay+lossless:rounding=bf16.32.0",
+                           "replay+lossless:rounding=bf16.0.3",
+                           "replay+lossless:rounding=bf16.1",
+                           "replay+lossless:rounding=bf16.1.1.1",
                            "turboquant",
                            "turboquant:",
                            "turboquant:0",
