@@ -60,8 +60,7 @@ class OnAllCores {
 
 /// The order that a pipeline of oneTBB promises, for ThreadSanitizer, which does not see into the library: what was
 /// done with a lane, or in a stage that takes one item at a time, happened before what is done with it next.
-class Promise {
- public:
+struct Promise {
 #if defined(SEQKV_TSAN)
   void begin() { __tsan_acquire(this); }
   void end() { __tsan_release(this); }
@@ -69,9 +68,6 @@ class Promise {
   void begin() {}
   void end() {}
 #endif
-
- private:
-  char address_ = 0;
 };
 
 void run_overlapping(const Pipeline& pipeline) {

@@ -41,31 +41,26 @@ std::vector<Report> reference_rows(const CodedBlockInfo& info) {
   return rows;
 }
 
-/// What block `number` says of itself, once all of it has been checked.
-Result<Report> block_row(const KvShape& shape, std::int64_t number, CodedBlockView block, CodedBlockInfo& info) {
-  auto inspected = inspect_block(shape, block);
-  if (!inspected) return std::move(inspected).error().in_block(number);
-  info = std::move(*inspected);
+Report block_row(const KvShape& shape, std::int64_t number, CodedBlockView block, const CodedBlockInfo& info) {
   const auto components = static_cast<double>(info.count) * static_cast<double>(shape.components_per_token());
-  return Report{{"block", number},
-                {"position", info.first_position},
-                {"tokens", info.count},
-                {"bytes", block.size()},
-                {"bits_per_component", 8.0 * static_cast<double>(block.size()) / components},
-                {"raw_subblocks", info.raw_subblocks}};
+  return {{"block", number},
+          {"position", info.first_position},
+          {"tokens", info.count},
+          {"bytes", block.size()},
+          {"bits_per_component", 8.0 * static_cast<double>(block.size()) / components},
+          {"raw_subblocks", info.raw_subblocks}};
 }
 
 /// One row a block, which is read for it alone.
 Result<std::vector<Report>> rows_of(const FrameReader& frame) {
   std::vector<Report> rows;
   std::vector<std::byte> buffer;
-  CodedBlockInfo block;
   for (std::int64_t i = 0; i < frame.info().blocks(); ++i) {
     auto bytes = frame.read(i, buffer);
     if (!bytes) return std::move(bytes).error();
-    auto row = block_row(frame.info().shape, i, *bytes, block);
-    if (!row) return std::move(row).error();
-    rows.push_back(std::move(*row));
+    auto info = inspect_block(frame.info().shape, *bytes);
+    if (!info) return std::move(info).error().in_block(i);
+    rows.push_back(block_row(frame.info().shape, i, *bytes, *info));
   }
   return rows;
 }
@@ -73,22 +68,22 @@ Result<std::vector<Report>> rows_of(const FrameReader& frame) {
 /// One row a block, with what it is predicted from and what it takes to restore it.
 Result<std::vector<Report>> rows_of(const KvShape& shape, const StoredBlocks& blocks, bool json) {
   std::vector<Report> rows;
-  CodedBlockInfo info;
   for (const CodedBlockView& block : blocks) {
     const auto number = static_cast<std::int64_t>(rows.size());
-    auto row = block_row(shape, number, block, info);
-    if (!row) return std::move(row).error();
+    auto info = inspect_block(shape, block);
+    if (!info) return std::move(info).error().in_block(number);
+    Report row = block_row(shape, number, block, *info);
     const std::vector<std::size_t>& sources = blocks.references_of(rows.size());
     std::int64_t tokens = 0;
-    for (const BlockReference& reference : info.references) tokens += reference.count;
+    for (const BlockReference& reference : info->references) tokens += reference.count;
     auto bytes = static_cast<std::int64_t>(block.size());
     for (const std::size_t source : sources)
       bytes += static_cast<std::int64_t>(blocks.references()[source].block.size());
-    row->set("reference_tokens", tokens);
-    row->set("reference_blocks", sources.size());
-    row->set("restore_bytes", bytes);
-    if (json) row->set("references", reference_rows(info));
-    rows.push_back(std::move(*row));
+    row.set("reference_tokens", tokens);
+    row.set("reference_blocks", sources.size());
+    row.set("restore_bytes", bytes);
+    if (json) row.set("references", reference_rows(*info));
+    rows.push_back(std::move(row));
   }
   return rows;
 }

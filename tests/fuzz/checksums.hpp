@@ -28,11 +28,16 @@ inline void put_checksum(std::span<std::byte> bytes, std::size_t at, std::span<c
   std::memcpy(bytes.data() + at, &sum, sizeof(sum));
 }
 
-/// A frame's header, behind its index: byte 28 says how many blocks, byte 46 how long the codec's name is.
+/// Where the index of a frame of at least 200 bytes begins: byte 46 says how long the codec's name before it is.
+inline std::size_t index_of(std::span<const std::byte> frame) {
+  return (192 + number_at<std::uint16_t>(frame, 46) + 7U) / 8 * 8;
+}
+
+/// A frame's header, behind its index: byte 28 says how many blocks.
 inline void sign_header(std::span<std::byte> frame) {
   if (frame.size() < 200) return;
   const auto blocks = number_at<std::uint32_t>(frame, 28);
-  const std::size_t index = (192 + number_at<std::uint16_t>(frame, 46) + 7U) / 8 * 8;
+  const std::size_t index = index_of(frame);
   if (blocks > frame.size() / 16 || index + blocks * std::size_t{16} + 8 > frame.size()) return;
   const std::size_t hashed = index + blocks * std::size_t{16};
   put_checksum(frame, hashed, frame.first(hashed));
@@ -42,8 +47,7 @@ inline void sign_header(std::span<std::byte> frame) {
 inline void sign_blocks(std::span<std::byte> frame) {
   if (frame.size() < 200) return;
   const auto blocks = number_at<std::uint32_t>(frame, 28);
-  const std::size_t index = (192 + number_at<std::uint16_t>(frame, 46) + 7U) / 8 * 8;
-  for (std::size_t at = index, i = 0; i < blocks && at + 16 <= frame.size(); ++i, at += 16) {
+  for (std::size_t at = index_of(frame), i = 0; i < blocks && at + 16 <= frame.size(); ++i, at += 16) {
     const auto offset = number_at<std::uint64_t>(frame, at);
     const auto bytes = number_at<std::uint64_t>(frame, at + 8);
     if (offset > frame.size() || bytes > frame.size() - offset || bytes < 8) continue;
