@@ -38,22 +38,17 @@ def some_sessions():
     return {**sessions, "prefix": common, "alone": random_ids(3, 33)}
 
 
+def batch_command(manifest, store, model, codec="raw"):
+    return ["batch", manifest, "--store", store, "--model", model, "--codec", codec]
+
+
+def prefill_command(model, tokens, out):
+    return ["prefill", "--model", model, "--tokens", tokens, "--out", out]
+
+
 def batch(manifest, store, model, *options, codec="none+lossless", **run_options):
-    return run(
-        "batch",
-        manifest,
-        "--store",
-        store,
-        "--model",
-        model,
-        "--codec",
-        codec,
-        "--block-tokens",
-        16,
-        "--json",
-        *options,
-        **run_options,
-    )
+    command = batch_command(manifest, store, model, codec)
+    return run(*command, "--block-tokens", 16, "--json", *options, **run_options)
 
 
 def restore(store, session, out, **options):

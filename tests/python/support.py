@@ -9,6 +9,7 @@ import os
 import pathlib
 import struct
 import subprocess
+import sys
 
 SOURCE = pathlib.Path(os.environ.get("SEQKV_SOURCE") or pathlib.Path(__file__).resolve().parents[2])
 CLI = pathlib.Path(os.environ.get("SEQKV_CLI") or SOURCE / "build" / "release" / "bin" / "seqkv")
@@ -63,6 +64,24 @@ def run(*arguments, expect=DONE, timeout=170, environment=None, **options):
     else:
         assert result.code == expect, result
     return result
+
+
+# A process begins with the peak of the one that started it: this one is small.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
+def most_memory(*arguments):
+    """Of a run: the largest resident set, in bytes."""
+    command = [os.fspath(a) if isinstance(a, os.PathLike) else str(a) for a in (CLI, *arguments)]
+    measure = [sys.executable, "-c", MEASURE, *command]
+    done = subprocess.run(measure, stdout=subprocess.PIPE, env=ENVIRONMENT)
+    assert done.returncode == 0, command
+    return int(done.stdout) * 1024
 
 
 def refused(code, *arguments, names=(), beside=None, **options):

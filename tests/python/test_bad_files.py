@@ -6,7 +6,7 @@ import json
 import struct
 
 import pytest
-from inputs import DOWN, change_weights, random_cache, with_value
+from inputs import DOWN, change_weights, prefill_command, random_cache, with_value
 from support import BAD_INPUT, NOT_FOUND, Tensor, raw_safetensors, refused
 from support import safetensors_bytes, tokens_tensor, write_json
 
@@ -127,35 +127,13 @@ def test_wrong_weights(name, small, tokens, box):
     change, names = WRONG_WEIGHTS[name]
     change_weights(small, change)
     names = [small / "model.safetensors", *names]
-    refused(
-        BAD_INPUT,
-        "prefill",
-        "--model",
-        small,
-        "--tokens",
-        tokens,
-        "--out",
-        box / "kv.safetensors",
-        names=names,
-        beside=box,
-    )
+    refused(BAD_INPUT, *prefill_command(small, tokens, box / "kv.safetensors"), names=names, beside=box)
 
 
 def test_truncated_weights(small, tokens, box):
     weights = small / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    refused(
-        BAD_INPUT,
-        "prefill",
-        "--model",
-        small,
-        "--tokens",
-        tokens,
-        "--out",
-        box / "kv.safetensors",
-        names=[weights],
-        beside=box,
-    )
+    refused(BAD_INPUT, *prefill_command(small, tokens, box / "kv.safetensors"), names=[weights], beside=box)
 
 
 @pytest.mark.parametrize(
@@ -179,13 +157,7 @@ def test_wrong_config(field, value, names, small, tokens, box):
     write_json(small / "config.json", config)
     refused(
         BAD_INPUT,
-        "prefill",
-        "--model",
-        small,
-        "--tokens",
-        tokens,
-        "--out",
-        box / "kv.safetensors",
+        *prefill_command(small, tokens, box / "kv.safetensors"),
         names=[small / "config.json", *names],
         beside=box,
     )

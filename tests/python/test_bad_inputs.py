@@ -6,7 +6,7 @@ import json
 import lzma
 
 import pytest
-from inputs import random_ids, manifest_of
+from inputs import batch_command, manifest_of, prefill_command, random_ids
 from support import BAD_INPUT, NOT_FOUND, refused, write_json, write_json_lines
 
 
@@ -57,18 +57,7 @@ def test_bad_tokens(name, data, names, small, tmp_path, box):
     names = (
         names if data == b"[1, 300]" else [path, *names]
     )  # the file is in order, the model has no such token
-    refused(
-        BAD_INPUT,
-        "prefill",
-        "--model",
-        small,
-        "--tokens",
-        path,
-        "--out",
-        box / "kv.safetensors",
-        names=names,
-        beside=box,
-    )
+    refused(BAD_INPUT, *prefill_command(small, path, box / "kv.safetensors"), names=names, beside=box)
 
 
 GOOD = '{"session": "good", "tokens": [1, 2, 3]}'
@@ -100,19 +89,7 @@ def test_bad_manifest(lines, number, names, small, tmp_path, box):
     path.write_text("\n".join(lines) + "\n")
     code = NOT_FOUND if "no tokenizer" in lines[-1] else BAD_INPUT
     # Nothing is stored of the good lines either: everything is checked before work starts.
-    refused(
-        code,
-        "batch",
-        path,
-        "--store",
-        box / "store",
-        "--model",
-        small,
-        "--codec",
-        "raw",
-        names=[f"line {number}", *names],
-        beside=box,
-    )
+    refused(code, *batch_command(path, box / "store", small), names=[f"line {number}", *names], beside=box)
 
 
 def test_files_of_a_manifest(small, cache, tmp_path, box):
@@ -125,65 +102,23 @@ def test_files_of_a_manifest(small, cache, tmp_path, box):
         ({"kv": str(cache)}, BAD_INPUT, [cache, "shape_mismatch"]),
     ):
         path = write_json_lines(tmp_path / "sessions.jsonl", [json.loads(GOOD), {"session": "x", **line}])
-        refused(
-            code,
-            "batch",
-            path,
-            "--store",
-            box / "store",
-            "--model",
-            small,
-            "--codec",
-            "raw",
-            names=["line 2", "'x'", *names],
-            beside=box,
-        )
+        refused(code, *batch_command(path, box / "store", small), names=["line 2", "'x'", *names], beside=box)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])
 def test_empty_manifest(content, small, tmp_path, box):
     path = tmp_path / "sessions.jsonl"
     path.write_bytes(content)
-    refused(
-        BAD_INPUT,
-        "batch",
-        path,
-        "--store",
-        box / "store",
-        "--model",
-        small,
-        "--codec",
-        "raw",
-        names=[path],
-        beside=box,
-    )
+    refused(BAD_INPUT, *batch_command(path, box / "store", small), names=[path], beside=box)
 
 
 def test_too_many_tokens(small, tmp_path, box):
     """More than the model has positions."""
     manifest = manifest_of(tmp_path / "sessions.jsonl", {"long": random_ids(1, 129)})
+    refused(7, *batch_command(manifest, box / "store", small), names=["'long'", "129", "128"], beside=box)
     refused(
         7,
-        "batch",
-        manifest,
-        "--store",
-        box / "store",
-        "--model",
-        small,
-        "--codec",
-        "raw",
-        names=["'long'", "129", "128"],
-        beside=box,
-    )
-    refused(
-        7,
-        "prefill",
-        "--model",
-        small,
-        "--tokens",
-        write_json(tmp_path / "t.json", random_ids(1, 129)),
-        "--out",
-        box / "kv.safetensors",
+        *prefill_command(small, write_json(tmp_path / "t.json", random_ids(1, 129)), box / "kv.safetensors"),
         names=["129", "128"],
         beside=box,
     )

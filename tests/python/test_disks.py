@@ -11,7 +11,7 @@ import stat
 import subprocess
 
 import pytest
-from inputs import random_ids, manifest_of, batch
+from inputs import batch, batch_command, manifest_of, random_ids
 from support import IO, SOURCE, refused, run, write_json_lines
 
 
@@ -147,19 +147,7 @@ def test_folder_that_is_a_file(frame, small, manifest, box):
     (box / "file").write_text("")
     refused(IO, "decompress", frame, box / "file" / "out", names=[box / "file"], beside=box)
     refused(IO, "decompress", frame, box, names=[box], beside=box.parent)
-    refused(
-        IO,
-        "batch",
-        manifest,
-        "--store",
-        box / "file",
-        "--model",
-        small,
-        "--codec",
-        "raw",
-        names=[box / "file"],
-        beside=box,
-    )
+    refused(IO, *batch_command(manifest, box / "file", small), names=[box / "file"], beside=box)
 
 
 def small_writers(store, frame, cache, small, model, tokens, tmp_path, out):

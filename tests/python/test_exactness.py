@@ -7,7 +7,7 @@ import random
 import struct
 
 import pytest
-from inputs import random_cache, some_sessions, restore, flip
+from inputs import flip, prefill_command, random_cache, restore, some_sessions
 from support import BAD_INPUT, CORRUPT, NOT_FOUND, SOURCE, Tensor, read_safetensors, refused, run
 from support import safetensors_bytes, tokens_tensor, write_json
 
@@ -90,17 +90,8 @@ def test_sessions_come_back(store, small, tmp_path):
     """Out of the store comes what prefill computes, in every session, shared blocks or not."""
     for name, ids in some_sessions().items():
         restore(store, name, tmp_path / "restored.safetensors")
-        run(
-            "prefill",
-            "--model",
-            small,
-            "--tokens",
-            write_json(tmp_path / "t.json", ids),
-            "--dtype",
-            "bf16",
-            "--out",
-            tmp_path / "computed.safetensors",
-        )
+        tokens = write_json(tmp_path / "t.json", ids)
+        run(*prefill_command(small, tokens, tmp_path / "computed.safetensors"), "--dtype", "bf16")
         back, computed = (
             read_safetensors(tmp_path / f"{kind}.safetensors")[0] for kind in ("restored", "computed")
         )

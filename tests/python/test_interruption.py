@@ -15,8 +15,9 @@ import subprocess
 import time
 
 import pytest
-from inputs import random_ids, manifest_of, restored_bytes
-from support import CLI, ENVIRONMENT, INTERRUPTED, Tensor, raw_safetensors, read_safetensors, run, tokens_tensor
+from inputs import batch_command, manifest_of, random_ids, restored_bytes
+from support import CLI, ENVIRONMENT, INTERRUPTED, Tensor, most_memory, raw_safetensors, read_safetensors
+from support import run, tokens_tensor
 
 
 # ---- large files -------------------------------------------------------------------------------------------
@@ -44,16 +45,6 @@ def huge_cache(tmp_path):
             file.write(piece)
         file.write(ids.data)
     return path
-
-
-def most_memory(*arguments):
-    """Of a run: the largest resident set, in bytes."""
-    command = [os.fspath(a) if isinstance(a, os.PathLike) else str(a) for a in (CLI, *arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
-    return usage.ru_maxrss * 1024
 
 
 @pytest.mark.parametrize("codec", ["raw", "none+lossless"])
@@ -118,23 +109,9 @@ def sessions_of(store):
 
 def start_batch(manifest, store, model):
     """A batch under way, some of its sessions stored."""
-    command = [
-        CLI,
-        "batch",
-        manifest,
-        "--store",
-        store,
-        "--model",
-        model,
-        "--codec",
-        "none+turboquant:4",
-        "--block-tokens",
-        "32",
-        "--json",
-    ]
-    process = subprocess.Popen(
-        [os.fspath(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
-    )
+    command = [CLI, *batch_command(manifest, store, model, "none+turboquant:4"), "--block-tokens", "32", "--json"]
+    command = [os.fspath(c) for c in command]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
     deadline = time.monotonic() + 60
     while sessions_of(store) < 2 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -175,7 +152,7 @@ def test_batch_goes_on_after_a_signal(kind, long_manifest, model, tmp_path):
 def test_a_warning_counts_from_the_start(long_manifest, model, tmp_path):
     """Batch systems send SIGUSR1 to whatever runs: what has just begun must not be killed by it."""
     manifest, _ = long_manifest
-    command = [CLI, "batch", manifest, "--store", tmp_path / "store", "--model", model, "--codec", "none+lossless"]
+    command = [CLI, *batch_command(manifest, tmp_path / "store", model, "none+lossless")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
     status = pathlib.Path(f"/proc/{process.pid}/status")
     deadline = time.monotonic() + 60

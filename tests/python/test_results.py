@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from inputs import some_sessions, batch, restore
+from inputs import batch, prefill_command, restore, some_sessions
 from support import BAD_INPUT, CLI, ENVIRONMENT, IO, NOT_FOUND, SOURCE, raw_safetensors, refused, run
 from support import write_json, write_json_lines
 
@@ -160,16 +160,7 @@ def test_progress_is_drawn_on_terminals(cache, tmp_path, quiet):
 
 
 def test_talk_goes_to_stderr(small, tokens, tmp_path):
-    arguments = [
-        "prefill",
-        "--model",
-        small,
-        "--tokens",
-        tokens,
-        "--out",
-        tmp_path / "kv.safetensors",
-        "--json",
-    ]
+    arguments = [*prefill_command(small, tokens, tmp_path / "kv.safetensors"), "--json"]
     loud, quiet = run(*arguments), run(*arguments, "--quiet")
     assert "model" in loud.err and quiet.err == ""
     assert loud.json.keys() == quiet.json.keys()

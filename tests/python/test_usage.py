@@ -3,6 +3,7 @@
 """What the program says of itself, and of options that it does not know."""
 
 import pytest
+from inputs import batch_command
 from support import USAGE, refused, run, unchanged
 
 COMMANDS = {
@@ -118,19 +119,7 @@ def test_usage(arguments, box):
 def test_unknown_codec(codec, cache, manifest, small, box):
     names = [f"'{codec[:60]}", "none+lossless", "invalid_codec_spec"]
     refused(USAGE, "compress", cache, box / "o.sqkv", "--codec", codec, names=names, beside=box)
-    refused(
-        USAGE,
-        "batch",
-        manifest,
-        "--store",
-        box / "store",
-        "--model",
-        small,
-        "--codec",
-        codec,
-        names=names,
-        beside=box,
-    )
+    refused(USAGE, *batch_command(manifest, box / "store", small, codec), names=names, beside=box)
 
 
 def test_usage_that_needs_the_input(tokens, small, model, box):

@@ -2,25 +2,14 @@
 # SPDX-FileCopyrightText: 2026 the seqkv authors
 """Things that do not belong together."""
 
-from inputs import DOWN, change_weights, manifest_of, random_ids, some_sessions, with_value
+from inputs import DOWN, batch_command, change_weights, manifest_of, prefill_command, random_ids, some_sessions, with_value
 from support import BAD_INPUT, NOT_FOUND, refused, run, unchanged, write_json_lines
 
 
 def test_store_of_another_model(store, manifest, small, tmp_path):
     """The same shapes, one weight differs."""
     change_weights(small, lambda tensors: with_value(tensors, DOWN, 5, 0.5))
-    arguments = [
-        "batch",
-        manifest,
-        "--store",
-        store,
-        "--model",
-        small,
-        "--codec",
-        "none+lossless",
-        "--block-tokens",
-        16,
-    ]
+    arguments = [*batch_command(manifest, store, small, "none+lossless"), "--block-tokens", 16]
     refused(BAD_INPUT, *arguments, names=["store.db", "wrong_model"], beside=store)
     refused(BAD_INPUT, *arguments, "--restart", names=["wrong_model"], beside=store)
 
@@ -28,25 +17,12 @@ def test_store_of_another_model(store, manifest, small, tmp_path):
 def test_store_of_a_model_of_other_shapes(store, shared, tmp_path):
     mqa = shared("model-mqa")
     manifest = manifest_of(tmp_path / "other.jsonl", {"s": [1, 2, 3]})
-    refused(
-        BAD_INPUT,
-        "batch",
-        manifest,
-        "--store",
-        store,
-        "--model",
-        mqa,
-        "--codec",
-        "raw",
-        "--block-tokens",
-        16,
-        names=["wrong_model"],
-        beside=store,
-    )
+    command = [*batch_command(manifest, store, mqa), "--block-tokens", 16]
+    refused(BAD_INPUT, *command, names=["wrong_model"], beside=store)
 
 
 def test_store_with_other_parameters(store, manifest, small):
-    arguments = ["batch", manifest, "--store", store, "--model", small, "--codec", "none+lossless"]
+    arguments = batch_command(manifest, store, small, "none+lossless")
     refused(BAD_INPUT, *arguments, "--block-tokens", 32, names=["wrong_store", "16", "32"], beside=store)
     refused(
         BAD_INPUT,
@@ -79,17 +55,7 @@ def test_session_with_other_tokens(store, small, tmp_path):
 
 def test_cache_of_another_model(small, tokens, tmp_path, box):
     """compress --model, and a manifest's kv."""
-    run(
-        "prefill",
-        "--model",
-        small,
-        "--tokens",
-        tokens,
-        "--dtype",
-        "bf16",
-        "--out",
-        tmp_path / "kv.safetensors",
-    )
+    run(*prefill_command(small, tokens, tmp_path / "kv.safetensors"), "--dtype", "bf16")
     compress = ["compress", tmp_path / "kv.safetensors", "--codec", "raw", "--model", small]
     run(*compress, tmp_path / "kv.sqkv")
     change_weights(small, lambda tensors: with_value(tensors, DOWN, 5, 0.5))
@@ -99,14 +65,7 @@ def test_cache_of_another_model(small, tokens, tmp_path, box):
     )
     refused(
         BAD_INPUT,
-        "batch",
-        manifest,
-        "--store",
-        box / "store",
-        "--model",
-        small,
-        "--codec",
-        "raw",
+        *batch_command(manifest, box / "store", small),
         names=["line 1", "wrong_model"],
         beside=box,
     )
@@ -121,16 +80,4 @@ def test_nothing_there(store, box):
     refused(NOT_FOUND, "decompress", nowhere, box / "kv", names=[nowhere], beside=box)
     refused(NOT_FOUND, "compress", nowhere, box / "kv", "--codec", "raw", names=[nowhere], beside=box)
     refused(NOT_FOUND, "verify", nowhere, names=[nowhere], beside=box)
-    refused(
-        NOT_FOUND,
-        "batch",
-        nowhere,
-        "--store",
-        box / "s",
-        "--model",
-        box,
-        "--codec",
-        "raw",
-        names=[nowhere],
-        beside=box,
-    )
+    refused(NOT_FOUND, *batch_command(nowhere, box / "s", box), names=[nowhere], beside=box)
