@@ -84,13 +84,16 @@ Error mpi_error(const char* call, int code) {
 void Patience::pause() {
   constexpr int at_once = 100;
   constexpr int yields = 2000;
+  constexpr int looks_a_sleep = 256;
   ++looked_;
   if (looked_ < at_once) return;
-  if (looked_ < yields) {
+  // Many looks a sleep: what MPI sends in pieces goes on by a piece for each look, where no thread of MPI's own does it.
+  const int sleeps = (looked_ - yields) / looks_a_sleep;
+  if (looked_ < yields || (looked_ - yields) % looks_a_sleep != 0) {
     sched_yield();
     return;
   }
-  std::this_thread::sleep_for(std::chrono::microseconds(std::min(looked_ - yields, 500)));
+  std::this_thread::sleep_for(std::chrono::microseconds(std::min(10 * (sleeps + 1), 500)));
 }
 
 // ---- what it holds ----------------------------------------------------------------------------------------
