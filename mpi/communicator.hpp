@@ -26,7 +26,7 @@ class Patience {
   void pause();
 
  private:
-  int looked_ = 0;
+  std::int64_t looked_ = 0;
 };
 
 struct Communicator::State {
