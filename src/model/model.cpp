@@ -11,10 +11,10 @@
 
 #include "core/bytes.hpp"
 #include "core/execution_spaces.hpp"
-#include "core/float16.hpp"
 #include "core/guard_memory.hpp"
 #include "core/try.hpp"
 #include "io/file.hpp"
+#include "io/tensor_element.hpp"
 #include "model/weights.hpp"
 #include "seqkv/safetensors.hpp"
 
@@ -31,14 +31,6 @@ struct Stack {
 
 Error wrong_tensor(ErrorCode code, const TensorView& tensor, const std::string& name, const std::string& what) {
   return Error(code, what).at_field(fmt::format("tensor '{}'", name)).in_file(tensor.file);
-}
-
-/// Reads element i as float (exact); the bytes need not be aligned.
-float element(const TensorView& tensor, DType dtype, std::int64_t i) {
-  const std::byte* at = tensor.bytes.data() + i * static_cast<std::int64_t>(size_of(dtype));
-  if (dtype == DType::f32) return load_le<float>(at);
-  const auto half = load_le<std::uint16_t>(at);
-  return dtype == DType::bf16 ? bf16_to_float(half) : f16_to_float(half);
 }
 
 /// Takes tensors out of a file, checks them, and knows which were never asked for.
@@ -64,7 +56,7 @@ class WeightReader {
     for (const auto& [name, length] : parts) {
       SEQKV_ASSIGN(const TensorView tensor, take(name, {length}));
       const DType dtype = *dtype_from_safetensors(tensor.dtype);
-      for (std::int64_t i = 0; i < length; ++i) values.push_back(element(tensor, dtype, i));
+      for (std::int64_t i = 0; i < length; ++i) values.push_back(io::tensor_element(tensor, dtype, i));
     }
     return values;
   }
@@ -103,7 +95,7 @@ class WeightReader {
         "seqkv::model::check_finite",
         Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::IndexType<std::int64_t>>(0, count),
         [&tensor, dtype](std::int64_t i, std::int64_t& first) {
-          const float value = element(tensor, dtype, i);
+          const float value = io::tensor_element(tensor, dtype, i);
           if (!(value - value == 0.0F) && i < first) first = i;
         },
         Kokkos::Min<std::int64_t>(bad));
@@ -141,7 +133,7 @@ PanelMemory<ExecutionSpace> upload(const ExecutionSpace& space, const std::strin
             if (stack.is_bf16) {
               std::memcpy(to, tensor.bytes.data() + 2 * from, 2);
             } else {
-              store_le(to, element(tensor, dtype, from));
+              store_le(to, io::tensor_element(tensor, dtype, from));
             }
           }
         });

@@ -10,12 +10,12 @@
 
 #include "codec/predict/lossless_units.hpp"
 #include "core/bytes.hpp"
-#include "core/float16.hpp"
 #include "core/guard_memory.hpp"
 #include "core/try.hpp"
 #include "io/file.hpp"
 #include "io/json.hpp"
 #include "io/rope_json.hpp"
+#include "io/tensor_element.hpp"
 #include "seqkv/limits.hpp"
 #include "seqkv/safetensors.hpp"
 
@@ -119,7 +119,7 @@ class Parser {
       return bad(name, fmt::format("has the shape {}, expected {}", list(tensor.shape), list(shape)));
     std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
     for (std::size_t i = 0; i < out.size(); ++i) {
-      out[i] = load_as_float(tensor.bytes.data(), *dtype, static_cast<std::int64_t>(i));
+      out[i] = io::tensor_element(tensor, *dtype, static_cast<std::int64_t>(i));
       if (!std::isfinite(out[i])) return bad(name, fmt::format("number {} is not finite", i));
     }
     return out;
