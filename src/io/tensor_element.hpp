@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
-#include "core/float16.hpp"
 #include "core/bytes.hpp"
+#include "core/float16.hpp"
 #include "seqkv/safetensors.hpp"
 
 namespace seqkv::io {
