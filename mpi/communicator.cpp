@@ -88,12 +88,13 @@ void Patience::pause() {
   ++looked_;
   if (looked_ < at_once) return;
   // Many looks a sleep: what MPI sends in pieces goes on by a piece a look, where MPI has no thread for it.
-  const std::int64_t sleeps = (looked_ - yields) / looks_a_sleep;
-  if (looked_ < yields || (looked_ - yields) % looks_a_sleep != 0) {
+  const std::int64_t beyond = looked_ - yields;
+  if (beyond < 0 || beyond % looks_a_sleep != 0) {
     sched_yield();
     return;
   }
-  std::this_thread::sleep_for(std::chrono::microseconds(std::min<std::int64_t>(10 * (sleeps + 1), 500)));
+  std::this_thread::sleep_for(
+      std::chrono::microseconds(std::min<std::int64_t>(10 * (beyond / looks_a_sleep + 1), 500)));
 }
 
 // ---- what it holds ----------------------------------------------------------------------------------------
