@@ -57,7 +57,7 @@ ShardedTrie<ExecutionSpace>::~ShardedTrie() = default;
 
 template <class ExecutionSpace>
 const Trie& ShardedTrie<ExecutionSpace>::local() const noexcept {
-  return state_->trie.host();
+  return state_->local;
 }
 template <class ExecutionSpace>
 std::int64_t ShardedTrie<ExecutionSpace>::sessions() const noexcept {
@@ -139,10 +139,11 @@ Result<void> check(std::span<const TrieSession> sessions) {
 
 /// What follows from the trie of this rank and those of all.
 template <class ExecutionSpace>
-Result<void> ShardedTrie<ExecutionSpace>::State::settle(const ExecutionSpace& space, Trie local) {
+Result<void> ShardedTrie<ExecutionSpace>::State::settle(const ExecutionSpace& space, Trie of_this_rank) {
+  local = std::move(of_this_rank);
   auto made = DeviceTrie<ExecutionSpace>::create(space, local);
   SEQKV_ASSIGN(trie, communicator.agree(std::move(made)));
-  const TrieView& view = trie.host().view();
+  const TrieView& view = local.view();
   std::array<std::int64_t, 2> sums = {static_cast<std::int64_t>(local.shape().total), 0};
   SEQKV_TRY(communicator.reduce(sums, Reduction::sum));
   total = sums[0];
@@ -182,7 +183,7 @@ Result<void> ShardedTrie<ExecutionSpace>::State::settle(const ExecutionSpace& sp
 
 template <class ExecutionSpace>
 void ShardedTrie<ExecutionSpace>::State::fill_smallest_ids() {
-  const TrieView& view = trie.host().view();
+  const TrieView& view = local.view();
   std::vector<std::uint64_t> first(view.nodes, 0);  // of each node the place of its first session
   for (std::uint64_t node = 0; node < view.nodes; ++node) {
     const std::uint64_t begin = view.child[node];

@@ -25,7 +25,8 @@ struct ShardedTrie<ExecutionSpace>::State {
   const Communicator& communicator;
   ShardedTrieOptions options;
   Routes routes;
-  DeviceTrie<ExecutionSpace> trie;
+  Trie local;
+  DeviceTrie<ExecutionSpace> trie;  ///< the same
   std::int64_t total = 0;
   std::int64_t fullest = 0;                ///< sessions of the rank that has the most
   Token largest_token = 0;                 ///< of all ranks
@@ -37,7 +38,7 @@ struct ShardedTrie<ExecutionSpace>::State {
   std::vector<Start> starts;  ///< of each hot prefix in the trie of this rank
 
   Result<void> build(const ExecutionSpace& space, std::span<const TrieSession> sessions);
-  Result<void> settle(const ExecutionSpace& space, Trie local);
+  Result<void> settle(const ExecutionSpace& space, Trie of_this_rank);
   void fill_smallest_ids();
 
   /// A round of queries, and what this rank says to those of others. `memory` is used again by the next round.

@@ -42,7 +42,7 @@ inline std::vector<std::uint32_t> order_of_queries(const kokkos::MatchQueries& a
   const HostArray<trie::WindowKey<2>> keys(count);
   const HostArray<trie::WindowKey<2>> scratch(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const kokkos::Query& query = args.queries[first + static_cast<std::int64_t>(i)];
+    const TokenRange& query = args.queries[first + static_cast<std::int64_t>(i)];
     std::uint64_t key = 0;
     for (std::uint64_t t = 0; t < tokens; ++t) {
       key = key << token_bits | (t < query.count ? std::min(query.tokens[t], largest) : 0);
@@ -62,7 +62,7 @@ class SortedMatch {
  public:
   explicit SortedMatch(const TrieView& trie) : trie_(trie), path_(1) {}
 
-  TrieCursor walk(const kokkos::Query& query) {
+  TrieCursor walk(const TokenRange& query) {
     const std::uint64_t most = std::min<std::uint64_t>({query.count, before_.count, at_.depth});
     const std::uint64_t common = equal_tokens(query.tokens, before_.tokens, most);
     while (path_.back().depth > common) path_.pop_back();
@@ -121,7 +121,7 @@ class SortedMatch {
   }
 
   TrieView trie_;
-  kokkos::Query before_{nullptr, 0};
+  TokenRange before_{nullptr, 0};
   TrieCursor at_;
   std::vector<TrieCursor> path_;  ///< the nodes on the path of the query before
 };

@@ -8,19 +8,13 @@
 #include <Kokkos_Core.hpp>
 #include <cstdint>
 
-#include "seqkv/trie_view.hpp"
+#include "seqkv/trie_match.hpp"
 
 namespace seqkv::kokkos {
 
-/// Tokens in the memory of the execution space.
-struct Query {
-  const Token* tokens;
-  std::uint64_t count;
-};
-
 struct MatchQueries {
   TrieView trie;
-  const Query* queries;
+  const TokenRange* queries;
   TrieCursor* places;
   std::uint64_t block_tokens;
 

@@ -51,6 +51,9 @@ struct DepthUpdate {
   std::uint32_t add = 0;
 
   SEQKV_INLINE std::uint32_t operator()(std::uint32_t set) const { return (set & keep) | add; }
+  SEQKV_INLINE DepthUpdate then(const DepthUpdate& next) const {
+    return {keep & next.keep, (add & next.keep) | next.add};
+  }
   /// First this, then parting at depth d.
   SEQKV_INLINE void part_at(int d) {
     keep &= depths_below(d);

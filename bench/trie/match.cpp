@@ -41,7 +41,7 @@ void report(benchmark::State& state, std::size_t count) {
 }
 
 void match_all(benchmark::State& state, const Trie& trie, const std::vector<TokenSpan>& queries,
-               decltype(&match<Space>) matcher = &match<Space>) {
+               decltype(&trie::match_portable<Space>) matcher = &match<Space>) {
   const auto device = value_of(DeviceTrie<Space>::create(Space(), trie));
   std::vector<TrieCursor> places(queries.size());
   std::uint64_t tokens = 0;

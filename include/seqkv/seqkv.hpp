@@ -13,6 +13,7 @@
 #include "seqkv/calibration_model.hpp"
 #include "seqkv/codec.hpp"
 #include "seqkv/cores.hpp"
+#include "seqkv/device_trie.hpp"
 #include "seqkv/dtype.hpp"
 #include "seqkv/error.hpp"
 #include "seqkv/evaluate.hpp"

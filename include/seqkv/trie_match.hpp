@@ -8,24 +8,14 @@
 #include <Kokkos_Core.hpp>
 #include <span>
 
-#include "seqkv/trie.hpp"
+#include "seqkv/device_trie.hpp"
 
 namespace seqkv {
 
-/// A trie in the memory of an execution space; on host spaces that of the Trie itself.
-template <class ExecutionSpace>
-class DeviceTrie {
- public:
-  /// Copies to a device; returns after it is done. Errors: out_of_memory.
-  static Result<DeviceTrie> create(const ExecutionSpace& space, const Trie& trie);
-
-  const TrieView& view() const noexcept { return view_; }
-  const Trie& host() const noexcept { return host_; }
-
- private:
-  Trie host_;
-  Kokkos::View<std::byte*, typename ExecutionSpace::memory_space> memory_;
-  TrieView view_;
+/// Tokens in the memory of an execution space.
+struct TokenRange {
+  const Token* tokens;
+  std::uint64_t count;
 };
 
 /// Walks every query as far as the trie goes: places[i] is where it starts (a TrieCursor() at the root; one kept from
@@ -36,6 +26,15 @@ class DeviceTrie {
 template <class ExecutionSpace>
 Result<void> match(const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
                    std::span<const TokenSpan> queries, std::span<TrieCursor> places, std::int64_t block_tokens = 1);
+
+/// The same for queries and places in the memory of the space: one kernel, which may run still when this returns.
+/// Errors: invalid_argument, limit_exceeded.
+template <class ExecutionSpace>
+Result<void> match(
+    const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
+    Kokkos::View<const TokenRange*, typename ExecutionSpace::memory_space, Kokkos::MemoryUnmanaged> queries,
+    Kokkos::View<TrieCursor*, typename ExecutionSpace::memory_space, Kokkos::MemoryUnmanaged> places,
+    std::int64_t block_tokens = 1);
 
 /// The ids of all sessions that begin with the path to `place`, in the order of their tokens. Empty for the trie of no
 /// sessions. Precondition: a trie of sessions, and a place in it.

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Counting zeros on host and device. Kokkos' own functions of these names are loops (4.7), std's are for the host.
+/// Counting bits on host and device. Kokkos' own functions of these names are loops (4.7), std's are for the host.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,14 @@ SEQKV_INLINE int trailing_zeros(std::uint64_t x) {
   return __ffsll(static_cast<long long>(x)) - 1;
 #else
   return __builtin_ctzll(x);
+#endif
+}
+
+SEQKV_INLINE int count_ones(std::uint32_t x) {
+#if defined(__CUDA_ARCH__)
+  return __popc(x);
+#else
+  return __builtin_popcount(x);
 #endif
 }
 

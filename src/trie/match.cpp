@@ -18,13 +18,11 @@
 #include "core/guard_memory.hpp"
 #include "core/mirrored.hpp"
 #include "core/try.hpp"
-#include "trie/image.hpp"
 
 namespace seqkv {
 namespace {
 
 using kokkos::MatchQueries;
-using kokkos::Query;
 
 template <class ExecutionSpace>
 using Range = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>, Kokkos::Schedule<Kokkos::Dynamic>>;
@@ -87,7 +85,7 @@ void match_on_device(const ExecutionSpace& space, const TrieView& trie, std::spa
   for (const TokenSpan query : queries) tokens += query.size();
   const std::int64_t count = std::ssize(queries);
   Mirrored<ExecutionSpace, Token> token;
-  Mirrored<ExecutionSpace, Query> query;
+  Mirrored<ExecutionSpace, TokenRange> query;
   Mirrored<ExecutionSpace, TrieCursor> place;
   token.reserve("seqkv::trie::query_tokens", static_cast<std::int64_t>(tokens));
   query.reserve("seqkv::trie::queries", count);
@@ -108,21 +106,26 @@ void match_on_device(const ExecutionSpace& space, const TrieView& trie, std::spa
   std::copy_n(place.host(), count, places.begin());
 }
 
+Result<void> check(std::size_t queries, std::size_t places, std::int64_t block_tokens) {
+  if (queries != places) {
+    return Error(ErrorCode::invalid_argument, fmt::format("{} queries and {} places", queries, places));
+  }
+  if (queries > UINT32_MAX) return Error(ErrorCode::limit_exceeded, "more than 2^32 - 1 queries at once");
+  if (block_tokens >= 1) return {};
+  return Error(ErrorCode::invalid_argument, fmt::format("blocks of {} tokens", block_tokens));
+}
+
 template <class ExecutionSpace>
 Result<void> match_checked(const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
                            std::span<const TokenSpan> queries, std::span<TrieCursor> places, std::int64_t block_tokens,
                            bool portable) {
-  if (queries.size() != places.size()) {
-    return Error(ErrorCode::invalid_argument, fmt::format("{} queries and {} places", queries.size(), places.size()));
-  }
-  if (queries.size() > UINT32_MAX) return Error(ErrorCode::limit_exceeded, "more than 2^32 - 1 queries at once");
-  if (block_tokens < 1) return Error(ErrorCode::invalid_argument, fmt::format("blocks of {} tokens", block_tokens));
+  SEQKV_TRY(check(queries.size(), places.size(), block_tokens));
   if constexpr (is_host_space<ExecutionSpace>) {
-    static_assert(sizeof(Query) == sizeof(TokenSpan));
-    std::vector<Query> list(queries.size());
+    static_assert(sizeof(TokenRange) == sizeof(TokenSpan));
+    std::vector<TokenRange> list(queries.size());
     for (std::size_t i = 0; i < queries.size(); ++i) list[i] = {queries[i].data(), queries[i].size()};
     run(space, {trie.view(), list.data(), places.data(), static_cast<std::uint64_t>(block_tokens)},
-        trie.host().shape().largest_token, std::ssize(queries), portable);
+        trie.shape().largest_token, std::ssize(queries), portable);
     space.fence("seqkv::trie::match: the queries are the caller's");
   } else {
     match_on_device(space, trie.view(), queries, places, static_cast<std::uint64_t>(block_tokens));
@@ -133,30 +136,24 @@ Result<void> match_checked(const ExecutionSpace& space, const DeviceTrie<Executi
 }  // namespace
 
 template <class ExecutionSpace>
-Result<DeviceTrie<ExecutionSpace>> DeviceTrie<ExecutionSpace>::create(const ExecutionSpace& space, const Trie& trie) {
-  return guard_memory("for a trie on a device", [&]() -> Result<DeviceTrie> {
-    DeviceTrie device;
-    device.host_ = trie;
-    device.view_ = trie.view();
-    if constexpr (!is_host_space<ExecutionSpace>) {
-      const std::size_t bytes = trie.image().size();
-      device.memory_ =
-          decltype(memory_)(Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "seqkv::trie::image"), bytes);
-      Kokkos::deep_copy(
-          space, device.memory_,
-          Kokkos::View<const std::byte*, Kokkos::HostSpace, Kokkos::MemoryUnmanaged>(trie.image().data(), bytes));
-      space.fence("seqkv::trie::create: the image is the caller's");
-      device.view_ = trie::view_of(trie.shape(), device.memory_.data());
-    }
-    return device;
-  });
-}
-
-template <class ExecutionSpace>
 Result<void> match(const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
                    std::span<const TokenSpan> queries, std::span<TrieCursor> places, std::int64_t block_tokens) {
   return guard_memory("to match queries",
                       [&] { return match_checked(space, trie, queries, places, block_tokens, false); });
+}
+
+template <class ExecutionSpace>
+Result<void> match(
+    const ExecutionSpace& space, const DeviceTrie<ExecutionSpace>& trie,
+    Kokkos::View<const TokenRange*, typename ExecutionSpace::memory_space, Kokkos::MemoryUnmanaged> queries,
+    Kokkos::View<TrieCursor*, typename ExecutionSpace::memory_space, Kokkos::MemoryUnmanaged> places,
+    std::int64_t block_tokens) {
+  SEQKV_TRY(check(queries.size(), places.size(), block_tokens));
+  return guard_memory("to match queries", [&]() -> Result<void> {
+    run(space, {trie.view(), queries.data(), places.data(), static_cast<std::uint64_t>(block_tokens)},
+        trie.shape().largest_token, static_cast<std::int64_t>(queries.size()), false);
+    return {};
+  });
 }
 
 template <class ExecutionSpace>
@@ -167,11 +164,14 @@ Result<void> trie::match_portable(const ExecutionSpace& space, const DeviceTrie<
                       [&] { return match_checked(space, trie, queries, places, block_tokens, true); });
 }
 
-#define SEQKV_INSTANTIATE(Space)                                                                         \
-  template class DeviceTrie<Space>;                                                                      \
-  template Result<void> match<Space>(const Space&, const DeviceTrie<Space>&, std::span<const TokenSpan>, \
-                                     std::span<TrieCursor>, std::int64_t);                               \
-  template Result<void> trie::match_portable<Space>(const Space&, const DeviceTrie<Space>&,              \
+#define SEQKV_INSTANTIATE(Space)                                                                                    \
+  template Result<void> match<Space>(const Space&, const DeviceTrie<Space>&, std::span<const TokenSpan>,            \
+                                     std::span<TrieCursor>, std::int64_t);                                          \
+  template Result<void> match<Space>(const Space&, const DeviceTrie<Space>&,                                        \
+                                     Kokkos::View<const TokenRange*, Space::memory_space, Kokkos::MemoryUnmanaged>, \
+                                     Kokkos::View<TrieCursor*, Space::memory_space, Kokkos::MemoryUnmanaged>,       \
+                                     std::int64_t);                                                                 \
+  template Result<void> trie::match_portable<Space>(const Space&, const DeviceTrie<Space>&,                         \
                                                     std::span<const TokenSpan>, std::span<TrieCursor>, std::int64_t);
 SEQKV_FOR_EACH_SPACE(SEQKV_INSTANTIATE)
 #undef SEQKV_INSTANTIATE

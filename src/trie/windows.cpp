@@ -5,7 +5,6 @@
 
 #include <Kokkos_Core.hpp>
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -17,11 +16,11 @@
 #include "core/host_memory.hpp"
 #include "core/mirrored.hpp"
 #include "core/try.hpp"
-#include "seqkv/limits.hpp"
 #include "seqkv/trie.hpp"
 #include "trie/check_tokens.hpp"
 #include "trie/image.hpp"
 #include "trie/window_key.hpp"
+#include "trie/window_limits.hpp"
 #include "trie/windows.hpp"
 
 namespace seqkv {
@@ -66,11 +65,7 @@ Result<Extent> extent_of(std::span<const TokenSpan> sequences) {
     extent.largest = std::max(extent.largest, largest);
     extent.windows += std::ssize(sequences[i]);
   }
-  // Places of windows and of the ends of sequences are numbers of 32 bits.
-  if (extent.windows > limits::max_windows || extent.windows + std::ssize(sequences) > UINT32_MAX) {
-    return Error(ErrorCode::limit_exceeded, fmt::format("{} windows are more than {} in one build; merge several tries",
-                                                        extent.windows, limits::max_windows));
-  }
+  SEQKV_TRY(trie::check_windows(extent.windows, std::ssize(sequences)));
   return extent;
 }
 
@@ -248,22 +243,11 @@ class WindowBuilder {
 
 template <class ExecutionSpace>
 Result<Trie> build(const ExecutionSpace& space, std::span<const TokenSpan> sequences, int depth, bool portable) {
-  if (depth < 1) return Error(ErrorCode::invalid_argument, fmt::format("windows of {} tokens", depth));
-  if (depth > limits::max_window_depth) {
-    return Error(ErrorCode::limit_exceeded,
-                 fmt::format("windows of {} tokens; {} are the most", depth, limits::max_window_depth));
-  }
+  SEQKV_TRY(trie::check_depth(depth));
   SEQKV_ASSIGN(const Extent extent, extent_of(sequences));
-  const KeyFormat format(static_cast<int>(std::bit_width(extent.largest + 1)), depth);
-  const auto run = [&]<int Words>() {
+  return trie::with_key_format(extent.largest, depth, [&]<int Words>(const KeyFormat& format) {
     return WindowBuilder<ExecutionSpace, Words>(space, format, extent, portable).run(sequences);
-  };
-  if (format.words() <= 1) return run.template operator()<1>();
-  if (format.words() <= 2) return run.template operator()<2>();
-  if (format.words() <= 4) return run.template operator()<4>();
-  if (format.words() <= 8) return run.template operator()<8>();
-  return Error(ErrorCode::limit_exceeded,
-               fmt::format("windows of {} tokens of {} bits take more than 512 bits", depth, format.symbol_bits));
+  });
 }
 
 }  // namespace
@@ -279,7 +263,10 @@ Result<Trie> build_window_trie_portable(const ExecutionSpace& space, std::span<c
 
 template <class ExecutionSpace>
 Result<Trie> build_window_trie(const ExecutionSpace& space, std::span<const TokenSpan> sequences, int depth) {
-  return guard_memory("to build a trie of windows", [&] { return build(space, sequences, depth, false); });
+  return guard_memory("to build a trie of windows", [&] {
+    if constexpr (is_host_space<ExecutionSpace>) return build(space, sequences, depth, false);
+    return trie::build_window_trie_by_tiles(space, sequences, depth);
+  });
 }
 
 #define SEQKV_INSTANTIATE(Space)                                                                 \

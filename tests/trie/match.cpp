@@ -22,7 +22,7 @@ std::size_t common(const std::vector<Token>& a, const std::vector<Token>& b) {
 template <class Space>
 class TrieMatch : public testing::Test {
  protected:
-  using Matcher = decltype(&match<Space>);
+  using Matcher = decltype(&trie::match_portable<Space>);
 
   std::vector<TrieCursor> places(const Trie& trie, const Sequences& queries, std::int64_t block = 1,
                                  Matcher matcher = &match<Space>) {

@@ -33,6 +33,7 @@ TYPED_TEST(WindowTrie, IsTheTrieOfItsWindows) {
     const Trie trie = this->build(sequences, depth);
     ASSERT_TRUE(test::same_trie(trie, test::plain_windows(sequences, static_cast<std::size_t>(depth)))) << seed;
     ASSERT_OK(trie::check_arrays(trie.shape(), trie.image().data()));
+    ASSERT_TRUE(trie == value_of(trie::build_window_trie_by_tiles(TypeParam(), test::spans_of(sequences), depth)));
   }
 }
 
@@ -41,6 +42,7 @@ TYPED_TEST(WindowTrie, OracleAndOrderGiveTheSameBytes) {
     Sequences sequences = test::similar_sequences(300, 700, 1U << (2 * seed), seed);
     const Trie trie = this->build(sequences, 8);
     EXPECT_TRUE(trie == value_of(trie::build_window_trie_portable(TypeParam(), test::spans_of(sequences), 8)));
+    EXPECT_TRUE(trie == value_of(trie::build_window_trie_by_tiles(TypeParam(), test::spans_of(sequences), 8)));
     EXPECT_TRUE(trie == value_of(trie::build_window_trie_portable(Kokkos::Serial(), test::spans_of(sequences), 8)));
     std::shuffle(sequences.begin(), sequences.end(), std::mt19937(seed));
     EXPECT_TRUE(trie == this->build(sequences, 8));
@@ -52,6 +54,7 @@ TYPED_TEST(WindowTrie, DeepAndRepetitive) {
   for (const int depth : {1, 2, 30, 31}) {
     const Trie trie = this->build(sequences, depth);
     ASSERT_TRUE(test::same_trie(trie, test::plain_windows(sequences, static_cast<std::size_t>(depth)))) << depth;
+    ASSERT_TRUE(trie == value_of(trie::build_window_trie_by_tiles(TypeParam(), test::spans_of(sequences), depth)));
   }
 }
 
