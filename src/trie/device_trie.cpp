@@ -27,7 +27,7 @@ using trie::KeyFormat;
 template <class ExecutionSpace>
 using Batch = TokenBatch<typename ExecutionSpace::memory_space>;
 template <class ExecutionSpace>
-using Range = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
+using Each = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
 
 /// The first sequence whose offsets do not ascend.
 struct FindDescent {
@@ -64,7 +64,7 @@ Result<void> check_offsets(const ExecutionSpace& space, const Batch<ExecutionSpa
   const auto count = static_cast<std::int64_t>(sequences.offsets.size()) - 1;
   SEQKV_TRY(trie::check_windows(static_cast<std::int64_t>(sequences.tokens.size()), count));
   std::int64_t first = count;
-  Kokkos::parallel_reduce("seqkv::trie::check_offsets", Range<ExecutionSpace>(space, 0, count),
+  Kokkos::parallel_reduce("seqkv::trie::check_offsets", Each<ExecutionSpace>(space, 0, count),
                           FindDescent{sequences.offsets.data()}, Kokkos::Min<std::int64_t>(first));
   const auto place = [](std::int64_t i) { return fmt::format("sequence {}", i); };
   if (first < count) {
@@ -82,7 +82,7 @@ Result<void> check_offsets(const ExecutionSpace& space, const Batch<ExecutionSpa
 
 template <class ExecutionSpace>
 Result<Token> check_tokens(const ExecutionSpace& space, const Batch<ExecutionSpace>& sequences) {
-  const Range<ExecutionSpace> all(space, 0, static_cast<std::int64_t>(sequences.tokens.size()));
+  const Each<ExecutionSpace> all(space, 0, static_cast<std::int64_t>(sequences.tokens.size()));
   Token largest = 0;
   Kokkos::parallel_reduce("seqkv::trie::find_largest", all, FindLargest{sequences.tokens.data()},
                           Kokkos::Max<Token>(largest));
