@@ -31,7 +31,7 @@ PUBLIC = {
     "core": "cores dtype error hash inline kv limits result rounding version",
     "io": "kv_file safetensors text_file token_file",
     "model": "backends cache_gradient forward model model_config quality surprisal tokenizer",
-    "trie": "retention span_index token_coder trie trie_distance trie_match trie_view",
+    "trie": "device_trie retention span_index token_coder trie trie_distance trie_match trie_view",
     "codec": "codec frame profile transfer",
     "replay": "replay",
     "evaluate": "advise evaluate",
