@@ -8,7 +8,7 @@
 #include <Kokkos_Core.hpp>
 #include <cstdint>
 
-#include "seqkv/trie_match.hpp"
+#include "seqkv/trie_view.hpp"
 
 namespace seqkv::kokkos {
 

@@ -12,12 +12,6 @@
 
 namespace seqkv {
 
-/// Tokens in the memory of an execution space.
-struct TokenRange {
-  const Token* tokens;
-  std::uint64_t count;
-};
-
 /// Walks every query as far as the trie goes: places[i] is where it starts (a TrieCursor() at the root; one kept from
 /// before, to go on with more tokens) and becomes where it ends. Queries may overlap. With `block_tokens` above 1 only
 /// whole blocks count: a place ends at a depth that is a multiple of it, or stays where it was.

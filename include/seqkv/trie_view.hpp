@@ -25,6 +25,12 @@ struct TokenArray {
   SEQKV_INLINE Token operator[](std::uint64_t i) const { return narrow != nullptr ? Token{narrow[i]} : wide[i]; }
 };
 
+/// A query: tokens in the memory of an execution space.
+struct TokenRange {
+  const Token* tokens;
+  std::uint64_t count;
+};
+
 /// Offsets and counts, in 4 bytes each where all fit, else in 8. Exactly one pointer is set.
 struct IndexArray {
   const std::uint32_t* narrow = nullptr;
