@@ -24,7 +24,7 @@ struct WordsOfKey {
   }
   template <int... W>
   static __host__ __device__ auto tie(trie::WindowKey<Words>& key, std::integer_sequence<int, W...>) {
-    return cuda::std::tie(key.word[W]...);
+    return ::cuda::std::tie(key.word[W]...);
   }
 };
 
