@@ -26,7 +26,7 @@ class DeviceTrie {
  public:
   using MemorySpace = typename ExecutionSpace::memory_space;
 
-  /// The empty trie of whole sessions.
+  /// To be assigned to; its view is not for kernels.
   DeviceTrie() = default;
   /// On host spaces the memory of `trie` itself; copied to a device, returning after that is done.
   /// Errors: out_of_memory.

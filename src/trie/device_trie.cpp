@@ -95,12 +95,10 @@ Result<Token> check_tokens(const ExecutionSpace& space, const Batch<ExecutionSpa
       .at_field(fmt::format("token {}", first));
 }
 
+/// Of checked sequences.
 template <class ExecutionSpace>
 Result<DeviceImage<ExecutionSpace>> build_image(const ExecutionSpace& space, const Batch<ExecutionSpace>& sequences,
-                                                int depth) {
-  SEQKV_TRY(trie::check_depth(depth));
-  SEQKV_TRY(check_offsets(space, sequences));
-  SEQKV_ASSIGN(const Token largest, check_tokens(space, sequences));
+                                                Token largest, int depth) {
   return trie::with_key_format(largest, depth, [&]<int Words>(const KeyFormat& format) {
     return trie::TileBuilder<ExecutionSpace, Words>(space, format, sequences, largest).run();
   });
@@ -151,8 +149,10 @@ Result<DeviceTrie<ExecutionSpace>> DeviceTrie<ExecutionSpace>::build_windows(con
                                                                              const TokenBatch<MemorySpace>& sequences,
                                                                              int depth) {
   return guard_memory("to build a trie of windows", [&]() -> Result<DeviceTrie> {
+    SEQKV_TRY(trie::check_depth(depth));
+    SEQKV_TRY(check_offsets(space, sequences));
+    SEQKV_ASSIGN([[maybe_unused]] const Token largest, check_tokens(space, sequences));
     if constexpr (is_host_space<ExecutionSpace>) {
-      SEQKV_TRY(check_offsets(space, sequences));
       std::vector<TokenSpan> spans;
       for (std::size_t i = 0; i + 1 < sequences.offsets.size(); ++i) {
         spans.emplace_back(sequences.tokens.data() + sequences.offsets[i],
@@ -161,7 +161,7 @@ Result<DeviceTrie<ExecutionSpace>> DeviceTrie<ExecutionSpace>::build_windows(con
       SEQKV_ASSIGN(const Trie trie, build_window_trie(space, spans, depth));
       return create(space, trie);
     } else {
-      SEQKV_ASSIGN(const DeviceImage<ExecutionSpace> image, build_image(space, sequences, depth));
+      SEQKV_ASSIGN(const DeviceImage<ExecutionSpace> image, build_image(space, sequences, largest, depth));
       DeviceTrie device;
       device.shape_ = image.shape;
       device.memory_ = image.memory;
@@ -182,12 +182,11 @@ Result<Trie> DeviceTrie<ExecutionSpace>::to_host(const ExecutionSpace& space) co
 template <class ExecutionSpace>
 Result<Trie> trie::build_window_trie_by_tiles(const ExecutionSpace& space, std::span<const TokenSpan> sequences,
                                               int depth) {
-  std::int64_t tokens = 0;
-  for (const TokenSpan sequence : sequences) tokens += std::ssize(sequence);
-  SEQKV_TRY(check_windows(tokens, std::ssize(sequences)));
+  SEQKV_TRY(check_depth(depth));
+  SEQKV_ASSIGN(const Extent extent, extent_of(sequences));
   Mirrored<ExecutionSpace, Token> token;
   Mirrored<ExecutionSpace, std::uint64_t> offset;
-  token.reserve("seqkv::trie::tokens", tokens);
+  token.reserve("seqkv::trie::tokens", extent.windows);
   offset.reserve("seqkv::trie::offsets", std::ssize(sequences) + 1);
   std::uint64_t next = 0;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
@@ -196,12 +195,12 @@ Result<Trie> trie::build_window_trie_by_tiles(const ExecutionSpace& space, std::
     next += sequences[i].size();
   }
   offset[std::ssize(sequences)] = next;
-  token.to_device(space, tokens);
+  token.to_device(space, extent.windows);
   offset.to_device(space, std::ssize(sequences) + 1);
   Batch<ExecutionSpace> batch;
-  batch.tokens = decltype(batch.tokens)(token.device(), static_cast<std::size_t>(tokens));
+  batch.tokens = decltype(batch.tokens)(token.device(), static_cast<std::size_t>(extent.windows));
   batch.offsets = decltype(batch.offsets)(offset.device(), sequences.size() + 1);
-  SEQKV_ASSIGN(const DeviceImage<ExecutionSpace> image, build_image(space, batch, depth));
+  SEQKV_ASSIGN(const DeviceImage<ExecutionSpace> image, build_image(space, batch, extent.largest, depth));
   return trie_of(space, image);
 }
 

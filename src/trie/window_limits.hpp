@@ -7,12 +7,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <span>
 
+#include "core/try.hpp"
 #include "seqkv/limits.hpp"
 #include "seqkv/result.hpp"
 #include "seqkv/trie.hpp"
+#include "trie/check_tokens.hpp"
 #include "trie/window_key.hpp"
 
 namespace seqkv::trie {
@@ -30,6 +34,25 @@ inline Result<void> check_windows(std::int64_t windows, std::int64_t sequences) 
   if (windows <= limits::max_windows && windows + sequences <= UINT32_MAX) return {};
   return Error(ErrorCode::limit_exceeded, fmt::format("{} windows are more than {} in one build; merge several tries",
                                                       windows, limits::max_windows));
+}
+
+/// Tokens of sequences.
+struct Extent {
+  std::int64_t windows = 0;
+  Token largest = 0;
+};
+
+/// Errors: empty_input, token_out_of_range, limit_exceeded.
+inline Result<Extent> extent_of(std::span<const TokenSpan> sequences) {
+  if (sequences.empty()) return Error(ErrorCode::empty_input, "no sequence to build a trie of");
+  Extent extent;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    SEQKV_ASSIGN(const Token largest, check_tokens(sequences[i], i));
+    extent.largest = std::max(extent.largest, largest);
+    extent.windows += std::ssize(sequences[i]);
+  }
+  SEQKV_TRY(check_windows(extent.windows, std::ssize(sequences)));
+  return extent;
 }
 
 /// run.template operator()<Words>(format) with as many words as keys of these windows take.

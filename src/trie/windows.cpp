@@ -17,7 +17,6 @@
 #include "core/mirrored.hpp"
 #include "core/try.hpp"
 #include "seqkv/trie.hpp"
-#include "trie/check_tokens.hpp"
 #include "trie/image.hpp"
 #include "trie/window_key.hpp"
 #include "trie/window_limits.hpp"
@@ -26,6 +25,7 @@
 namespace seqkv {
 namespace {
 
+using trie::Extent;
 using trie::Image;
 using trie::KeyFormat;
 using trie::WindowKey;
@@ -50,24 +50,6 @@ class Array {
                                     Kokkos::View<T*, typename ExecutionSpace::memory_space>>;
   Memory memory_;
 };
-
-/// Tokens of sequences.
-struct Extent {
-  std::int64_t windows = 0;
-  Token largest = 0;
-};
-
-Result<Extent> extent_of(std::span<const TokenSpan> sequences) {
-  if (sequences.empty()) return Error(ErrorCode::empty_input, "no sequence to build a trie of");
-  Extent extent;
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    SEQKV_ASSIGN(const Token largest, trie::check_tokens(sequences[i], i));
-    extent.largest = std::max(extent.largest, largest);
-    extent.windows += std::ssize(sequences[i]);
-  }
-  SEQKV_TRY(trie::check_windows(extent.windows, std::ssize(sequences)));
-  return extent;
-}
 
 /// Builds one trie; Words is what a key takes.
 template <class ExecutionSpace, int Words>
@@ -244,7 +226,7 @@ class WindowBuilder {
 template <class ExecutionSpace>
 Result<Trie> build(const ExecutionSpace& space, std::span<const TokenSpan> sequences, int depth, bool portable) {
   SEQKV_TRY(trie::check_depth(depth));
-  SEQKV_ASSIGN(const Extent extent, extent_of(sequences));
+  SEQKV_ASSIGN(const Extent extent, trie::extent_of(sequences));
   return trie::with_key_format(extent.largest, depth, [&]<int Words>(const KeyFormat& format) {
     return WindowBuilder<ExecutionSpace, Words>(space, format, extent, portable).run(sequences);
   });
