@@ -32,7 +32,7 @@ class DeviceTrie {
   /// Errors: out_of_memory.
   static Result<DeviceTrie> create(const ExecutionSpace& space, const Trie& trie);
   /// What build_window_trie (trie.hpp) gives for the same sequences, bit for bit, without leaving the memory of the
-  /// space; fences. Peak memory of a device: about 41 bytes a window beside the trie, for keys of 128 bits.
+  /// space; fences. Peak memory of a device: about 40 bytes a window beside the trie, for keys of 128 bits.
   /// Errors: those of build_window_trie, invalid_argument (offsets that do not ascend from 0 to all tokens).
   static Result<DeviceTrie> build_windows(const ExecutionSpace& space, const TokenBatch<MemorySpace>& sequences,
                                           int depth);
