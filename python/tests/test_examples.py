@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_resume_is_stopped_by_a_signal(tmp_path):
                "--new-tokens", "7000", "--state", tmp_path / "s.sqkv", "--out", tmp_path / "s.txt"]
     job = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
     while job.poll() is None and not handles(job.pid, signal.SIGUSR1):
-        pass
+        time.sleep(0.05)
     os.kill(job.pid, signal.SIGUSR1)
     _, talk = job.communicate(timeout=300)
     assert job.returncode == 8 and "stopped after" in talk
