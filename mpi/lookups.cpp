@@ -153,7 +153,7 @@ Result<void> ShardedTrie<ExecutionSpace>::State::ask(const ExecutionSpace& space
 /// that is not in the edge where its last whole block ends is looked for once more.
 template <class ExecutionSpace>
 Result<void> ShardedTrie<ExecutionSpace>::State::match_all(const ExecutionSpace& space, Round& memory) const {
-  const TrieView& view = local.view();
+  const TrieView& view = own.view();
   const bool from_root = std::ranges::all_of(memory.heads, [](const QueryHead& head) { return head.hot == 0; });
   if (!from_root || view.token_surprisal != nullptr) {
     return seqkv::match(space, trie, memory.queries, memory.places, options.block_tokens);
@@ -212,7 +212,7 @@ Result<void> ShardedTrie<ExecutionSpace>::State::answer(const ExecutionSpace& sp
     first += memory.heads[i].tokens;
   }
   SEQKV_TRY(match_all(space, memory));
-  const TrieView& view = local.view();
+  const TrieView& view = own.view();
   memory.replies.resize(memory.heads.size());
   constexpr std::size_t ahead = 8;
   for (std::size_t i = 0; i < memory.heads.size(); ++i) {

@@ -57,7 +57,7 @@ ShardedTrie<ExecutionSpace>::~ShardedTrie() = default;
 
 template <class ExecutionSpace>
 const Trie& ShardedTrie<ExecutionSpace>::local() const noexcept {
-  return state_->local;
+  return state_->own;
 }
 template <class ExecutionSpace>
 std::int64_t ShardedTrie<ExecutionSpace>::sessions() const noexcept {
@@ -140,28 +140,28 @@ Result<void> check(std::span<const TrieSession> sessions) {
 /// What follows from the trie of this rank and those of all.
 template <class ExecutionSpace>
 Result<void> ShardedTrie<ExecutionSpace>::State::settle(const ExecutionSpace& space, Trie of_this_rank) {
-  local = std::move(of_this_rank);
-  auto made = DeviceTrie<ExecutionSpace>::create(space, local);
+  own = std::move(of_this_rank);
+  auto made = DeviceTrie<ExecutionSpace>::create(space, own);
   SEQKV_ASSIGN(trie, communicator.agree(std::move(made)));
-  const TrieView& view = local.view();
-  std::array<std::int64_t, 2> sums = {static_cast<std::int64_t>(local.shape().total), 0};
+  const TrieView& view = own.view();
+  std::array<std::int64_t, 2> sums = {static_cast<std::int64_t>(own.shape().total), 0};
   SEQKV_TRY(communicator.reduce(sums, Reduction::sum));
   total = sums[0];
-  std::array<std::int64_t, 2> most = {static_cast<std::int64_t>(local.shape().total), local.shape().largest_token};
+  std::array<std::int64_t, 2> most = {static_cast<std::int64_t>(own.shape().total), own.shape().largest_token};
   SEQKV_TRY(communicator.reduce(most, Reduction::max));
   fullest = most[0];
   largest_token = static_cast<Token>(most[1]);
 
   // Nodes stand in breadth-first order: children behind their parents.
   smallest_id.assign(view.nodes, UINT64_MAX);
-  if (total > 0 && local.shape().total > 0) fill_smallest_ids();
+  if (total > 0 && own.shape().total > 0) fill_smallest_ids();
   starts.clear();
   std::vector<std::int64_t> counts;
   std::vector<std::int64_t> ids;
   std::vector<std::int64_t> surprisals;
   for (std::uint32_t h = 0; h < routes.prefixes().size(); ++h) {
     TrieCursor place;
-    bool here = local.shape().total > 0;
+    bool here = own.shape().total > 0;
     for (const Token token : routes.tokens_of(h)) here = here && place.advance(view, token);
     starts.push_back({here, place});
     counts.push_back(here ? static_cast<std::int64_t>(view.count(place.node)) : 0);
@@ -183,7 +183,7 @@ Result<void> ShardedTrie<ExecutionSpace>::State::settle(const ExecutionSpace& sp
 
 template <class ExecutionSpace>
 void ShardedTrie<ExecutionSpace>::State::fill_smallest_ids() {
-  const TrieView& view = local.view();
+  const TrieView& view = own.view();
   std::vector<std::uint64_t> first(view.nodes, 0);  // of each node the place of its first session
   for (std::uint64_t node = 0; node < view.nodes; ++node) {
     const std::uint64_t begin = view.child[node];

@@ -25,7 +25,7 @@ struct ShardedTrie<ExecutionSpace>::State {
   const Communicator& communicator;
   ShardedTrieOptions options;
   Routes routes;
-  Trie local;
+  Trie own;                         ///< of this rank
   DeviceTrie<ExecutionSpace> trie;  ///< the same
   std::int64_t total = 0;
   std::int64_t fullest = 0;                ///< sessions of the rank that has the most
