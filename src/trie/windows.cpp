@@ -58,7 +58,7 @@ class WindowBuilder {
   using Key = WindowKey<Words>;
 
   WindowBuilder(const ExecutionSpace& space, const KeyFormat& format, const Extent& extent, bool portable)
-      : space_(space), format_(format), extent_(extent), portable_(portable || !is_host_space<ExecutionSpace>) {}
+      : space_(space), format_(format), extent_(extent), portable_(portable) {}
 
   Result<Trie> run(std::span<const TokenSpan> sequences) {
     sort(sequences);
