@@ -13,19 +13,12 @@
 namespace seqkv::mpi {
 namespace {
 
-void put_text(ByteWriter& out, std::string_view text) {
-  out.put(static_cast<std::uint32_t>(text.size()));
-  out.put(as_bytes(text));
-}
-
-std::string get_text(ByteReader& in) { return in.get_string(in.get<std::uint32_t>()); }
-
 std::vector<std::byte> to_bytes(const Error& error) {
   ByteWriter out;
   out.put(static_cast<std::int32_t>(error.code));
-  put_text(out, error.message);
-  put_text(out, error.file);
-  put_text(out, error.field);
+  out.put_text(error.message);
+  out.put_text(error.file);
+  out.put_text(error.field);
   out.put(error.offset);
   out.put(error.block);
   return std::move(out).take();
@@ -34,10 +27,10 @@ std::vector<std::byte> to_bytes(const Error& error) {
 Error from_bytes(std::span<const std::byte> bytes, std::int64_t rank, int ranks) {
   ByteReader in(bytes);
   const auto code = static_cast<ErrorCode>(in.get<std::int32_t>());
-  const std::string message = get_text(in);
+  const std::string message = in.get_text();
   Error error(code, ranks == 1 ? message : fmt::format("rank {}: {}", rank, message));
-  error.file = get_text(in);
-  error.field = get_text(in);
+  error.file = in.get_text();
+  error.field = in.get_text();
   error.offset = in.get<std::int64_t>();
   error.block = in.get<std::int64_t>();
   return error;

@@ -50,8 +50,7 @@ std::vector<std::byte> to_bytes(const Facts& facts) {
   ByteWriter out;
   for (const auto& [name, value] : facts) {
     for (const std::string* text : {&name, &value}) {
-      out.put(static_cast<std::uint32_t>(text->size()));
-      out.put(as_bytes(*text));
+      out.put_text(*text);
     }
   }
   return std::move(out).take();
@@ -60,8 +59,8 @@ std::vector<std::byte> to_bytes(const Facts& facts) {
 Facts from_bytes(std::span<const std::byte> bytes) {
   Facts facts;
   for (ByteReader in(bytes); in.ok() && in.remaining() > 0;) {
-    std::string name = in.get_string(in.get<std::uint32_t>());
-    facts.emplace_back(std::move(name), in.get_string(in.get<std::uint32_t>()));
+    std::string name = in.get_text();
+    facts.emplace_back(std::move(name), in.get_text());
   }
   return facts;
 }

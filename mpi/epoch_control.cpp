@@ -3,6 +3,7 @@
 
 #include "mpi/epoch_control.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 #include "core/bytes.hpp"

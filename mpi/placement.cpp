@@ -89,7 +89,7 @@ void put(ByteWriter& out, std::span<const std::byte> bytes) {
   out.put(bytes);
 }
 std::span<const std::byte> get(ByteReader& in) { return in.get_bytes(in.get<std::uint64_t>()); }
-std::string get_text(ByteReader& in) {
+std::string get_name(ByteReader& in) {
   const auto bytes = get(in);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -98,8 +98,8 @@ Result<std::vector<MovedSession>> unpack(const KvShape& shape, std::span<const s
   std::vector<MovedSession> sessions;
   for (ByteReader in(bytes); in.remaining() > 0;) {
     MovedSession& session = sessions.emplace_back();
-    session.session = get_text(in);
-    session.codec = get_text(in);
+    session.session = get_name(in);
+    session.codec = get_name(in);
     for (auto left = in.get<std::uint64_t>(); left > 0 && in.ok(); --left) {
       const auto block = get(in);
       if (!in.ok()) break;

@@ -47,8 +47,7 @@ std::vector<std::byte> to_bytes(const RankReport& report, const PlacedRows& rows
   visit_numbers(report, put);
   for (const auto& [place, row] : rows) {
     out.put(static_cast<std::uint64_t>(place));
-    out.put(static_cast<std::uint32_t>(row.session.size()));
-    out.put(as_bytes(row.session));
+    out.put_text(row.session);
     visit_row(row, put);
     out.put(row.quality.has_value());
     if (row.quality) visit_quality(*row.quality, put);
@@ -65,7 +64,7 @@ Result<void> read_reports(const RankBytes& all, BatchReport& report) {
     while (in.ok() && in.remaining() > 0) {
       auto& [place, row] = rows.emplace_back();
       place = in.get<std::uint64_t>();
-      row.session = in.get_string(in.get<std::uint32_t>());
+      row.session = in.get_text();
       visit_row(row, get);
       if (in.get<bool>()) visit_quality(row.quality.emplace(), get);
     }

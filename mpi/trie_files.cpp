@@ -97,8 +97,7 @@ Result<std::vector<Trie>> load_shards(const Communicator& communicator, const st
     SEQKV_ASSIGN(const auto files, read_index(folder));
     ByteWriter out;
     for (const std::string& file : files) {
-      out.put(static_cast<std::uint32_t>(file.size()));
-      out.put(as_bytes(file));
+      out.put_text(file);
     }
     list = std::move(out).take();
     return {};
@@ -109,7 +108,7 @@ Result<std::vector<Trie>> load_shards(const Communicator& communicator, const st
     std::vector<Trie> tries;
     int number = 0;
     for (ByteReader in(list); in.ok() && in.remaining() > 0;) {
-      const std::string name = in.get_string(in.get<std::uint32_t>());
+      const std::string name = in.get_text();
       if (number++ % communicator.size() != communicator.rank()) continue;
       SEQKV_ASSIGN(Trie trie, Trie::open(folder / name));
       if (trie.shape().kind != TrieKind::sessions) {

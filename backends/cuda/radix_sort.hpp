@@ -10,6 +10,7 @@
 #include <cub/device/device_radix_sort.cuh>
 #include <cuda/std/tuple>
 #include <new>
+#include <tuple>
 #include <utility>
 
 #include "trie/window_key.hpp"

@@ -8,6 +8,7 @@
 #include <Kokkos_Core.hpp>
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "backends/cpu/kernels.hpp"
 #include "backends/kokkos/hadamard.hpp"

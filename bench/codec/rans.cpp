@@ -6,6 +6,7 @@
 // htscodecs' rANS, lz4 and Blosc. GB/s (10^9) of uncoded bytes; `ratio` counts every byte, the index of blocks
 // included.
 #include <benchmark/benchmark.h>
+#include <algorithm>
 
 #include <functional>
 #include <map>

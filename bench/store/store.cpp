@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <cstring>
 
 #include <Kokkos_Core.hpp>
 #include <chrono>

@@ -5,6 +5,7 @@
 /// Quantized Gaussian numbers of a given entropy, as symbols 0, 1, 2, ... for 0, -1, 1, -2, ...
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <random>

@@ -16,7 +16,7 @@ constexpr std::array names = {std::pair{DType::bf16, "bfloat16"}, std::pair{DTyp
                     .at_field(fmt::format("layer {}, {}", tensor / 2, tensor % 2 == 0 ? "key" : "value"))};
 }
 
-DType dtype_of(nb::dlpack::dtype type, const std::string& name, std::size_t tensor) {
+DType dtype_of_array(nb::dlpack::dtype type, const std::string& name, std::size_t tensor) {
   using Code = nb::dlpack::dtype_code;
   const auto code = static_cast<Code>(type.code);
   if (!name.empty()) {
@@ -44,7 +44,7 @@ BasicKvView<Byte> view_of_arrays(const std::vector<Array>& arrays, const RopeCon
     }
     const auto size = [&array](std::size_t axis) { return static_cast<std::int64_t>(array.shape(axis)); };
     const KvShape shape{static_cast<std::int64_t>(arrays.size() / 2), size(0), size(2), rope,
-                        dtype_of(array.dtype(), dtype, i)};
+                        dtype_of_array(array.dtype(), dtype, i)};
     if (i == 0) {
       view.shape = shape;
       view.tokens = size(1);

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 #include <nanobind/stl/string.h>
+#include <exception>
 
 #include <map>
 

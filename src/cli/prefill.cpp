@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "cli/arguments.hpp"
 #include "seqkv/forward.hpp"

@@ -5,6 +5,7 @@
 /// From values to coded blocks, with buffers that are kept from call to call.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <vector>

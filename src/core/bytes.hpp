@@ -77,6 +77,8 @@ class ByteWriter {
     put(raw);
   }
   void put(std::span<const std::byte> raw);
+  /// Its length in 32 bits, then the text.
+  void put_text(std::string_view text);
   /// With zeros, to the next multiple.
   void pad_to(std::size_t alignment);
   /// Room for so many bytes in all.
@@ -115,6 +117,8 @@ class ByteReader {
     const auto raw = get_bytes(count);
     return {reinterpret_cast<const char*>(raw.data()), raw.size()};
   }
+  /// What put_text() wrote.
+  std::string get_text() { return get_string(get<std::uint32_t>()); }
   /// Skips to the next multiple of `alignment`; false if a skipped byte is not zero.
   [[nodiscard]] bool skip_padding(std::size_t alignment) noexcept {
     for (std::byte b : get_bytes(round_up(position_, alignment) - position_)) {

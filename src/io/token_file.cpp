@@ -4,6 +4,7 @@
 #include "seqkv/token_file.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <charconv>
 #include <cstdint>

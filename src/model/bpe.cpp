@@ -4,6 +4,7 @@
 #include "model/bpe.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <queue>
 
 #include "model/utf8.hpp"

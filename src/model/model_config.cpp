@@ -4,6 +4,8 @@
 #include "seqkv/model_config.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
+#include <bit>
 
 #include <nlohmann/json.hpp>
 

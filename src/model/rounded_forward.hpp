@@ -12,6 +12,7 @@
 #include "backends/cpu/launch.hpp"
 #include "backends/kokkos/attention_gradient.hpp"
 #include "backends/kokkos/rounded.hpp"
+#include "core/try.hpp"
 #include "model/forward_state.hpp"
 
 namespace seqkv {

@@ -40,8 +40,8 @@ Result<std::vector<std::uint32_t>> run(const ExecutionSpace& space, Forward<Exec
     SEQKV_TRY(forward.run(space, {&item, 1}, &output));
     const auto logits = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), output.logits);
     const std::size_t rows = std::min(count, tokens.size() - first - 1);
-    using HostRange = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace>;
-    Kokkos::parallel_for("seqkv::model::surprisal", HostRange(0, rows), [&](std::size_t r) {
+    using Rows = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace>;
+    Kokkos::parallel_for("seqkv::model::surprisal", Rows(0, rows), [&](std::size_t r) {
       surprisals[first + r + 1] = surprisal_of({&logits(r, 0), width}, tokens[first + r + 1]);
     });
     Kokkos::fence("seqkv::model::surprisal: the logits are local");

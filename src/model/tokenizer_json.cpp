@@ -4,6 +4,7 @@
 #include "model/tokenizer_json.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <unordered_map>
 #include <utility>
@@ -184,9 +185,9 @@ std::optional<std::pair<std::string, std::string>> merge_of(const json& merge) {
   }
   if (!merge.is_string()) return std::nullopt;
   const auto text = merge.get<std::string>();
-  const auto space = text.find(' ');
-  if (space == std::string::npos) return std::nullopt;
-  return std::pair(text.substr(0, space), text.substr(space + 1));
+  const auto blank = text.find(' ');
+  if (blank == std::string::npos) return std::nullopt;
+  return std::pair(text.substr(0, blank), text.substr(blank + 1));
 }
 
 Result<void> parse_merges(const json& merges, const json& vocabulary, Bpe& bpe) {

@@ -19,10 +19,6 @@ void put(ByteWriter& out, const Place& place) {
   out.put(place.offset);
   out.put(place.bytes);
 }
-void put(ByteWriter& out, std::string_view text) {
-  out.put(static_cast<std::uint32_t>(text.size()));
-  out.put(as_bytes(text));
-}
 
 Digest get_digest(ByteReader& in) {
   Digest digest;
@@ -37,14 +33,13 @@ Place get_place(ByteReader& in) {
   place.bytes = in.get<std::int64_t>();
   return place;
 }
-std::string get_text(ByteReader& in) { return in.get_string(in.get<std::uint32_t>()); }
 
 void put(ByteWriter& out, const SessionHead& head) {
   put(out, head.tenant);
-  put(out, std::string_view(head.name));
+  out.put_text(head.name);
   put(out, head.nonce);
   put(out, head.profile);
-  put(out, std::string_view(head.codec));
+  out.put_text(head.codec);
   put(out, head.last_block);
   for (const std::int64_t number : {head.tokens, head.sequence, head.created, head.expires}) out.put(number);
   out.put(static_cast<std::uint8_t>(head.pinned));
@@ -52,10 +47,10 @@ void put(ByteWriter& out, const SessionHead& head) {
 SessionHead get_head(ByteReader& in) {
   SessionHead head;
   head.tenant = get_digest(in);
-  head.name = get_text(in);
+  head.name = in.get_text();
   head.nonce = get_digest(in);
   head.profile = get_digest(in);
-  head.codec = get_text(in);
+  head.codec = in.get_text();
   head.last_block = get_digest(in);
   for (std::int64_t* number : {&head.tokens, &head.sequence, &head.created, &head.expires}) {
     *number = in.get<std::int64_t>();

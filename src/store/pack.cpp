@@ -89,13 +89,6 @@ Digest get_digest(ByteReader& reader) {
   return out;
 }
 
-std::string get_string(ByteReader& reader) { return reader.get_string(reader.get<std::uint32_t>()); }
-
-void put_string(ByteWriter& out, const std::string& text) {
-  out.put(static_cast<std::uint32_t>(text.size()));
-  out.put(as_bytes(std::string_view(text)));
-}
-
 /// Whether a payload of this type was read to its end.
 Result<void> check_payload(const Record& record, RecordType type, const ByteReader& reader, std::int64_t offset) {
   if (record.type != type) return corrupt("a record of another type than expected", offset);
@@ -134,7 +127,7 @@ Result<RecordBytes> block_record(const Seal& seal, const BlockHead& head, CodedB
   payload.put(head.profile.bytes);
   payload.put(static_cast<std::uint64_t>(head.position));
   payload.put(static_cast<std::uint32_t>(head.tokens));
-  put_string(payload, head.codec);
+  payload.put_text(head.codec);
   payload.put(static_cast<std::uint32_t>(head.sources.size()));
   for (const Digest& source : head.sources) payload.put(source.bytes);
   return make_record(seal, RecordType::block, payload, block);
@@ -151,8 +144,8 @@ Result<RecordBytes> session_record(const Seal& seal, const SessionHead& head) {
   payload.put(static_cast<std::uint64_t>(head.created));
   payload.put(static_cast<std::uint64_t>(head.expires));
   payload.put(static_cast<std::uint32_t>(head.pinned ? 1 : 0));
-  put_string(payload, head.codec);
-  put_string(payload, head.name);
+  payload.put_text(head.codec);
+  payload.put_text(head.name);
   return make_record(seal, RecordType::session, payload, {});
 }
 
@@ -160,13 +153,13 @@ Result<RecordBytes> removal_record(const Seal& seal, const RemovalHead& head) {
   ByteWriter payload;
   payload.put(static_cast<std::uint64_t>(head.sequence));
   payload.put(head.tenant.bytes);
-  put_string(payload, head.name);
+  payload.put_text(head.name);
   return make_record(seal, RecordType::removal, payload, {});
 }
 
 Result<RecordBytes> parameters_record(const std::string& text) {
   ByteWriter payload;
-  put_string(payload, text);
+  payload.put_text(text);
   return make_record(Seal(), RecordType::parameters, payload, {});
 }
 
@@ -216,7 +209,7 @@ Result<BlockHead> block_head(const Record& record, std::int64_t offset) {
   head.profile = get_digest(reader);
   head.position = static_cast<std::int64_t>(reader.get<std::uint64_t>());
   head.tokens = reader.get<std::uint32_t>();
-  head.codec = get_string(reader);
+  head.codec = reader.get_text();
   const auto sources = reader.get<std::uint32_t>();
   if (sources > limits::max_block_sources) return corrupt("too many blocks that it is predicted from", offset);
   for (std::uint32_t i = 0; i < sources; ++i) head.sources.push_back(get_digest(reader));
@@ -236,8 +229,8 @@ Result<SessionHead> session_head(const Record& record, std::int64_t offset) {
   head.created = static_cast<std::int64_t>(reader.get<std::uint64_t>());
   head.expires = static_cast<std::int64_t>(reader.get<std::uint64_t>());
   head.pinned = reader.get<std::uint32_t>() != 0;
-  head.codec = get_string(reader);
-  head.name = get_string(reader);
+  head.codec = reader.get_text();
+  head.name = reader.get_text();
   SEQKV_TRY(check_payload(record, RecordType::session, reader, offset));
   return head;
 }
@@ -247,14 +240,14 @@ Result<RemovalHead> removal_head(const Record& record, std::int64_t offset) {
   RemovalHead head;
   head.sequence = static_cast<std::int64_t>(reader.get<std::uint64_t>());
   head.tenant = get_digest(reader);
-  head.name = get_string(reader);
+  head.name = reader.get_text();
   SEQKV_TRY(check_payload(record, RecordType::removal, reader, offset));
   return head;
 }
 
 Result<std::string> parameters_text(const Record& record, std::int64_t offset) {
   ByteReader reader(record.payload);
-  std::string text = get_string(reader);
+  std::string text = reader.get_text();
   SEQKV_TRY(check_payload(record, RecordType::parameters, reader, offset));
   return text;
 }

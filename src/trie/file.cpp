@@ -3,6 +3,7 @@
 
 // Trie files: a header of 128 bytes, then the arrays (docs/trie.md).
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "core/bytes.hpp"
 #include "core/try.hpp"

@@ -6,6 +6,7 @@
 /// who make a trie this way go through it twice: once to measure, once to write.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "trie/image.hpp"

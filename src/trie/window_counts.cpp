@@ -4,6 +4,7 @@
 #include "trie/window_counts.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "core/try.hpp"
 #include "trie/token_weights.hpp"

@@ -5,6 +5,8 @@
 #include "codec/quantize/lloyd_max.hpp"
 
 #include <gtest/gtest.h>
+#include <algorithm>
+#include <array>
 
 #include <cmath>
 

@@ -4,6 +4,7 @@
 // linear+lossless: every bit comes back, whatever it is; bytes do not depend on how the work is cut or who does it;
 // damage is noticed.
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <cmath>
 #include <limits>

@@ -4,6 +4,7 @@
 // linear+...: errors are bounded by the step, bits do not depend on how the work is cut, what cannot be coded is kept
 // as it is, and damage is noticed.
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <cmath>
 #include <limits>
@@ -31,7 +32,7 @@ TYPED_TEST_SUITE(Predict, test::Spaces);
 /// A quantizer of each kind.
 constexpr const char* lossy[] = {"linear+ecsq:step=0.25", "linear+turboquant:3"};
 
-std::vector<KvShape> shapes() {
+std::vector<KvShape> shapes_to_predict() {
   std::vector<KvShape> out = {test::shape_of(4, 2, 16, DType::bf16), test::shape_of(3, 1, 64, DType::f16),
                               test::shape_of(5, 3, 10, DType::f32), test::shape_of(1, 1, 6, DType::bf16)};
   out.back().rope.dim = 0;
@@ -53,7 +54,7 @@ double largest_error(const KvCache& a, const KvCache& b) {
 
 /// An error of half a step in each coefficient, less weighted tokens more: weights go down to 2^-8, transforms to 1/2.
 TYPED_TEST(Predict, ErrorsFallWithTheStep) {
-  for (const KvShape& shape : shapes()) {
+  for (const KvShape& shape : shapes_to_predict()) {
     const KvCache cache = test::random_cache(shape, 100, 3);
     const auto ids = test::random_tokens(100, 4, 60);
     double before = std::numeric_limits<double>::infinity();
@@ -70,7 +71,7 @@ TYPED_TEST(Predict, ErrorsFallWithTheStep) {
 
 /// All together, block by block, and in other spaces (style of round_trip): the same bytes.
 TYPED_TEST(Predict, BlocksDoNotDependOnEachOther) {
-  for (const KvShape& shape : shapes()) {
+  for (const KvShape& shape : shapes_to_predict()) {
     const KvCache cache = test::random_cache(shape, 150, 5);
     const auto ids = test::random_tokens(150, 6, 50);
     for (const char* spec : lossy) {

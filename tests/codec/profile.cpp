@@ -18,7 +18,7 @@ namespace {
 using test::ProfileParts;
 using test::value_of;
 
-const KvShape shape = test::shape_of(3, 2, 10, DType::bf16);
+const KvShape profile_shape = test::shape_of(3, 2, 10, DType::bf16);
 
 class ProfileFile : public testing::Test {
  protected:
@@ -29,7 +29,7 @@ class ProfileFile : public testing::Test {
   /// Loading fails with this code and a message that names the field.
   void expect_refused(const std::function<void(ProfileParts&)>& spoil, ErrorCode code, const std::string& field,
                       const test::MadeUp& how = {}) {
-    ProfileParts parts = test::made_up_profile(shape, how);
+    ProfileParts parts = test::made_up_profile(profile_shape, how);
     spoil(parts);
     const auto profile = load(parts);
     ASSERT_FALSE(profile.ok()) << field;
@@ -39,11 +39,11 @@ class ProfileFile : public testing::Test {
 };
 
 TEST_F(ProfileFile, SaysWhatItIsOf) {
-  const auto profile = value_of(load(test::made_up_profile(shape)));
+  const auto profile = value_of(load(test::made_up_profile(profile_shape)));
   EXPECT_EQ(profile->shape().layers, 3);
   EXPECT_EQ(profile->shape().kv_heads, 2);
   EXPECT_EQ(profile->shape().head_dim, 10);
-  EXPECT_EQ(profile->shape().rope, shape.rope);
+  EXPECT_EQ(profile->shape().rope, profile_shape.rope);
   EXPECT_EQ(profile->model(), test::test_model());
   EXPECT_GT(profile->bytes(), 0);
   EXPECT_FALSE(profile->fingerprint().is_zero());
@@ -73,7 +73,7 @@ TEST_F(ProfileFile, MetadataThatIsWrongIsNamed) {
 }
 
 TEST_F(ProfileFile, TensorsThatAreWrongAreNamed) {
-  const ProfileParts whole = test::made_up_profile(shape);
+  const ProfileParts whole = test::made_up_profile(profile_shape);
   for (const auto& [name, tensor] : whole.tensors) {
     if (name != "lossless.tables") {  // without it a profile is of the time before
       expect_refused([&](ProfileParts& parts) { parts.tensors.erase(name); }, ErrorCode::missing_field, name);
@@ -110,7 +110,7 @@ TEST_F(ProfileFile, TensorsThatAreWrongAreNamed) {
 
 TEST_F(ProfileFile, FactorsAndBlocksThatDoNotFitAreNamed) {
   const test::MadeUp how{.rank = 5, .blocks = 2};
-  EXPECT_OK(load(test::made_up_profile(shape, how)));
+  EXPECT_OK(load(test::made_up_profile(profile_shape, how)));
   const auto refused = [&](const std::function<void(ProfileParts&)>& spoil, ErrorCode code, const std::string& field) {
     expect_refused(spoil, code, field, how);
   };

@@ -21,7 +21,7 @@ namespace {
 using test::value_of;
 
 constexpr std::int64_t block_tokens = 48;
-constexpr const char* spec = "linear+ref+ecsq:step=0.125";
+constexpr const char* reference_spec = "linear+ref+ecsq:step=0.125";
 
 /// A context and another one of which a part has the same tokens, and almost the same values but that keys stand at
 /// other positions.
@@ -90,7 +90,7 @@ template <class Space>
 class Reference : public test::Predicted<Space> {
  protected:
   Codec codec_for(const KvShape& shape, const test::MadeUp& how = {.references = true}) {
-    return this->codec_of(shape, spec, how);
+    return this->codec_of(shape, reference_spec, how);
   }
   template <class ExecutionSpace>
   std::vector<CodedBlock> code(const ExecutionSpace& on, const Codec& codec, const Contexts& contexts) {
@@ -106,7 +106,7 @@ class Reference : public test::Predicted<Space> {
 };
 TYPED_TEST_SUITE(Reference, test::Spaces);
 
-std::vector<KvShape> shapes() {
+std::vector<KvShape> shapes_to_refer() {
   std::vector<KvShape> out = {test::shape_of(3, 2, 16, DType::f32), test::shape_of(2, 1, 64, DType::f16),
                               test::shape_of(3, 3, 10, DType::bf16)};
   out.push_back(test::shape_of(2, 2, 24, DType::f32));
@@ -115,7 +115,7 @@ std::vector<KvShape> shapes() {
 }
 
 TYPED_TEST(Reference, TakesFewerBitsForTheSameValues) {
-  for (const KvShape& shape : shapes()) {
+  for (const KvShape& shape : shapes_to_refer()) {
     const Contexts contexts(shape);
     const Codec codec = this->codec_for(shape);
     ASSERT_TRUE(codec.uses_references());
@@ -150,7 +150,7 @@ TYPED_TEST(Reference, TakesFewerBitsForTheSameValues) {
 
 /// In any space, with any kernels, together or alone.
 TYPED_TEST(Reference, BytesDependOnNothingElse) {
-  for (const KvShape& shape : shapes()) {
+  for (const KvShape& shape : shapes_to_refer()) {
     for (const test::MadeUp& how : {test::MadeUp{.references = true}, test::MadeUp{.rank = 9, .references = true}}) {
       const Contexts contexts(shape);
       const Codec codec = this->codec_for(shape, how);

@@ -4,6 +4,7 @@
 // Every codec on every shape, dtype and block size: what must be exact is, sizes are bounded, bits do not depend on
 // how the work was cut or on which execution space ran it.
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include "codec/block.hpp"
 #include "seqkv/codec.hpp"

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <algorithm>
 
 #include <csignal>
 #include <cstring>
@@ -22,8 +23,8 @@ namespace {
 
 using test::value_of;
 
-constexpr std::int64_t block_tokens = 16;
-constexpr std::int64_t token_count = 20 * block_tokens + 5;
+constexpr std::int64_t tokens_of_block = 16;
+constexpr std::int64_t token_count = 20 * tokens_of_block + 5;
 
 struct Means {
   int cores;
@@ -66,12 +67,12 @@ class Transfer : public testing::Test {
   std::vector<Token> ids = test::random_tokens(token_count, 2);
   Digest model = Sha256().update("model").finish();
 
-  FrameInfo info_of(const char* spec) const { return {shape, token_count, block_tokens, spec, model, {}}; }
+  FrameInfo info_of(const char* spec) const { return {shape, token_count, tokens_of_block, spec, model, {}}; }
 
   /// As encode and make_frame give it.
   std::vector<std::byte> frame_of(const char* spec) {
     const auto codec = value_of(Codec::parse(spec));
-    return value_of(make_frame(info_of(spec), value_of(encode(space, codec, cache.view(), ids, 0, block_tokens))));
+    return value_of(make_frame(info_of(spec), value_of(encode(space, codec, cache.view(), ids, 0, tokens_of_block))));
   }
   std::filesystem::path file(const std::string& name) const { return scratch.path() / name; }
 

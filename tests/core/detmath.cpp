@@ -16,7 +16,7 @@
 namespace seqkv {
 namespace {
 
-constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr float infinite = std::numeric_limits<float>::infinity();
 
 /// |got - exact| / |exact|.
 double relative_error(double got, double exact) { return std::abs(got - exact) / std::abs(exact); }
@@ -77,7 +77,7 @@ TEST(DetmathFloat, SiluIsCloseToTheExactProduct) {
 
 TEST(DetmathFloat, PowersBelowTheNormalNumbersAreZero) {
   EXPECT_EQ(detmath::exp2(-126.0F), std::numeric_limits<float>::min());
-  for (float x : {std::nextafter(-126.0F, -200.0F), -127.0F, -150.0F, -1e30F, -infinity}) {
+  for (float x : {std::nextafter(-126.0F, -200.0F), -127.0F, -150.0F, -1e30F, -infinite}) {
     EXPECT_EQ(std::bit_cast<std::uint32_t>(detmath::exp2(x)), 0U) << x;
     EXPECT_EQ(std::bit_cast<std::uint32_t>(detmath::exp(x)), 0U) << x;
   }
@@ -95,7 +95,7 @@ TEST(DetmathFloat, NotANumberStaysOne) {
 TEST(DetmathFloat, SiluFarFromZero) {
   EXPECT_EQ(detmath::silu(0.0F), 0.0F);
   EXPECT_EQ(detmath::silu(1e30F), 1e30F);
-  EXPECT_EQ(detmath::silu(infinity), infinity);
+  EXPECT_EQ(detmath::silu(infinite), infinite);
   EXPECT_EQ(detmath::silu(-88.0F), 0.0F);
   EXPECT_EQ(detmath::silu(-1e30F), 0.0F);
 }

@@ -6,6 +6,7 @@
 // broken sub-block is predicted from whatever it left, and not compared.
 #include <unistd.h>
 #include <Kokkos_Core.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>

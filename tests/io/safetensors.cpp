@@ -23,11 +23,10 @@ namespace {
 
 using test::bytes;
 using test::error_of;
+using test::parse_safetensors;
 using test::safetensors;
 using test::tensor_json;
 using test::value_of;
-
-Result<SafetensorsFile> parse(std::string_view file) { return SafetensorsFile::parse(bytes(file), "test.safetensors"); }
 
 /// Three tensors, one of them empty, and metadata.
 std::string good_file() {
@@ -41,7 +40,7 @@ std::string good_file() {
 
 TEST(Safetensors, ReadsTensorsAndMetadata) {
   const std::string raw = good_file();
-  const SafetensorsFile file = value_of(parse(raw));
+  const SafetensorsFile file = value_of(parse_safetensors(raw));
   ASSERT_EQ(file.tensors().size(), 3U);
   const TensorView a = value_of(file.tensor("a"));
   EXPECT_EQ(a.dtype, "F32");
@@ -55,19 +54,19 @@ TEST(Safetensors, ReadsTensorsAndMetadata) {
 
 TEST(Safetensors, ReadsScalarsAndFilesWithoutTensors) {
   const std::string scalar = safetensors(R"({"x":)" + tensor_json("I64", "[]", "[0,8]") + "}", 8);
-  EXPECT_EQ(value_of(parse(scalar)).find("x")->elements(), 1);
-  EXPECT_TRUE(value_of(parse(safetensors("{}"))).tensors().empty());
-  EXPECT_TRUE(value_of(parse(safetensors(R"({"__metadata__":{}})"))).tensors().empty());
+  EXPECT_EQ(value_of(parse_safetensors(scalar)).find("x")->elements(), 1);
+  EXPECT_TRUE(value_of(parse_safetensors(safetensors("{}"))).tensors().empty());
+  EXPECT_TRUE(value_of(parse_safetensors(safetensors(R"({"__metadata__":{}})"))).tensors().empty());
 }
 
 TEST(Safetensors, ReadsSubByteElementsThatFillBytes) {
   const std::string raw = safetensors(R"({"x":)" + tensor_json("F4", "[4]", "[0,2]") + "}", 2);
-  EXPECT_EQ(value_of(parse(raw)).find("x")->bytes.size(), 2U);
+  EXPECT_EQ(value_of(parse_safetensors(raw)).find("x")->bytes.size(), 2U);
 }
 
 TEST(Safetensors, NamesAMissingTensorAndItsFile) {
   const std::string raw = good_file();
-  const Error error = error_of(value_of(parse(raw)).tensor("c"));
+  const Error error = error_of(value_of(parse_safetensors(raw)).tensor("c"));
   EXPECT_EQ(error.code, ErrorCode::missing_field);
   EXPECT_EQ(error.field, "tensor 'c'");
   EXPECT_EQ(error.file, "test.safetensors");
@@ -77,11 +76,11 @@ TEST(Safetensors, NamesAMissingTensorAndItsFile) {
 
 TEST(SafetensorsDamage, EveryTruncationIsRefused) {
   const std::string file = good_file();
-  ASSERT_OK(parse(file));
+  ASSERT_OK(parse_safetensors(file));
   for (std::size_t size = 0; size < file.size(); ++size) {
     // A copy of the exact size, so that a sanitizer sees a read behind it.
     const std::vector<char> cut(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(size));
-    EXPECT_CODE(parse({cut.data(), cut.size()}), ErrorCode::bad_format);
+    EXPECT_CODE(parse_safetensors({cut.data(), cut.size()}), ErrorCode::bad_format);
   }
 }
 
@@ -106,7 +105,7 @@ TEST(SafetensorsDamage, RandomDamageStaysInBounds) {
       const std::size_t at = random() % (round % 2 == 0 ? file.size() : 200);
       file[at] = round % 3 == 0 ? static_cast<char>(random()) : static_cast<char>(file[at] ^ (1 << random() % 8));
     }
-    const auto result = parse({file.data(), file.size()});
+    const auto result = parse_safetensors({file.data(), file.size()});
     if (result) accepted += read_everything(*result) > 0 ? 1 : 0;
   }
   EXPECT_GT(accepted, 0);  // damage to names and numbers is no damage to the format

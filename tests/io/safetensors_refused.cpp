@@ -20,12 +20,10 @@
 namespace seqkv {
 namespace {
 
-using test::bytes;
 using test::error_of;
+using test::parse_safetensors;
 using test::safetensors;
 using test::tensor_json;
-
-Result<SafetensorsFile> parse(std::string_view file) { return SafetensorsFile::parse(bytes(file), "test.safetensors"); }
 
 /// A file that must be refused.
 struct Refused {
@@ -40,7 +38,7 @@ void PrintTo(const Refused& refused, std::ostream* out) { *out << refused.name; 
 class SafetensorsRefused : public testing::TestWithParam<Refused> {};
 
 TEST_P(SafetensorsRefused, ByName) {
-  const Error error = error_of(parse(GetParam().file));
+  const Error error = error_of(parse_safetensors(GetParam().file));
   EXPECT_EQ(error.code, ErrorCode::bad_format) << error.describe();
   EXPECT_EQ(error.file, "test.safetensors");
   EXPECT_EQ(error.field, GetParam().field) << error.describe();
@@ -173,7 +171,7 @@ INSTANTIATE_TEST_SUITE_P(Layout, SafetensorsRefused, testing::ValuesIn(bad_layou
 
 TEST(SafetensorsLimits, AHeaderAboveTheLimitIsRefusedUnread) {
   for (std::uint64_t length : {std::uint64_t{limits::max_safetensors_header} + 1, ~std::uint64_t{0}}) {
-    const Error error = error_of(parse(with_length(length, "{}")));
+    const Error error = error_of(parse_safetensors(with_length(length, "{}")));
     EXPECT_EQ(error.code, ErrorCode::limit_exceeded);
     EXPECT_EQ(error.offset, 0);
   }
@@ -182,11 +180,11 @@ TEST(SafetensorsLimits, AHeaderAboveTheLimitIsRefusedUnread) {
 TEST(SafetensorsLimits, DeepNestingIsRefusedAtItsSecondLevel) {
   std::string header = R"({"x":)";
   for (int i = 0; i < 1'000'000; ++i) header += R"({"dtype":)";
-  EXPECT_CODE(parse(safetensors(header)), ErrorCode::bad_format);
+  EXPECT_CODE(parse_safetensors(safetensors(header)), ErrorCode::bad_format);
 }
 
 TEST(SafetensorsLimits, AMessageDoesNotQuoteAWholeFile) {
-  const Error error = error_of(parse(safetensors("{\"" + std::string(1'000'000, 'a'))));
+  const Error error = error_of(parse_safetensors(safetensors("{\"" + std::string(1'000'000, 'a'))));
   EXPECT_LT(error.describe().size(), 1000U);
 }
 

@@ -6,6 +6,7 @@
 #include "seqkv/forward.hpp"
 
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <cmath>
 #include <cstring>
@@ -21,11 +22,11 @@ namespace {
 using test::value_of;
 
 /// What a run produced, on the host.
-struct Outcome {
+struct KvAndLogits {
   std::vector<float> kv;  ///< [layers][K|V][kv_heads][tokens][head_dim]
   std::vector<float> logits;
 
-  friend bool operator==(const Outcome& a, const Outcome& b) {
+  friend bool operator==(const KvAndLogits& a, const KvAndLogits& b) {
     const auto same = [](const std::vector<float>& x, const std::vector<float>& y) {
       return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
     };
@@ -34,7 +35,7 @@ struct Outcome {
 };
 
 template <class Space>
-Outcome collect(const Space& space, const Sequence<Space>& sequence, const ModelConfig& config) {
+KvAndLogits collect(const Space& space, const Sequence<Space>& sequence, const ModelConfig& config) {
   KvCache cache = value_of(KvCache::create(config.kv_shape(DType::f32), sequence.tokens()));
   EXPECT_TRUE(sequence.read(space, 0, cache.view()).ok());
   const auto* values = reinterpret_cast<const float*>(cache.raw().data());
@@ -58,14 +59,14 @@ class ForwardTest : public testing::Test {
   KvFile golden = value_of(KvFile::open(SEQKV_TEST_DATA "/docs-7m-golden.safetensors"));
 
   /// The golden tokens through the layers, `chunk` at a time.
-  Outcome run(std::int64_t chunk) {
+  KvAndLogits run(std::int64_t chunk) {
     auto forward = value_of(Forward<Space>::create(space, model, chunk));
     Sequence<Space> sequence(model->config());
     typename Forward<Space>::Output output;
     const typename Forward<Space>::Item item{&sequence, golden.tokens(), logit_rows};
     const auto status = forward.run(space, {&item, 1}, &output);
     EXPECT_TRUE(status.ok());
-    Outcome outcome = collect(space, sequence, model->config());
+    KvAndLogits outcome = collect(space, sequence, model->config());
     outcome.logits = rows<Space>(output.logits, 0, logit_rows);
     return outcome;
   }
@@ -79,7 +80,7 @@ double largest_difference(const std::vector<float>& a, const float* b) {
 }
 
 TYPED_TEST(ForwardTest, AgreesWithTransformers) {
-  const Outcome outcome = this->run(256);
+  const KvAndLogits outcome = this->run(256);
   const KvShape& shape = this->golden.shape();
   const std::size_t per_tensor = shape.kv_heads * this->golden.tokens().size() * shape.head_dim;
   for (std::size_t i = 0; i < this->golden.view().tensors.size(); ++i) {
@@ -92,7 +93,7 @@ TYPED_TEST(ForwardTest, AgreesWithTransformers) {
 }
 
 TYPED_TEST(ForwardTest, ChunksDoNotChangeTheBits) {
-  const Outcome expected = this->run(256);
+  const KvAndLogits expected = this->run(256);
   for (std::int64_t chunk : {1, 7, 64}) EXPECT_TRUE(this->run(chunk) == expected) << "chunk " << chunk;
 }
 

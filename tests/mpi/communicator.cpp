@@ -21,6 +21,7 @@ namespace {
 
 using test::value_of;
 using Bytes = std::vector<std::byte>;
+using Space = Kokkos::DefaultExecutionSpace;
 
 /// Bytes that tell who sent them to whom.
 Bytes bytes_of(int from, int to, std::int64_t size) {
@@ -143,7 +144,6 @@ TEST(Communicator, ANodesRanksShareItsDevices) {
 
 TEST(Communicator, ViewsOfTheDefaultSpaceTravel) {
   const auto& comm = test::world().get();
-  using Space = Kokkos::DefaultExecutionSpace;
   const Space space;
   constexpr std::size_t size = 1 << 16;
   const ByteView<Space::memory_space> out("seqkv::mpi::test_out", size);

@@ -3,11 +3,13 @@
 
 // Every rank runs every test; rank 0 talks, the others only of what fails.
 #include <gtest/gtest.h>
+#include <cstdio>
 
 #include <Kokkos_Core.hpp>
 
 #include "mpi/program.hpp"
 #include "support/ranks.hpp"
+#include "support/selection.hpp"
 
 namespace {
 
@@ -31,6 +33,7 @@ int main(int argc, char** argv) {
   const seqkv::mpi::Program mpi;
   const int threads = seqkv::mpi::Program::threads();
   testing::InitGoogleTest(&argc, argv);
+  if (!seqkv::test::select_tests(argc, argv)) return 2;
   const Kokkos::ScopeGuard kokkos(Kokkos::InitializationSettings().set_disable_warnings(true).set_num_threads(threads));
   const int rank = seqkv::test::world().rank();
   if (rank != 0) {

@@ -16,7 +16,7 @@ import symbol_decoder  # noqa: E402: needs numpy
 @pytest.fixture(scope="module")
 def written():
     """Blocks that the library has coded."""
-    program = support.CLI.parent / "test_codec_write_symbols"
+    program = support.CLI.parent / "test_write_symbols"
     return json.loads(subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout)
 
 

@@ -243,7 +243,7 @@ TEST_F(ReferenceDamage, OfTwoRecordsOfABlockTheLastCounts) {
 }
 
 /// What a child is about to do, or has done.
-struct Note {
+struct Deed {
   char what;    ///< 'b'egins, 'd'one
   char action;  ///< 's'ave, 'r'emove, other
   unsigned session;
@@ -269,7 +269,7 @@ TEST_F(ReferenceDamage, KilledAtAnyMoment) {
       std::mt19937 choice(seed);
       auto store = Store::open_for_writing(folder);
       if (!store) _exit(1);
-      const auto note = [&](Note line) { return ::write(ends[1], &line, sizeof(line)) == sizeof(line); };
+      const auto note = [&](Deed line) { return ::write(ends[1], &line, sizeof(line)) == sizeof(line); };
       for (;;) {
         const unsigned i = choice() % sessions;
         const unsigned what = choice() % 8;
@@ -290,7 +290,7 @@ TEST_F(ReferenceDamage, KilledAtAnyMoment) {
       }
     }
     ::close(ends[1]);
-    Note note{};
+    Deed note{};
     unsigned uncertain = sessions;
     const auto read_note = [&]() {
       if (::read(ends[0], &note, sizeof(note)) != sizeof(note)) return false;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <cmath>
 #include <filesystem>

@@ -14,6 +14,9 @@
 #include <string>
 #include <string_view>
 
+#include "seqkv/result.hpp"
+#include "seqkv/safetensors.hpp"
+
 namespace seqkv::test {
 
 /// The bytes of a file: header length, header, buffer.
@@ -36,6 +39,10 @@ inline std::string tensor_json(std::string_view dtype, std::string_view shape, s
 
 inline std::span<const std::byte> bytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+inline Result<SafetensorsFile> parse_safetensors(std::string_view file) {
+  return SafetensorsFile::parse(bytes(file), "test.safetensors");
 }
 
 }  // namespace seqkv::test

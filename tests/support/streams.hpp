@@ -5,6 +5,7 @@
 /// Batches of rANS streams for tests: tables, symbols drawn from them, and every implementation that this machine has.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>

@@ -12,15 +12,14 @@
 #include <vector>
 
 #include "support/result.hpp"
+#include "support/retention.hpp"
 
 namespace seqkv {
 namespace {
 
+using test::policies;
 using test::value_of;
 using Ids = std::vector<RetentionId>;
-
-constexpr RetentionPolicy policies[] = {RetentionPolicy::value, RetentionPolicy::lru, RetentionPolicy::lfu,
-                                        RetentionPolicy::gdsf};
 
 RetentionIndex index_of(RetentionPolicy policy, std::int64_t budget, Admission admission = Admission::always,
                         double half_life = 10.0) {

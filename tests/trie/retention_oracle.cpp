@@ -16,15 +16,14 @@
 #include <vector>
 
 #include "support/result.hpp"
+#include "support/retention.hpp"
 
 namespace seqkv {
 namespace {
 
+using test::policies;
 using test::value_of;
 using Ids = std::vector<RetentionId>;
-
-constexpr RetentionPolicy policies[] = {RetentionPolicy::value, RetentionPolicy::lru, RetentionPolicy::lfu,
-                                        RetentionPolicy::gdsf};
 
 /// The same contract with everything computed from all uses whenever something has to go.
 class Oracle {

@@ -12,14 +12,13 @@
 #include <vector>
 
 #include "support/result.hpp"
+#include "support/retention.hpp"
 
 namespace seqkv {
 namespace {
 
+using test::policies;
 using test::value_of;
-
-constexpr RetentionPolicy policies[] = {RetentionPolicy::value, RetentionPolicy::lru, RetentionPolicy::lfu,
-                                        RetentionPolicy::gdsf};
 
 TEST(RecomputeCost, IsTheSumOverTokensAndWhatTheyAttendTo) {
   const RecomputeCost cost{100.0, 3.0};

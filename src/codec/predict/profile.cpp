@@ -4,6 +4,7 @@
 #include "codec/predict/profile.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <charconv>
 #include <cmath>
@@ -258,9 +259,9 @@ class Parser {
     bool is_ordered = true;
     for (std::int64_t n = 0; n < codec::units_of(order); ++n) {
       const codec::Unit unit = codec::unit_at(order, n);
-      const codec::Known known = codec::known_before(order, unit);
+      const codec::Known before = codec::known_before(order, unit);
       for (std::int64_t k = 0; k < width; ++k) {
-        for (int m = 0; m < unit.count && !known.has(k); ++m) {
+        for (int m = 0; m < unit.count && !before.has(k); ++m) {
           is_ordered = is_ordered && within[static_cast<std::size_t>(unit.component[m] * width + k)] == 0;
         }
       }

@@ -5,6 +5,7 @@
 /// A profile in memory, packed for the kernels. The file is specified in docs/profile.md.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
