@@ -70,6 +70,7 @@ class Seqkv(CMakePackage, CudaPackage, ROCmPackage):
             self.define_from_variant("SEQKV_ENABLE_HIP", "rocm"),
             self.define_from_variant("SEQKV_ENABLE_MPI", "mpi"),
             self.define_from_variant("SEQKV_ENABLE_TBB", "tbb"),
+            self.define("CMAKE_UNITY_BUILD", True),
             self.define("SEQKV_ENABLE_TESTS", False),
             self.define("SEQKV_ENABLE_BENCHMARKS", False),
         ]

@@ -94,15 +94,31 @@ for standard_header, names in STANDARD.items():
 LIBRARIES = {"Kokkos": "Kokkos_", "fmt": "fmt/", "nlohmann": "nlohmann/", "CLI": "CLI/", "tbb": "oneapi/tbb", "nb": "nanobind/"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]', re.MULTILINE)
+# Comments, strings and characters; the names of tests.
 NOISE = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.DOTALL)
-TYPE = re.compile(r"^(?:struct|class|union|enum class|enum|concept|using) (?:\[\[\w+\]\] )?([A-Z]\w+)\b(?!\s*;)", re.MULTILINE)
-ALIAS = re.compile(r"\b(?:struct|class|typename|union|enum class|enum|concept|using|auto|int|bool|[A-Z]\w+) (?:\[\[\w+\]\] )?([A-Z]\w+)\b(?! [a-z])")
 TEST = re.compile(r"^(?:TYPED_)?TEST(?:_[FPS]\w*)?\([^)]*\)|^INSTANTIATE\w+\([^;]*;", re.MULTILINE)
-DEFINE = re.compile(r"#\s*define (SEQKV_\w+)")
-BEFORE_NAME = r"(?<!\breturn)(?<!\belse)(?<!\bthrow)(?<=[\w>&*])"
-MACRO = re.compile(r"#\s*define \w+\(([^)]*)\)")
+# What a namespace declares ...
+KIND = "struct|class|union|enum class|enum|concept|using"
+ATTRIBUTE = r"(?:\[\[\w+\]\] )?"
+TYPE = re.compile(rf"^(?:{KIND}) {ATTRIBUTE}([A-Z]\w+)\b(?!\s*;)", re.MULTILINE)
 FUNCTION = re.compile(r"^(?!using|namespace|return|#|struct|class|enum)[\w\[][^\n;={}()]*?[ &*>]([a-z]\w+)\(", re.MULTILINE)
-STD_USE = re.compile(r"\bstd::(?:ranges::)?(\w+)")
+MACRO = re.compile(r"#\s*define (SEQKV_\w+)")
+# ... and what classes, templates and macros do, which may have the same names.
+INNER_TYPE = re.compile(rf"\b(?:{KIND}|typename|auto|int|bool|[A-Z]\w+) {ATTRIBUTE}([A-Z]\w+)\b(?! [a-z])")
+MACRO_ARGUMENTS = re.compile(r"#\s*define \w+\(([^)]*)\)")
+# Uses: not members, nor names of other namespaces.
+TOKEN = re.compile(r"(?:(?<![\w.:>])|(?<=seqkv::)|(?<=<)|(?<=\?|,))[A-Za-z_]\w+")
+STANDARD_USE = re.compile(r"\bstd::(?:ranges::)?(\w+)")
+
+
+def calls(name, code):
+    return re.search(rf"(?<![\w.:>]){name}\(|\bseqkv::(?:\w+::)*{name}\(", code)
+
+
+def declares(name, code):
+    """Whether a function, a member or a variable has this name here."""
+    function = rf"(?<!\breturn)(?<!\belse)(?<!\bthrow)(?<=[\w>&*]) {name}\("
+    return re.search(rf"{function}|\b(?:auto|const)[&*]* {name}\b|[\w>&*,] {name} ?[,;)=\]]", code)
 
 
 class File:
@@ -112,11 +128,11 @@ class File:
         self.includes = INCLUDE.findall(raw)
         self.code = TEST.sub("", NOISE.sub(lambda m: '""' if m.group().startswith(('"', "R")) else " ", raw))
         self.types = set(TYPE.findall(self.code))
-        # Those of classes, templates and macros, too.
-        self.inner = set(ALIAS.findall(self.code)).union(*(re.split(r"[, ]+", p) for p in MACRO.findall(self.code)))
-        self.macros = set(DEFINE.findall(self.code))
         self.functions = set(FUNCTION.findall(self.code))
-        self.tokens = set(re.findall(r"(?:(?<![\w.:>])|(?<=seqkv::)|(?<=<)|(?<=\?|,))[A-Za-z_]\w+", self.code))
+        self.macros = set(MACRO.findall(self.code))
+        arguments = (re.split(r"[, ]+", each) for each in MACRO_ARGUMENTS.findall(self.code))
+        self.inner_types = set(INNER_TYPE.findall(self.code)).union(*arguments)
+        self.tokens = set(TOKEN.findall(self.code))
 
 
 def read_tree():
@@ -149,34 +165,31 @@ def reach(name):
     return files, foreign
 
 
-def declared_by():
-    types, functions, macros = {}, {}, {}
+def providers(kind):
+    """Headers by the names that they declare; of a kind: types, functions or macros."""
+    headers = {}
     for file in FILES.values():
         if file.name.endswith(".hpp"):
-            for name in file.types:
-                types.setdefault(name, set()).add(file.name)
-            for name in file.functions:
-                functions.setdefault(name, set()).add(file.name)
-            for name in file.macros:
-                macros.setdefault(name, set()).add(file.name)
-    return types, functions, macros
+            for name in getattr(file, kind):
+                headers.setdefault(name, set()).add(file.name)
+    return headers
 
 
-def missing(file, types, functions, macros):
+TYPES, FUNCTIONS, MACROS = map(providers, ("types", "functions", "macros"))
+
+
+def missing(file):
+    """What a file has no include for."""
     files, foreign = reach(file.name)
-    inner = set().union(*(FILES[name].inner for name in files))
-    for name in sorted((file.tokens & types.keys()) - inner):
-        if not files & types[name]:
-            yield f"{name}, declared in {' or '.join(sorted(types[name]))}"
-    for name in sorted(file.tokens & functions.keys() - file.functions):
-        if re.search(rf"(?<![\w.:>]){name}\(|\bseqkv::(?:\w+::)*{name}\(", file.code) and not files & functions[name]:
-            declared = re.compile(rf"{BEFORE_NAME} {name}\(|\b(?:auto|const)[&*]* {name}\b|[\w>&*,] {name} ?[,;)=\]]")
-            if not any(declared.search(FILES[name].code) for name in files):
-                yield f"{name}(), declared in {' or '.join(sorted(functions[name]))}"
-    for name in sorted(file.tokens & macros.keys() - file.macros):
-        if not files & macros[name]:
-            yield f"{name}, defined in {' or '.join(sorted(macros[name]))}"
-    for name in sorted(set(STD_USE.findall(file.code)) & HEADERS_OF.keys()):
+    reached = [FILES[name] for name in files]
+    types = (file.tokens & TYPES.keys()).difference(*(each.inner_types for each in reached))
+    functions = {name for name in file.tokens & FUNCTIONS.keys() - file.functions
+                 if not files & FUNCTIONS[name] and calls(name, file.code)
+                 and not any(declares(name, each.code) for each in reached)}
+    macros = file.tokens & MACROS.keys() - file.macros
+    for names, headers in ((types, TYPES), (functions, FUNCTIONS), (macros, MACROS)):
+        yield from (f"{name}, of {' or '.join(sorted(headers[name]))}" for name in sorted(names) if not files & headers[name])
+    for name in sorted(set(STANDARD_USE.findall(file.code)) & HEADERS_OF.keys()):
         if not foreign & HEADERS_OF[name]:
             yield f"std::{name}, of <{'> or <'.join(sorted(HEADERS_OF[name]))}>"
     for space, prefix in LIBRARIES.items():
@@ -185,14 +198,13 @@ def missing(file, types, functions, macros):
 
 
 def main():
-    types, functions, macros = declared_by()
     bad = 0
     for file in FILES.values():
-        for what in missing(file, types, functions, macros):
+        for what in missing(file):
             print(f"{file.name}: no include for {what}")
             bad += 1
-    print(f"{len(FILES)} files, {len(types)} types and {len(functions)} functions of headers; {bad} includes missing")
-    return 1 if bad or not types else 0
+    print(f"{len(FILES)} files, {len(TYPES)} types and {len(FUNCTIONS)} functions of headers; {bad} includes missing")
+    return 1 if bad or not TYPES else 0
 
 
 if __name__ == "__main__":
