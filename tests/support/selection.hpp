@@ -17,11 +17,11 @@ namespace seqkv::test {
 
 /// False, and says so, if the arguments select nothing. A filter that was given to GoogleTest is left as it is.
 inline bool select_tests(int argc, char** argv) {
-  std::string file;  // begins with a slash
-  std::string only;
+  std::string_view file;
+  std::string_view only;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
-    if (argument.starts_with("--file=")) file = std::string(argument.substr(6)).replace(0, 1, "/");
+    if (argument.starts_with("--file=")) file = argument.substr(7);
     if (argument.starts_with("--only=")) only = argument.substr(7);
   }
   if (file.empty() || testing::GTEST_FLAG(filter) != "*") return true;
@@ -32,11 +32,13 @@ inline bool select_tests(int argc, char** argv) {
     for (int t = 0; t < suite.total_test_count(); ++t) {
       const testing::TestInfo& test = *suite.GetTestInfo(t);
       const std::string name = std::string(suite.name()) + "." + test.name();
-      if (std::string_view(test.file()).ends_with(file) && name.find(only) != std::string::npos) names += name + ":";
+      const std::string_view path = test.file();
+      const bool of_file = path.ends_with(file) && path.substr(0, path.size() - file.size()).ends_with('/');
+      if (of_file && name.find(only) != std::string::npos) names += name + ":";
     }
   }
   testing::GTEST_FLAG(filter) = names;
-  if (names.empty()) std::fprintf(stderr, "no test of %s has '%s' in its name\n", file.c_str() + 1, only.c_str());
+  if (names.empty()) std::fprintf(stderr, "no test of '%s' has '%s' in its name\n", file.data(), only.data());
   return !names.empty();
 }
 
