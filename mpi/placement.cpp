@@ -89,17 +89,13 @@ void put(ByteWriter& out, std::span<const std::byte> bytes) {
   out.put(bytes);
 }
 std::span<const std::byte> get(ByteReader& in) { return in.get_bytes(in.get<std::uint64_t>()); }
-std::string get_name(ByteReader& in) {
-  const auto bytes = get(in);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 Result<std::vector<MovedSession>> unpack(const KvShape& shape, std::span<const std::byte> bytes) {
   std::vector<MovedSession> sessions;
   for (ByteReader in(bytes); in.remaining() > 0;) {
     MovedSession& session = sessions.emplace_back();
-    session.session = get_name(in);
-    session.codec = get_name(in);
+    session.session = in.get_text();
+    session.codec = in.get_text();
     for (auto left = in.get<std::uint64_t>(); left > 0 && in.ok(); --left) {
       const auto block = get(in);
       if (!in.ok()) break;
@@ -130,8 +126,8 @@ Result<std::vector<MovedSession>> move_sessions(const Communicator& communicator
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(communicator.size()), 0);
   for (const std::size_t i : order) {
     const auto before = static_cast<std::int64_t>(out.size());
-    put(out, as_bytes(sessions[i].session));
-    put(out, as_bytes(sessions[i].codec));
+    out.put_text(sessions[i].session);
+    out.put_text(sessions[i].codec);
     out.put(static_cast<std::uint64_t>(sessions[i].blocks.size()));
     for (const CodedBlock& block : sessions[i].blocks) put(out, block);
     sizes[static_cast<std::size_t>(to[i])] += static_cast<std::int64_t>(out.size()) - before;

@@ -11,17 +11,17 @@ if anything is.
 """
 
 import functools
-import pathlib
 import re
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from include_graph import INCLUDE, ROOT
+
 FOLDERS = ("include", "src", "mpi", "backends", "python", "tests", "bench")
 
 # Names of namespace std by the headers that declare them; any one will do.
 STANDARD = {
-    "algorithm": "min max copy count equal move_backward swap_ranges replace search all_of any_of none_of find_if find_if_not copy_n fill fill_n sort stable_sort lower_bound upper_bound "
-                 "equal_range binary_search max_element min_element minmax_element reverse rotate clamp nth_element partition "
+    "algorithm": "min max copy count equal move_backward swap_ranges replace search all_of any_of none_of find_if "
+                 "find_if_not copy_n fill fill_n sort stable_sort lower_bound upper_bound equal_range binary_search max_element min_element minmax_element reverse rotate clamp nth_element partition "
                  "partial_sort unique remove_if count_if push_heap pop_heap make_heap includes set_intersection generate",
     "array": "array to_array",
     "atomic": "atomic atomic_ref atomic_flag",
@@ -73,19 +73,15 @@ STANDARD = {
     "variant": "variant visit holds_alternative get_if monostate variant_size_v variant_alternative_t",
     "vector": "vector",
 }
-# What comes with another header by the standard's word.
+# Headers that bring what another one declares: their own interfaces are made of it.
 WITH = {
     "string_view": {"string"},
-    "optional": set(),
     "utility": {"map", "unordered_map", "tuple", "variant", "optional"},
     "stop_token": {"thread"},
-    "thread": set(),
     "iostream": {"ostream"},
     "system_error": {"filesystem"},
     "exception": {"stdexcept"},
     "mutex": {"condition_variable"},
-    "cmath": {"complex"},
-    "cstdio": {"filesystem"},
 }
 HEADERS_OF = {}
 for standard_header, names in STANDARD.items():
@@ -93,7 +89,6 @@ for standard_header, names in STANDARD.items():
         HEADERS_OF.setdefault(standard_name, set()).update({standard_header} | WITH.get(standard_header, set()))
 LIBRARIES = {"Kokkos": "Kokkos_", "fmt": "fmt/", "nlohmann": "nlohmann/", "CLI": "CLI/", "tbb": "oneapi/tbb", "nb": "nanobind/"}
 
-INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]', re.MULTILINE)
 # Comments, strings and characters; the names of tests.
 NOISE = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.DOTALL)
 TEST = re.compile(r"^(?:TYPED_)?TEST(?:_[FPS]\w*)?\([^)]*\)|^INSTANTIATE\w+\([^;]*;", re.MULTILINE)

@@ -18,7 +18,7 @@ namespace seqkv::test {
 /// False, and says so, if the arguments select nothing. A filter that was given to GoogleTest is left as it is.
 inline bool select_tests(int argc, char** argv) {
   std::string_view file;
-  std::string_view only;
+  std::string_view only = "";
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument.starts_with("--file=")) file = argument.substr(7);
