@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 the seqkv authors
-"""Prefill of one model by seqkv and by transformers (fp32, sdpa), by turns on the same threads, as a ratio.
+"""Prefill of one model by seqkv and by transformers (fp32), by turns on the same threads or GPU, as a ratio.
 
     scripts/build bench
     python bench/prefill_vs_torch.py --model models/docs-7m --threads 1 2 --out bench/results/prefill-vs-torch.json
+    scripts/build cuda-sm90 -DSEQKV_ENABLE_BENCHMARKS=ON
+    python bench/prefill_vs_torch.py --device cuda --attention eager --bench build/cuda-sm90/bin/bench_model_forward
 
 Needs torch and transformers. Both compute the logits of the last row. A figure is the median over the rounds; the
 ratio is the median of the rounds' ratios, so that a machine that slows down slows down both.
@@ -29,6 +31,8 @@ def parse_arguments():
     parser.add_argument("--tokens", type=int, default=2048, choices=[512, 2048])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where torch runs; --bench is to be built for it")
+    parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
     parser.add_argument("--bench", default=str(ROOT / "build/bench/bin/bench_model_forward"))
     parser.add_argument("--out", help="JSON file to write")
     return parser.parse_args()
@@ -59,6 +63,8 @@ def torch_speed(model, tokens, threads):
         while runs < 2 or time.perf_counter() - started < 0.5:
             model(tokens, use_cache=True, logits_to_keep=1)
             runs += 1
+            if tokens.is_cuda:
+                torch.cuda.synchronize()
         return runs * tokens.shape[1] / (time.perf_counter() - started)
 
 
@@ -68,8 +74,9 @@ def main():
     import transformers
 
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        arguments.model, dtype=torch.float32, attn_implementation="sdpa").eval()
+        arguments.model, dtype=torch.float32, attn_implementation=arguments.attention).eval().to(arguments.device)
     tokens = torch.randint(0, model.config.vocab_size, (1, arguments.tokens), generator=torch.Generator().manual_seed(1))
+    tokens = tokens.to(arguments.device)
     rows = []
     for threads in arguments.threads:
         torch_speed(model, tokens, threads)  # warm up

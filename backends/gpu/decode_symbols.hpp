@@ -101,10 +101,15 @@ struct DecodeSymbols {
     }
     StreamDecoder decoder(lane, windows, thread / group_lanes, streams ? parts.payload : nullptr, parts.payload_bytes);
     EscapeReader escapes{parts.escapes, parts.escape_count};
-    if (whole_warp_agrees(block, streams)) {
-      decode_whole_groups(decoder, escapes, own, block, parts.argument);
-    } else {
-      decode_groups(decoder, escapes, own, block, parts.argument, streams);
+    switch (compare_blocks(block, streams)) {
+      case WarpBlocks::same:
+        decode_whole_groups<true>(decoder, escapes, own, block, parts.argument, streams);
+        break;
+      case WarpBlocks::whole:
+        decode_whole_groups<false>(decoder, escapes, own, block, parts.argument, streams);
+        break;
+      case WarpBlocks::unlike:
+        decode_groups(decoder, escapes, own, block, parts.argument, streams);
     }
     const bool ended = decoder.ended() && escapes.fits && escapes.used == escapes.count;
     const bool good = lane.whole_group(!streams || ended);
@@ -130,8 +135,9 @@ struct DecodeSymbols {
           searched[t].starts[s] = s < tables.alphabets[t] ? tables.codes[t * rans::symbols + s].start : rans::total;
         }
         for (std::uint32_t i = team.team_rank(); i < rans::total / SearchTable::marked; i += team.team_size()) {
-          searched[t].marks[i] =
-              static_cast<std::uint8_t>(tables.slots[t * rans::total + i * SearchTable::marked] >> 24U);
+          const rans::Slot slot = tables.slots[t * rans::total + i * SearchTable::marked];
+          const std::uint32_t frequency = slot >> rans::probability_bits & (rans::total - 1);
+          searched[t].marks[i] = SearchTable::mark(slot >> 24U, frequency - (slot & (rans::total - 1)));
         }
       }
       team.team_barrier();
@@ -151,26 +157,25 @@ struct DecodeSymbols {
     }
   }
 
-  /// All blocks of the warp have the same layout, of whole groups.
+  /// All blocks of the warp have runs of the same size, of whole groups; if `Same`, also as many.
+  template <bool Same>
   KOKKOS_INLINE_FUNCTION void decode_whole_groups(StreamDecoder& decoder, EscapeReader& escapes, const void* own,
-                                                  const codec::SymbolBlock& block, int choice) const {
-    const auto groups = static_cast<std::uint32_t>(block.run_symbols / rans::group);
+                                                  const codec::SymbolBlock& block, int choice, bool streams) const {
+    const auto groups = largest_of_warp(static_cast<std::uint32_t>(streams ? block.run_symbols / rans::group : 0));
+    const auto runs = static_cast<std::uint32_t>(streams ? block.runs : 0);
+    const std::uint32_t most = Same ? runs : largest_of_warp(runs);
     auto* out = reinterpret_cast<std::uint32_t*>(block.symbols) + decoder.lane.number;
-    const auto table_of = [&](std::int64_t run) {
-      return How == TablesAre::turned || run >= block.runs ? 0 : block.table_of(tables, run, choice);
-    };
-    std::int64_t next = table_of(0);  // known one run ahead
-    unsigned next_escape = tables.escape(next);
-    for (std::int64_t run = 0; run < block.runs; ++run) {
-      const auto& of_table = table_at(own, next);
-      const unsigned escape = next_escape;
-      next = table_of(run + 1);
-      next_escape = tables.escape(next);
+    RunTables run_tables(tables, block, choice, runs, false, decoder.lane);
+    const RunTables::Table only{0, tables.escape(0)};
+    for (std::uint32_t run = 0; run < most; ++run) {
+      const RunTables::Table table = How == TablesAre::turned ? only : run_tables.at(run);
+      const auto& of_table = table_at(own, table.number);
+      const bool takes = Same || run < runs;
       for (std::uint32_t g = 0; g < groups; ++g, out += group_lanes) {
-        std::uint32_t symbols = decoder.whole_group(of_table);
-        const std::uint32_t found = EscapeReader::find(symbols, escape);
-        if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, escape, decoder.lane);
-        *out = symbols;
+        std::uint32_t symbols = decoder.whole_group(of_table, takes);
+        const std::uint32_t found = takes ? EscapeReader::find(symbols, table.escape) : 0U;
+        if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, table.escape, decoder.lane);
+        if (takes) *out = symbols;
       }
     }
   }
@@ -209,7 +214,7 @@ void decode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tabl
   constexpr std::int64_t of_block = sizeof(WordWindow);
   constexpr std::int64_t of_team = alignof(WordWindow);
   constexpr std::int64_t turned = rans::total * sizeof(rans::Slot);
-  constexpr std::int64_t most_searched = 32 << 10;
+  constexpr std::int64_t most_searched = 39 << 10;  // a team's memory, less windows
   const std::int64_t searched = tables.tables * static_cast<std::int64_t>(sizeof(SearchTable));
   const auto run = [&](auto kernel, std::int64_t table_bytes) {
     Kokkos::parallel_for("seqkv::codec::decode_symbols", symbols_policy(space, count, of_team + table_bytes, of_block),

@@ -2,12 +2,13 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Residuals by transform, quantizer and entropy coder on a GPU: a thread a component, or a team a block. The same
+/// Residuals by transform, quantizer and entropy coder on a GPU: a thread some components, or a team a block. The same
 /// results as backends/kokkos/ecsq.hpp.
 #pragma once
 
 #include <Kokkos_Core.hpp>
 
+#include "backends/gpu/lanes.hpp"
 #include "backends/gpu/predict.hpp"
 #include "codec/predict/ecsq_steps.hpp"
 
@@ -15,20 +16,20 @@ namespace seqkv::gpu {
 
 namespace rans = codec::rans;
 
-/// A thread an item of a head of a slot.
-struct SlotItems {
+/// A thread some items of a head of a slot.
+struct SlotParts {
   codec::EcsqStep step;
 
-  std::int64_t count() const { return step.all_slots() * step.heads * head_items(step); }
+  std::int64_t count() const { return step.all_slots() * step.heads * head_threads(step); }
 
  protected:
   struct Place {
-    std::int64_t slot, head, item, row;
+    std::int64_t slot, head, thread, row;
   };
   KOKKOS_INLINE_FUNCTION Place place(std::int64_t i) const {
-    const std::int64_t items = head_items(step);
-    const Split of_slot(i, items * step.heads);
-    const Split of_head(of_slot.rest, items);
+    const std::int64_t threads = head_threads(step);
+    const Split of_slot(i, threads * step.heads);
+    const Split of_head(of_slot.rest, threads);
     return {of_slot.quotient, of_head.quotient, of_head.rest, step.order[of_slot.quotient]};
   }
   KOKKOS_INLINE_FUNCTION float* residual(const Place& at) const {
@@ -36,26 +37,78 @@ struct SlotItems {
   }
 };
 
-struct ResidualItem : SlotItems {
+struct ResidualPart : SlotParts {
   KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
     const Place at = place(i);
-    float* out = residual(at);
-    if (at.row >= 0) {
-      HeadItem(step, at.row, at.head, at.item).residual(step, codec::weight_of(step.grade[at.row]), out);
-      return;
-    }
-    out[at.item < step.rope_pairs ? at.item : at.item + step.rope_pairs] = 0.0F;
-    if (at.item < step.rope_pairs) out[at.item + step.rope_pairs] = 0.0F;
+    if (at.row < 0) return HeadPart(step, 0, at.head, at.thread).clear(residual(at));
+    HeadPart(step, at.row, at.head, at.thread).residual(codec::weight_of(step.grade[at.row]), residual(at));
   }
 };
 
-struct RestoreItem : SlotItems {
+struct RestorePart : SlotParts {
   KOKKOS_FUNCTION void operator()(const std::int64_t i) const {
     const Place at = place(i);
     if (at.row < 0) return;
-    HeadItem(step, at.row, at.head, at.item).restore(step, residual(at), codec::weight_of(-step.grade[at.row]));
+    HeadPart(step, at.row, at.head, at.thread).restore(residual(at), codec::weight_of(-step.grade[at.row]));
   }
 };
+
+// ---- tiles, by words: what codec::pack_tile, clear_tile and unpack_tile do ----------------------------------------
+
+struct alignas(16) FourWords {
+  std::uint32_t x[4];
+};
+static_assert(codec::tile_slots == 8 && codec::tile_coefficients == 4, "a coefficient of a tile is 16 bytes");
+
+/// Numbers of a coefficient of a tile, two slots a word.
+KOKKOS_INLINE_FUNCTION FourWords& coefficient(std::int16_t* numbers, std::int64_t ld, int c) {
+  return *reinterpret_cast<FourWords*>(numbers + c * ld);
+}
+
+KOKKOS_INLINE_FUNCTION void clear_tile(std::int16_t* numbers, std::int64_t ld) {
+  SEQKV_UNROLL for (int c = 0; c < codec::tile_coefficients; ++c) coefficient(numbers, ld, c) = {};
+}
+
+/// Symbols of a tile, a slot a word, and the largest before they are cut to 8 bits.
+struct TileSymbols {
+  std::uint32_t slots[codec::tile_slots] = {};
+  unsigned largest = 0;
+
+  KOKKOS_INLINE_FUNCTION TileSymbols(std::int16_t* numbers, std::int64_t ld) {
+    SEQKV_UNROLL for (int c = 0; c < codec::tile_coefficients; ++c) {
+      const FourWords pairs = coefficient(numbers, ld, c);
+      SEQKV_UNROLL for (int s = 0; s < codec::tile_slots; ++s) {
+        const auto number = static_cast<std::int16_t>(pairs.x[s / 2] >> static_cast<unsigned>(16 * (s % 2)) & 0xffffU);
+        const unsigned symbol = codec::zigzag(number);
+        largest = symbol > largest ? symbol : largest;
+        slots[s] |= (symbol < codec::large_symbol ? symbol : codec::large_symbol) << static_cast<unsigned>(8 * c);
+      }
+    }
+  }
+  KOKKOS_INLINE_FUNCTION void store(std::uint8_t* symbols) const {
+    auto* to = reinterpret_cast<FourWords*>(symbols);
+    to[0] = {{slots[0], slots[1], slots[2], slots[3]}};
+    to[1] = {{slots[4], slots[5], slots[6], slots[7]}};
+  }
+};
+
+/// Whether some are too large for a symbol.
+KOKKOS_INLINE_FUNCTION bool unpack_tile(const std::uint8_t* symbols, std::int16_t* numbers, std::int64_t ld) {
+  const auto* from = reinterpret_cast<const FourWords*>(symbols);
+  const FourWords halves[2] = {from[0], from[1]};
+  std::uint32_t large = 0;
+  SEQKV_UNROLL for (int s = 0; s < codec::tile_slots; ++s) large |= zero_bytes(~halves[s / 4].x[s % 4]);
+  SEQKV_UNROLL for (int c = 0; c < codec::tile_coefficients; ++c) {
+    FourWords pairs{};
+    SEQKV_UNROLL for (int s = 0; s < codec::tile_slots; ++s) {
+      const unsigned symbol = halves[s / 4].x[s % 4] >> static_cast<unsigned>(8 * c) & 0xffU;
+      const auto number = static_cast<std::uint32_t>(codec::unzigzag(symbol)) & 0xffffU;
+      pairs.x[s / 2] |= number << static_cast<unsigned>(16 * (s % 2));
+    }
+    coefficient(numbers, ld, c) = pairs;
+  }
+  return large != 0;
+}
 
 /// A team a block; `scratch_bytes` is memory of the team.
 template <class ExecutionSpace>
@@ -151,12 +204,15 @@ struct PackBlock : BlockKernel<ExecutionSpace> {
     unsigned largest_coded = 0;
     const auto pack = [&](std::int64_t run, std::int64_t quad, std::int64_t group, int of_tile) {
       classes[run] = static_cast<std::uint8_t>(of_tile);
-      const unsigned most = codec::pack_tile(step, block, quad, group, symbols + run * rans::group);
-      largest_coded = most > largest_coded ? most : largest_coded;
+      const TileSymbols tile(codec::tile_at(step, block, quad, group), step.all_slots());
+      tile.store(symbols + run * rans::group);
+      largest_coded = tile.largest > largest_coded ? tile.largest : largest_coded;
     };
     const auto clear = [&](std::int64_t quad, std::int64_t group) {
-      const unsigned most = codec::clear_tile_of(step, block, quad, group);
-      largest = most > largest ? most : largest;
+      std::int16_t* numbers = codec::tile_at(step, block, quad, group);
+      const TileSymbols tile(numbers, step.all_slots());
+      clear_tile(numbers, step.all_slots());
+      largest = tile.largest > largest ? tile.largest : largest;
     };
     const std::int64_t runs = for_each_tile(team, step, block, pack, clear);
     team.team_reduce(Kokkos::Max<unsigned>(largest));
@@ -205,11 +261,12 @@ struct UnpackBlock : BlockKernel<ExecutionSpace> {
     const std::uint8_t* symbols = step.coded[block].symbols;
     unsigned has_large = 0;
     const auto clear = [&](std::int64_t quad, std::int64_t group) {
-      codec::clear_tile(codec::tile_at(step, block, quad, group), step.all_slots());
+      clear_tile(codec::tile_at(step, block, quad, group), step.all_slots());
     };
     const auto unpack = [&](std::int64_t run, std::int64_t quad, std::int64_t group, int) {
       if (!is_coded) return clear(quad, group);
-      if (codec::unpack_tile(step, block, quad, group, symbols + run * rans::group)) has_large = 1;
+      std::int16_t* numbers = codec::tile_at(step, block, quad, group);
+      if (unpack_tile(symbols + run * rans::group, numbers, step.all_slots())) has_large = 1;
     };
     for_each_tile(team, step, block, unpack, clear);
     const std::int64_t behind = step.groups() - step.groups_of(block);

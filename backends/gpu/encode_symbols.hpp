@@ -7,6 +7,7 @@
 
 #include <Kokkos_Core.hpp>
 
+#include "backends/gpu/choose_tables.hpp"
 #include "backends/gpu/symbol_group.hpp"
 
 namespace seqkv::gpu {
@@ -39,8 +40,7 @@ struct BlockEncoder {
   explicit KOKKOS_INLINE_FUNCTION BlockEncoder(int thread) : lane(thread) {}
 
   /// The arithmetic is that of rans::Encoder::add_symbol.
-  KOKKOS_INLINE_FUNCTION void step(const rans::Code* codes, unsigned symbol, bool takes) {
-    const rans::Code code = codes[symbol];
+  KOKKOS_INLINE_FUNCTION void step(const rans::Code& code, bool takes) {
     const std::uint32_t frequency = code.frequency;
     std::uint32_t x = state;
     const bool is_full = takes && x >> (32U - rans::probability_bits) >= frequency;
@@ -56,18 +56,35 @@ struct BlockEncoder {
     if (takes) state = (quotient << rans::probability_bits) + rest + code.start + added;
   }
 
-  /// The lane's four symbols, the first in the lowest byte; `count` of the group are symbols.
-  template <bool Whole>
-  KOKKOS_INLINE_FUNCTION void group(const rans::Code* codes, unsigned escape, std::uint32_t symbols, int count) {
-    seen |= symbols;
+  /// A group as a lane has it: four symbols, the first in the lowest byte, and what codes them.
+  struct Group {
+    std::uint32_t symbols = 0;
+    unsigned escape = rans::symbols;
+    rans::Code codes[rans::steps];
+
+    static KOKKOS_INLINE_FUNCTION unsigned symbol(std::uint32_t symbols, int t) {
+      return symbols >> static_cast<unsigned>(8 * t) & 0xffU;
+    }
+    Group() = default;
+    KOKKOS_INLINE_FUNCTION Group(std::uint32_t of_lane, const rans::Code* table, unsigned from)
+        : symbols(of_lane), escape(from) {
+      SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) {
+        const unsigned s = symbol(symbols, t);
+        codes[t] = table[s < escape ? s : escape];
+      }
+    }
+  };
+
+  /// `count` of the group are symbols.
+  KOKKOS_INLINE_FUNCTION void add(const Group& group, int count = rans::group) {
+    seen |= group.symbols;
     std::uint32_t found = 0;
     SEQKV_UNROLL for (int t = rans::steps - 1; t >= 0; --t) {
-      const bool takes = Whole || rans::steps * lane.number + t < count;
-      const unsigned symbol = symbols >> static_cast<unsigned>(8 * t) & 0xffU;
-      found += takes && symbol >= escape ? 1U : 0U;
-      step(codes, symbol < escape ? symbol : escape, takes);
+      const bool takes = rans::steps * lane.number + t < count;
+      found += takes && Group::symbol(group.symbols, t) >= group.escape ? 1U : 0U;
+      step(group.codes[t], takes);
     }
-    if (any_of_warp(found != 0)) keep_escapes(escape, symbols, found);
+    if (any_of_warp(found != 0)) keep_escapes(group.escape, group.symbols, found);
   }
 
   KOKKOS_INLINE_FUNCTION void keep_escapes(unsigned escape, std::uint32_t symbols, std::uint32_t found) {
@@ -75,7 +92,9 @@ struct BlockEncoder {
     std::byte* to = escapes + lane.sum_below(found);
     for (unsigned t = 0; found > 0 && t < rans::steps; ++t) {
       const unsigned symbol = symbols >> (8 * t) & 0xffU;
-      if (symbol >= escape) *to++ = static_cast<std::byte>(symbol - escape);
+      if (symbol < escape) continue;
+      *to++ = static_cast<std::byte>(symbol - escape);
+      --found;
     }
   }
 
@@ -93,6 +112,7 @@ struct EncodeSymbols {
   codec::SymbolTables tables;
   codec::SymbolBlock* blocks;
   std::int64_t count;
+  bool is_chosen;  ///< by choose_tables()
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const auto* codes = shared_copy<Shared>(team, tables.codes, tables.tables * std::int64_t{rans::symbols});
@@ -107,16 +127,21 @@ struct EncodeSymbols {
     codec::SymbolBlock block{};
     const bool works = of_team != nullptr;
     if (works) block = *of_team;
-    const int choice = cheapest_choice(lane, block, works);
+    const int choice = works && is_chosen ? static_cast<int>(block.bytes) : 0;
     std::byte* end = works ? codec::end_of_stream(block) : nullptr;
     if (!is_even(end)) --end;
     std::byte* const end_of_escapes = works ? end_of_escapes_of(block) : nullptr;
     encoder.words = reinterpret_cast<std::uint16_t*>(end);
     encoder.escapes = end_of_escapes;
-    if (whole_warp_agrees(block, works)) {
-      encode_whole_groups(encoder, codes, block, choice);
-    } else {
-      encode_groups(encoder, codes, block, choice, works);
+    switch (compare_blocks(block, works)) {
+      case WarpBlocks::same:
+        encode_whole_groups<true>(encoder, codes, block, choice, works);
+        break;
+      case WarpBlocks::whole:
+        encode_whole_groups<false>(encoder, codes, block, choice, works);
+        break;
+      case WarpBlocks::unlike:
+        encode_groups(encoder, codes, block, choice, works);
     }
     if (works) encoder.finish();
     const Parts parts{encoder.words, works ? end - reinterpret_cast<std::byte*>(encoder.words) : 0, encoder.escapes,
@@ -165,58 +190,37 @@ struct EncodeSymbols {
     return symbols;
   }
 
-  /// codec::cheapest_choice by 8 threads: sums of integers, in any order the same.
-  KOKKOS_INLINE_FUNCTION int cheapest_choice(const Lane& lane, const codec::SymbolBlock& block, bool works) const {
-    constexpr int together = 3;
-    const std::int64_t of_run = GroupPlace::groups_of_run(block);
-    const std::int64_t stride = block.run_symbols >= codec::sampled_run ? 4 : 1;
-    const bool by_words = takes_words(block);
-    std::uint64_t least = ~std::uint64_t{0};
-    int cheapest = 0;
-    const int choices = works && block.choices > 1 ? block.choices : 0;
-    const auto most = static_cast<int>(largest_of_warp(static_cast<std::uint32_t>(choices)));
-    for (int first = 0; first < most; first += together) {
-      std::uint64_t costs[together] = {};
-      GroupPlace place;
-      for (place.run = 0; first < choices && place.run < block.runs; ++place.run) {
-        for (place.in_run = 0; place.in_run < of_run; place.in_run += stride) {
-          const int here = place.count(block);
-          const std::uint32_t symbols = load(block, place, lane, here, by_words);
-          SEQKV_UNROLL for (int c = 0; c < together; ++c) {
-            const std::uint32_t* of_table =
-                tables.costs + block.table_of(tables, place.run, first + c) * std::int64_t{rans::symbols};
-            for (int t = 0; t < rans::steps && rans::steps * lane.number + t < here; ++t) {
-              costs[c] += of_table[symbols >> static_cast<unsigned>(8 * t) & 0xffU];
-            }
-          }
-        }
-      }
-      for (int c = 0; c < together; ++c) {
-        const std::uint64_t cost = lane.sum(costs[c]);
-        if (first + c >= choices || cost >= least) continue;
-        least = cost;
-        cheapest = first + c;
-      }
-    }
-    return cheapest;
-  }
-
-  /// All blocks of the warp have the same layout, of whole groups. Symbols are read one group ahead.
+  /// All blocks of the warp have runs of the same size, of whole groups; if `Same`, also as many. Symbols are read two
+  /// groups ahead, and what codes them one.
+  template <bool Same>
   KOKKOS_INLINE_FUNCTION void encode_whole_groups(BlockEncoder& encoder, const rans::Code* codes,
-                                                  const codec::SymbolBlock& block, int choice) const {
-    const auto groups = static_cast<std::uint32_t>(block.run_symbols / rans::group);
+                                                  const codec::SymbolBlock& block, int choice, bool works) const {
+    using Group = BlockEncoder::Group;
+    const auto of_run = largest_of_warp(static_cast<std::uint32_t>(works ? block.run_symbols / rans::group : 0));
+    const std::uint32_t mine = of_run * static_cast<std::uint32_t>(works ? block.runs : 0);
+    const std::uint32_t most = Same ? mine : largest_of_warp(mine);
+    RunTables run_tables(tables, block, choice, static_cast<std::uint32_t>(works ? block.runs : 0), true, encoder.lane);
     const auto* const first = reinterpret_cast<const std::uint32_t*>(block.symbols) + encoder.lane.number;
-    const std::uint32_t* from = first + (block.runs * groups - 1) * group_lanes;
-    std::uint32_t symbols = block.runs > 0 ? *from : 0U;
-    for (std::int64_t run = block.runs - 1; run >= 0; --run) {
-      const std::int64_t table = block.table_of(tables, run, choice);
-      const unsigned escape = tables.escape(table);
-      const rans::Code* of_table = codes + table * rans::symbols;
-      for (std::uint32_t g = 0; g < groups; ++g) {
-        const std::uint32_t before = from == first ? 0U : *(from -= group_lanes);
-        encoder.group<true>(of_table, escape, symbols, rans::group);
-        symbols = before;
-      }
+    const auto load = [&](std::uint32_t turn) {
+      return turn < mine ? first[std::int64_t{mine - 1 - turn} * group_lanes] : 0U;
+    };
+    RunTables::Table table{0, 0};
+    std::uint32_t run = 0;
+    std::uint32_t in_run = 0;
+    const auto next_group = [&](std::uint32_t symbols) {
+      if (in_run == 0) table = run_tables.at(run++);
+      if (++in_run == of_run) in_run = 0;
+      return Group(symbols, codes + std::int64_t{table.number} * rans::symbols, table.escape);
+    };
+    if (most == 0) return;
+    Group group = next_group(load(0));
+    std::uint32_t symbols = load(1);
+    for (std::uint32_t turn = 0; turn < most; ++turn) {
+      const std::uint32_t later = load(turn + 2);
+      const Group next = next_group(symbols);
+      encoder.add(group, Same || turn < mine ? rans::group : 0);
+      group = next;
+      symbols = later;
     }
   }
 
@@ -237,7 +241,7 @@ struct EncodeSymbols {
         escape = tables.escape(table);
       }
       const std::uint32_t symbols = here > 0 ? load(block, place, encoder.lane, here, false) : 0U;
-      encoder.group<false>(of_table, escape, symbols, here);
+      encoder.add(BlockEncoder::Group(symbols, of_table, escape), here);
       if (place.in_run-- == 0) place = {place.run - 1, of_run - 1};
     }
   }
@@ -296,12 +300,14 @@ void encode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tabl
                     std::int64_t count) {
   constexpr int most_shared_tables = 8;
   const std::int64_t table_bytes = tables.tables * std::int64_t{rans::symbols * sizeof(rans::Code)};
+  const bool are_chosen = tables.tables > 1;
+  if (are_chosen) choose_tables(space, tables, blocks, count);
   if (tables.tables <= most_shared_tables) {
     Kokkos::parallel_for("seqkv::codec::encode_symbols", symbols_policy(space, count, table_bytes, 0),
-                         EncodeSymbols<ExecutionSpace, true>{tables, blocks, count});
+                         EncodeSymbols<ExecutionSpace, true>{tables, blocks, count, are_chosen});
   } else {
     Kokkos::parallel_for("seqkv::codec::encode_symbols", symbols_policy(space, count, 0, 0),
-                         EncodeSymbols<ExecutionSpace, false>{tables, blocks, count});
+                         EncodeSymbols<ExecutionSpace, false>{tables, blocks, count, are_chosen});
   }
 }
 

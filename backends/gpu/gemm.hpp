@@ -14,12 +14,11 @@ struct Rows {
   static constexpr bool rows_are_neighbors = false;
   const float* data;
   std::int64_t ld;
-  bool has_fours;  ///< rows begin at multiples of 16 bytes, and have room for inner indices rounded up to fours
+  bool has_fours;  ///< rows begin at multiples of 16 bytes, and, by that, have room for inner indices up to a four
 
   Rows(const float* from, std::int64_t distance, std::int64_t depth, std::int64_t blocks)
       : data(from), ld(distance), has_fours(reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && distance % 4 == 0) {
-    const bool is_padded = distance % kernels::panel_width == 0 && distance - depth < kernels::panel_width;
-    has_fours = has_fours && (depth % 4 == 0 || (blocks == 1 && is_padded));
+    has_fours = has_fours && (depth % 4 == 0 || blocks == 1);
   }
 
   KOKKOS_INLINE_FUNCTION FourFloats four(std::int64_t row, std::int64_t k) const {
@@ -29,8 +28,15 @@ struct Rows {
 };
 
 struct ToRows {
+  static constexpr bool rows_are_neighbors = false;
   float* data;
   std::int64_t ld;
+  KOKKOS_INLINE_FUNCTION bool has_fours(std::int64_t, std::int64_t output) const {
+    return ((reinterpret_cast<std::uintptr_t>(data) / 4 | static_cast<std::uintptr_t>(ld | output)) & 3U) == 0;
+  }
+  KOKKOS_INLINE_FUNCTION void four(std::int64_t row, std::int64_t output, const FourFloats& sums) const {
+    *reinterpret_cast<FourFloats*>(data + row * ld + output) = sums;
+  }
   KOKKOS_INLINE_FUNCTION void operator()(std::int64_t row, std::int64_t output, float sum) const {
     data[row * ld + output] = sum;
   }

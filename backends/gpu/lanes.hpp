@@ -55,6 +55,17 @@ KOKKOS_INLINE_FUNCTION std::uint32_t exchange(std::uint32_t value, int distance)
 #endif
 }
 
+/// The value of thread `thread` of the warp.
+KOKKOS_INLINE_FUNCTION std::uint32_t value_of_thread(std::uint32_t value, unsigned thread) {
+#if defined(__CUDA_ARCH__)
+  return __shfl_sync(0xffffffffU, value, static_cast<int>(thread));
+#elif defined(__HIP_DEVICE_COMPILE__)
+  return __shfl(value, static_cast<int>(thread));
+#else
+  return (void)thread, value;
+#endif
+}
+
 /// What threads of the warp have read and written before comes before what they read and write after.
 KOKKOS_INLINE_FUNCTION void sync_warp() {
 #if defined(__CUDA_ARCH__)

@@ -256,7 +256,7 @@ struct EncodeLossless {
     std::uint64_t values = from[(groups - 1) * group_lanes];
     for (std::int64_t g = groups - 1; g >= 0; --g) {
       const std::uint64_t before = g > 0 ? from[(g - 1) * group_lanes] : 0;
-      encoder.template group<false>(own.codes, rans::symbols, FourValues::of(values).exponents, streams ? 32 : 0);
+      encoder.add(BlockEncoder::Group(FourValues::of(values).exponents, own.codes, rans::symbols), streams ? 32 : 0);
       values = before;
     }
     if (streams) encoder.finish();

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Predictive coding beside its matrix products on a GPU: a thread a component of a row, or a pair of components that
-/// turn together, so that neighbors read and write neighbors. The arithmetic is that of src/codec/predict/steps.hpp.
+/// Predictive coding beside its matrix products on a GPU: a thread some components of a row, or some pairs of
+/// components that turn together. The arithmetic is that of src/codec/predict/steps.hpp.
 #pragma once
 
 #include <Kokkos_Core.hpp>
@@ -55,89 +55,151 @@ KOKKOS_INLINE_FUNCTION std::int64_t head_items(const codec::PredictiveStep& step
   return step.model.width / step.heads - step.rope_pairs;
 }
 
-/// One of them, of a head of a row.
-struct HeadItem {
-  std::int64_t row, head;
-  std::int64_t first;   ///< component
-  std::int64_t second;  ///< the other of its pair; -1: none
-  float cosine = 0, sine = 0;
+/// Items of a head that a thread takes: so many times as far apart as there are threads for the head, so that
+/// neighbors read and write neighbors.
+inline constexpr int items_of_thread = 4;
+KOKKOS_INLINE_FUNCTION std::int64_t head_threads(const codec::PredictiveStep& step) {
+  return (head_items(step) + items_of_thread - 1) / items_of_thread;
+}
 
-  KOKKOS_INLINE_FUNCTION HeadItem(const codec::PredictiveStep& step, std::int64_t of_row, std::int64_t of_head,
-                                  std::int64_t item)
-      : row(of_row), head(of_head), first(item), second(-1) {
-    const std::int64_t pairs = step.rope_pairs;
-    if (item >= pairs) {
-      first = item + pairs;
-      return;
-    }
-    second = item + pairs;
-    cosine = step.cosine[row * pairs + item];
-    sine = step.sine[row * pairs + item];
-  }
-
-  /// Back to position 0 with direction -1, on with 1.
-  KOKKOS_INLINE_FUNCTION void turn(float direction, float& a, float& b) const {
-    if (second < 0) return;
-    const float s = direction * sine;
-    const float x = a;
-    a = detmath::fma(x, cosine, -(b * s));
-    b = detmath::fma(b, cosine, x * s);
-  }
-
-  KOKKOS_INLINE_FUNCTION void load(const codec::PredictiveStep& step, float& a, float& b) const {
-    const codec::Task& task = step.tasks[step.block_of(row)];
-    const std::int64_t at = codec::head_at(step, task, row, head);
-    a = load_as_float(task.values, task.subblock.dtype, at + first);
-    b = second < 0 ? 0.0F : load_as_float(task.values, task.subblock.dtype, at + second);
-    turn(-1.0F, a, b);
+/// A head of a row, for one of its threads.
+class HeadPart {
+ public:
+  KOKKOS_INLINE_FUNCTION HeadPart(const codec::PredictiveStep& step, std::int64_t row, std::int64_t head,
+                                  std::int64_t thread)
+      : step_(step), thread_(thread), threads_(head_threads(step)), items_(head_items(step)), row_(row) {
+    const Split of_block(row, step.grid.block_tokens);
+    block_ = of_block.quotient;
+    const codec::Task& task = step.tasks[block_];
+    values_ = task.values;
+    dtype_ = task.subblock.dtype;
+    first_ = (head * task.subblock.tokens + of_block.rest) * task.subblock.dim;
+    const std::int64_t of_head = head * (step.model.width / step.heads);
+    predicted_ = codec::predicted_row(step, row) + of_head;
+    features_ = step.features + row * step.ld_features + step.column + of_head;
   }
 
   /// codec::residual_head.
-  KOKKOS_INLINE_FUNCTION void residual(const codec::PredictiveStep& step, float weight, float* out) const {
-    const float* predicted = codec::predicted_row(step, row) + head * (step.model.width / step.heads);
-    float a = 0;
-    float b = 0;
-    load(step, a, b);
-    out[first] = weight * (a - predicted[first]);
-    if (second >= 0) out[second] = weight * (b - predicted[second]);
+  KOKKOS_INLINE_FUNCTION void residual(float weight, float* out) const {
+    Item items[items_of_thread];
+    SEQKV_UNROLL for (int j = 0; j < items_of_thread; ++j) {
+      items[j] = item(j);
+      if (!items[j].is_there) continue;
+      load(items[j]);
+      load_predicted(items[j]);
+    }
+    SEQKV_UNROLL for (int j = 0; j < items_of_thread; ++j) {
+      const Item& at = items[j];
+      if (!at.is_there) continue;
+      out[at.first] = weight * (at.a - at.predicted_a);
+      if (at.turns) out[at.second] = weight * (at.b - at.predicted_b);
+    }
+  }
+  KOKKOS_INLINE_FUNCTION void clear(float* out) const {
+    SEQKV_UNROLL for (int j = 0; j < items_of_thread; ++j) {
+      const Item at = item(j);
+      if (at.is_there) out[at.first] = 0.0F;
+      if (at.is_there && at.turns) out[at.second] = 0.0F;
+    }
   }
 
   /// codec::restore_head.
-  KOKKOS_INLINE_FUNCTION void restore(const codec::PredictiveStep& step, const float* residual, float inverse) const {
-    const std::int64_t block = step.block_of(row);
-    const codec::Task& task = step.tasks[block];
-    const std::int64_t dim = step.model.width / step.heads;
-    const std::int64_t at = codec::head_at(step, task, row, head);
-    std::byte* out = step.restored == nullptr ? task.values : step.restored[block];
-    float* feature = step.features + row * step.ld_features + step.column + head * dim;
-    float a = 0;
-    float b = 0;
-    const bool is_raw = step.status[block] == codec::block_status::raw;
-    if (is_raw) {
-      load(step, a, b);
-    } else {
-      const float* predicted = codec::predicted_row(step, row) + head * dim;
-      a = detmath::fma(residual[first], inverse, predicted[first]);
-      if (second >= 0) b = detmath::fma(residual[second], inverse, predicted[second]);
+  KOKKOS_INLINE_FUNCTION void restore(const float* residual, float inverse) const {
+    std::byte* out = step_.restored == nullptr ? values_ : step_.restored[block_];
+    if (step_.status[block_] == codec::block_status::raw) return keep_raw(out);
+    Item items[items_of_thread];
+    SEQKV_UNROLL for (int j = 0; j < items_of_thread; ++j) {
+      Item& at = items[j] = item(j);
+      if (!at.is_there) continue;
+      load_predicted(at);
+      load_angle(at);
+      at.a = residual[at.first];
+      if (at.turns) at.b = residual[at.second];
     }
-    feature[first] = codec::feature_of(a);
-    if (second >= 0) feature[second] = codec::feature_of(b);
-    if (is_raw) {
-      if (out != task.values) copy(task, at, out);
-      return;
+    SEQKV_UNROLL for (int j = 0; j < items_of_thread; ++j) {
+      Item& at = items[j];
+      if (!at.is_there) continue;
+      at.a = detmath::fma(at.a, inverse, at.predicted_a);
+      at.b = detmath::fma(at.b, inverse, at.predicted_b);
+      keep_features(at);
+      at.turn(1.0F);
+      store_from_float(out, dtype_, first_ + at.first, at.a);
+      if (at.turns) store_from_float(out, dtype_, first_ + at.second, at.b);
     }
-    turn(1.0F, a, b);
-    store_from_float(out, task.subblock.dtype, at + first, a);
-    if (second >= 0) store_from_float(out, task.subblock.dtype, at + second, b);
   }
 
  private:
-  KOKKOS_INLINE_FUNCTION void copy(const codec::Task& task, std::int64_t at, std::byte* out) const {
-    const auto size = static_cast<std::int64_t>(size_of(task.subblock.dtype));
-    for (std::int64_t i = (at + first) * size; i < (at + first + 1) * size; ++i) out[i] = task.values[i];
-    if (second < 0) return;
-    for (std::int64_t i = (at + second) * size; i < (at + second + 1) * size; ++i) out[i] = task.values[i];
+  struct Item {
+    bool is_there = false;
+    bool turns = false;              ///< with another component
+    std::int64_t first, second = 0;  ///< components
+    float a = 0, b = 0, predicted_a = 0, predicted_b = 0, cosine = 1, sine = 0;
+
+    /// Back to position 0 with direction -1, on with 1.
+    KOKKOS_INLINE_FUNCTION void turn(float direction) {
+      if (!turns) return;
+      const float s = direction * sine;
+      const float x = a;
+      a = detmath::fma(x, cosine, -(b * s));
+      b = detmath::fma(b, cosine, x * s);
+    }
+  };
+
+  KOKKOS_INLINE_FUNCTION Item item(int j) const {
+    Item out;
+    out.first = thread_ + j * threads_;
+    out.is_there = out.first < items_;
+    out.turns = out.first < step_.rope_pairs;
+    if (out.turns) {
+      out.second = out.first + step_.rope_pairs;
+    } else {
+      out.first += step_.rope_pairs;
+    }
+    return out;
   }
+  KOKKOS_INLINE_FUNCTION void load_angle(Item& at) const {
+    if (!at.turns) return;
+    at.cosine = step_.cosine[row_ * step_.rope_pairs + at.first];
+    at.sine = step_.sine[row_ * step_.rope_pairs + at.first];
+  }
+  KOKKOS_INLINE_FUNCTION void load(Item& at) const {
+    load_angle(at);
+    at.a = load_as_float(values_, dtype_, first_ + at.first);
+    if (at.turns) at.b = load_as_float(values_, dtype_, first_ + at.second);
+    at.turn(-1.0F);
+  }
+  KOKKOS_INLINE_FUNCTION void load_predicted(Item& at) const {
+    at.predicted_a = predicted_[at.first];
+    if (at.turns) at.predicted_b = predicted_[at.second];
+  }
+  KOKKOS_INLINE_FUNCTION void keep_features(const Item& at) const {
+    features_[at.first] = codec::feature_of(at.a);
+    if (at.turns) features_[at.second] = codec::feature_of(at.b);
+  }
+  KOKKOS_INLINE_FUNCTION void keep_raw(std::byte* out) const {
+    for (int j = 0; j < items_of_thread; ++j) {
+      Item at = item(j);
+      if (!at.is_there) continue;
+      load(at);
+      keep_features(at);
+      if (out == values_) continue;
+      copy(first_ + at.first, out);
+      if (at.turns) copy(first_ + at.second, out);
+    }
+  }
+  KOKKOS_INLINE_FUNCTION void copy(std::int64_t element, std::byte* out) const {
+    const auto size = static_cast<std::int64_t>(size_of(dtype_));
+    for (std::int64_t i = element * size; i < (element + 1) * size; ++i) out[i] = values_[i];
+  }
+
+  const codec::PredictiveStep& step_;
+  std::int64_t thread_, threads_, items_;
+  std::int64_t row_, block_;
+  std::int64_t first_;  ///< element of the task
+  std::byte* values_;
+  DType dtype_;
+  const float* predicted_;
+  float* features_;
 };
 
 }  // namespace seqkv::gpu

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// Products of matrices on a GPU, tile by tile: a team computes 128 rows by 64 outputs, a thread 8 by 8 of them in
-/// registers. Every output is one chain of fused multiply-adds in the order of the inner index, as everywhere
+/// Products of matrices on a GPU, tile by tile: a team computes 128 rows by 128 or 64 outputs, a thread 8 by 8 of them
+/// in registers. Every output is one chain of fused multiply-adds in the order of the inner index, as everywhere
 /// (core/gemm.hpp): tiles divide rows and outputs, never a chain.
 #pragma once
 
@@ -16,9 +16,7 @@
 namespace seqkv::gpu {
 
 inline constexpr int tile_rows = 128;
-inline constexpr int tile_outputs = 64;
 inline constexpr int tile_depth = 16;
-inline constexpr int product_team = 128;
 /// Of less there is a thread an output, which the portable kernel does.
 inline constexpr std::int64_t least_rows = 16;
 
@@ -34,12 +32,6 @@ struct Weights {
   KOKKOS_INLINE_FUNCTION std::int64_t panels() const {
     return (block.outputs + kernels::panel_width - 1) / kernels::panel_width;
   }
-  /// Tiles of outputs; they do not go over the ends of blocks.
-  KOKKOS_INLINE_FUNCTION std::int64_t tiles_of_block() const {
-    return (block.outputs + tile_outputs - 1) / tile_outputs;
-  }
-  KOKKOS_INLINE_FUNCTION std::int64_t tiles() const { return blocks * tiles_of_block(); }
-
   /// Where element (output, 0) of a block is, -1 where there is no such panel; inner indices are panel_width apart.
   KOKKOS_INLINE_FUNCTION std::int64_t place(std::int64_t b, std::int64_t output) const {
     using kernels::panel_width;
@@ -55,25 +47,34 @@ struct Weights {
   }
 };
 
+/// Outputs of each block that are computed. Tiles do not go over the ends of blocks.
+struct OutputRange {
+  std::int64_t first, count;
+};
+
 /// Source: float operator()(row, k), and whether neighbors in memory are rows; else also FourFloats four(row, k), of
-/// neighbors in k, where has_fours. Sink: void operator()(row, output, sum).
-template <class ExecutionSpace, class Source, class Sink>
+/// neighbors in k, where has_fours. Sink: void operator()(row, output, sum), and whether neighbors in memory are rows;
+/// also void four(row, output, sums), of four neighbors, where has_fours(row, output).
+template <class ExecutionSpace, int Outputs, class Source, class Sink>
 struct Product {
-  using Policy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<product_team, 3>>;
+  static constexpr int tile_outputs = Outputs;
+  static constexpr int team_threads = 2 * Outputs;
+  using Policy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<team_threads, Outputs == 128 ? 2 : 3>>;
   using Team = typename Policy::member_type;
   std::int64_t rows;
   Weights weights;
+  OutputRange outputs;
   Source source;
   Sink sink;
 
   static constexpr int padding = 4;
   static constexpr int part = 8;                      ///< rows, and outputs, of a thread: two times four neighbors
   static constexpr int across = tile_outputs / part;  ///< threads side by side
-  static constexpr int row_values = tile_rows * tile_depth / product_team;  ///< that a thread brings into a slice
-  static constexpr int output_values = tile_outputs * tile_depth / product_team;
+  static constexpr int row_values = tile_rows * tile_depth / team_threads;  ///< that a thread brings into a slice
+  static constexpr int output_values = tile_outputs * tile_depth / team_threads;
   static constexpr int quads = tile_depth / 4;  ///< of inner indices
-  static constexpr int rows_at_once = product_team / quads;
-  static constexpr int depths_at_once = product_team / (tile_outputs / 4);
+  static constexpr int rows_at_once = team_threads / quads;
+  static constexpr int depths_at_once = team_threads / (tile_outputs / 4);
 
   /// A slice of both matrices, the inner index outside.
   struct Slice {
@@ -95,11 +96,17 @@ struct Product {
     std::int64_t weights;  ///< of this thread's outputs; -1: none
   };
 
+  KOKKOS_INLINE_FUNCTION std::int64_t tiles_of_block() const {
+    return (outputs.count + tile_outputs - 1) / tile_outputs;
+  }
+  std::int64_t tiles() const { return (rows + tile_rows - 1) / tile_rows * weights.blocks * tiles_of_block(); }
+
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     auto* slices = static_cast<Slice*>(team.team_scratch(0).get_shmem_aligned(2 * sizeof(Slice), 16));
-    const std::int64_t tile = team.league_rank() % weights.tiles();
-    Place at{team.team_rank(), team.league_rank() / weights.tiles() * tile_rows, tile / weights.tiles_of_block(),
-             tile % weights.tiles_of_block() * tile_outputs, 0};
+    const std::int64_t of_block = tiles_of_block();
+    const std::int64_t tile = team.league_rank() % (weights.blocks * of_block);
+    Place at{team.team_rank(), team.league_rank() / (weights.blocks * of_block) * tile_rows, tile / of_block,
+             outputs.first + tile % of_block * tile_outputs, 0};
     at.weights = weights.place(at.block, at.first_output + at.thread % (tile_outputs / 4) * 4);
     const std::int64_t depth = weights.block.inputs;
 
@@ -125,9 +132,10 @@ struct Product {
     const std::int64_t depth = weights.block.inputs;
     const std::int64_t base = at.block * depth;
     if constexpr (Source::rows_are_neighbors) {
-      const std::int64_t row = at.first_row + at.thread;
+      const std::int64_t row = at.first_row + at.thread % tile_rows;
+      const std::int64_t k = first_k + at.thread / tile_rows * row_values;
       SEQKV_UNROLL for (int i = 0; i < row_values; ++i) {
-        loaded.rows[i] = row < rows && first_k + i < depth ? source(row, base + first_k + i) : 0.0F;
+        loaded.rows[i] = row < rows && k + i < depth ? source(row, base + k + i) : 0.0F;
       }
     } else {
       const std::int64_t k = first_k + at.thread % quads * 4;
@@ -156,7 +164,7 @@ struct Product {
   static KOKKOS_INLINE_FUNCTION void store(int thread, const Loaded& loaded, Slice& slice) {
     SEQKV_UNROLL for (int i = 0; i < row_values; ++i) {
       if constexpr (Source::rows_are_neighbors) {
-        slice.rows[i][thread] = loaded.rows[i];
+        slice.rows[thread / tile_rows * row_values + i][thread % tile_rows] = loaded.rows[i];
       } else {
         slice.rows[thread % quads * 4 + i % 4][thread / quads + i / 4 * rows_at_once] = loaded.rows[i];
       }
@@ -170,13 +178,20 @@ struct Product {
 
   /// The first of four neighbors of a thread's rows or outputs, in the first or second half of a tile of `size`.
   static KOKKOS_INLINE_FUNCTION int place(int group, int half, int size) { return half * (size / 2) + group * 4; }
+  // 32 threads take 4 groups of rows by 8 of outputs, and of two neighbors both the same outputs: so the memory of the
+  // team gives four values to all of them in two turns.
+  static KOKKOS_INLINE_FUNCTION int row_group(int thread) {
+    return thread / 32 / (across / 8) * 4 + thread % 32 / 16 * 2 + thread % 2;
+  }
+  static KOKKOS_INLINE_FUNCTION int output_group(int thread) { return thread / 32 % (across / 8) * 8 + thread / 2 % 8; }
 
   static KOKKOS_INLINE_FUNCTION void multiply(int thread, const Slice& slice, int k, float (&sums)[part][part]) {
     FourFloats a[2];
     FourFloats b[2];
     SEQKV_UNROLL for (int half = 0; half < 2; ++half) {
-      a[half] = *reinterpret_cast<const FourFloats*>(&slice.rows[k][place(thread / across, half, tile_rows)]);
-      b[half] = *reinterpret_cast<const FourFloats*>(&slice.outputs[k][place(thread % across, half, tile_outputs)]);
+      a[half] = *reinterpret_cast<const FourFloats*>(&slice.rows[k][place(row_group(thread), half, tile_rows)]);
+      b[half] =
+          *reinterpret_cast<const FourFloats*>(&slice.outputs[k][place(output_group(thread), half, tile_outputs)]);
     }
     SEQKV_UNROLL for (int r = 0; r < part; ++r) {
       SEQKV_UNROLL for (int n = 0; n < part; ++n) {
@@ -186,26 +201,51 @@ struct Product {
   }
 
   KOKKOS_INLINE_FUNCTION void write(const Place& at, const float (&sums)[part][part]) const {
-    SEQKV_UNROLL for (int n = 0; n < part; ++n) {
-      const std::int64_t output = at.first_output + place(at.thread % across, n / 4, tile_outputs) + n % 4;
-      SEQKV_UNROLL for (int r = 0; r < part; ++r) {
-        const std::int64_t row = at.first_row + place(at.thread / across, r / 4, tile_rows) + r % 4;
-        if (row < rows && output < weights.block.outputs) {
-          sink(row, at.block * weights.block.outputs + output, sums[r][n]);
+    const std::int64_t last_output = outputs.first + outputs.count;
+    SEQKV_UNROLL for (int half = 0; half < 4; ++half) {
+      const int r0 = half / 2 * 4;
+      const int n0 = half % 2 * 4;
+      const std::int64_t row = at.first_row + place(row_group(at.thread), half / 2, tile_rows);
+      const std::int64_t output = at.first_output + place(output_group(at.thread), half % 2, tile_outputs);
+      const std::int64_t column = at.block * weights.block.outputs + output;
+      const bool is_whole = row + 4 <= rows && output + 4 <= last_output && sink.has_fours(row, column);
+      SEQKV_UNROLL for (int i = 0; i < 4; ++i) {
+        if (!is_whole) {
+          SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
+            if (row + i < rows && output + j < last_output) sink(row + i, column + j, sums[r0 + i][n0 + j]);
+          }
+        } else if constexpr (Sink::rows_are_neighbors) {
+          sink.four(row, column + i,
+                    {{sums[r0][n0 + i], sums[r0 + 1][n0 + i], sums[r0 + 2][n0 + i], sums[r0 + 3][n0 + i]}});
+        } else {
+          sink.four(row + i, column,
+                    {{sums[r0 + i][n0], sums[r0 + i][n0 + 1], sums[r0 + i][n0 + 2], sums[r0 + i][n0 + 3]}});
         }
       }
     }
   }
 };
 
+template <int Outputs, class ExecutionSpace, class Source, class Sink>
+void launch_product(const char* label, const ExecutionSpace& space, std::int64_t rows, const Weights& weights,
+                    const OutputRange& outputs, const Source& source, const Sink& sink) {
+  using Kernel = Product<ExecutionSpace, Outputs, Source, Sink>;
+  if (outputs.count == 0) return;
+  const Kernel kernel{rows, weights, outputs, source, sink};
+  typename Kernel::Policy policy(space, static_cast<int>(kernel.tiles()), Kernel::team_threads);
+  policy.set_scratch_size(0, Kokkos::PerTeam(Kernel::scratch_bytes));
+  Kokkos::parallel_for(label, policy, kernel);
+}
+
+/// In wide tiles as far as these are full, which need more rows to occupy a GPU.
 template <class ExecutionSpace, class Source, class Sink>
 void product(const char* label, const ExecutionSpace& space, std::int64_t rows, const Weights& weights,
              const Source& source, const Sink& sink) {
-  using Kernel = Product<ExecutionSpace, Source, Sink>;
-  typename Kernel::Policy policy(space, static_cast<int>((rows + tile_rows - 1) / tile_rows * weights.tiles()),
-                                 product_team);
-  policy.set_scratch_size(0, Kokkos::PerTeam(Kernel::scratch_bytes));
-  Kokkos::parallel_for(label, policy, Kernel{rows, weights, source, sink});
+  constexpr std::int64_t many_rows = 8192;
+  const std::int64_t outputs = weights.block.outputs;
+  const std::int64_t wide = rows < many_rows ? 0 : outputs / 128 * 128;
+  launch_product<128>(label, space, rows, weights, {0, wide}, source, sink);
+  launch_product<64>(label, space, rows, weights, {wide, outputs - wide}, source, sink);
 }
 
 }  // namespace seqkv::gpu

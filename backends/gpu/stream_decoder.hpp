@@ -56,19 +56,28 @@ struct CompactTable {
   }
 };
 
-/// ... and this one still less, for many tables: where symbols start, and the symbol at every 32nd slot, from which the
-/// one that is looked for is not far.
+/// ... and this one still less, for many tables: where symbols start, and of every 32 slots the first one's symbol and
+/// where the next symbol starts among them. What is found without a loop is nearly all.
 struct SearchTable {
-  static constexpr std::uint32_t marked = 32;
-  std::uint16_t starts[rans::symbols + 1];  ///< 4096 behind the last symbol
-  std::uint8_t marks[rans::total / marked];
+  static constexpr std::uint32_t marked = 32;  ///< slots that share a mark
+  std::uint16_t starts[rans::symbols + 1];     ///< 4096 behind the last symbol
+  std::uint16_t marks[rans::total / marked];
+
+  /// Of a symbol in the first of the slots from `slot` on. `next`: where the symbol behind it starts, from `slot` on.
+  static KOKKOS_INLINE_FUNCTION std::uint16_t mark(std::uint32_t symbol, std::uint32_t next) {
+    return static_cast<std::uint16_t>(symbol << 8U | (next < marked ? next : marked));
+  }
 
   KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t state, std::uint32_t& symbol) const {
     const std::uint32_t slot = state & (rans::total - 1);
-    symbol = marks[slot / marked];
+    const std::uint32_t mark = marks[slot / marked];
+    symbol = (mark >> 8U) + (slot % marked >= (mark & 0xffU) ? 1U : 0U);
+    std::uint32_t start = starts[symbol];
     std::uint32_t next = starts[symbol + 1];
-    while (next <= slot) next = starts[++symbol + 1];
-    const std::uint32_t start = starts[symbol];
+    while (next <= slot) {
+      start = next;
+      next = starts[++symbol + 1];
+    }
     return (next - start) * (state >> rans::probability_bits) + slot - start;
   }
 };
@@ -108,11 +117,11 @@ class StreamDecoder {
     sync_warp();
   }
 
-  /// The lane's four symbols of a group, the first in the lowest byte.
+  /// The lane's four symbols of a group, the first in the lowest byte; none where it takes none.
   template <class Table>
-  KOKKOS_INLINE_FUNCTION std::uint32_t whole_group(const Table& table) {
+  KOKKOS_INLINE_FUNCTION std::uint32_t whole_group(const Table& table, bool takes = true) {
     std::uint32_t symbols = 0;
-    SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) symbols = with_byte(symbols, step(table, true), t);
+    SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) symbols = with_byte(symbols, step(table, takes), t);
     turn_window();
     return symbols;
   }

@@ -40,15 +40,66 @@ KOKKOS_INLINE_FUNCTION bool takes_words(const codec::SymbolBlock& block) {
   return reinterpret_cast<std::uintptr_t>(block.symbols) % 4 == 0 && block.run_symbols % 4 == 0;
 }
 
-/// Whether all threads of a warp have streams of blocks of the same layout, without groups that are not whole.
-KOKKOS_INLINE_FUNCTION bool whole_warp_agrees(const codec::SymbolBlock& block, bool streams) {
+/// What the blocks of a warp have in common.
+enum class WarpBlocks {
+  same,    ///< all have streams of as many runs, of the same size and without groups that are not whole
+  whole,   ///< the same, but for numbers of runs, or some have no stream
+  unlike,  ///< neither
+};
+KOKKOS_INLINE_FUNCTION WarpBlocks compare_blocks(const codec::SymbolBlock& block, bool streams) {
   // No && between what all threads have to come to.
-  const auto runs = static_cast<std::uint32_t>(block.runs);
-  const auto of_run = static_cast<std::uint32_t>(block.run_symbols);
+  const auto runs = static_cast<std::uint32_t>(streams ? block.runs : 0);
+  const auto of_run = static_cast<std::uint32_t>(streams ? block.run_symbols : 0);
   const bool same_runs = largest_of_warp(runs) == runs;
   const bool same_size = largest_of_warp(of_run) == of_run;
-  return !any_of_warp(!(streams && same_runs && same_size && takes_words(block) && of_run % rans::group == 0));
+  const bool is_whole = !streams || (same_size && takes_words(block) && of_run % rans::group == 0);
+  const bool all_whole = !any_of_warp(!is_whole);
+  const bool all_same = !any_of_warp(!(streams && same_runs));
+  return !all_whole ? WarpBlocks::unlike : all_same ? WarpBlocks::same : WarpBlocks::whole;
 }
+
+/// Tables of the runs of a block in the order in which they are coded, with the symbol from which on they escape. 8
+/// threads read the classes of 8 runs, 8 runs ahead: what is far away is there when it is asked for.
+class RunTables {
+ public:
+  struct Table {
+    std::uint32_t number;
+    std::uint32_t escape;
+  };
+
+  /// `runs` of the block, the last first if `Backward`.
+  KOKKOS_INLINE_FUNCTION RunTables(const codec::SymbolTables& tables, const codec::SymbolBlock& block, int choice,
+                                   std::uint32_t runs, bool backward, const Lane& lane)
+      : tables_(tables), block_(block), choice_(choice), runs_(runs), backward_(backward), lane_(lane) {
+    ahead_ = load(static_cast<std::uint32_t>(lane.number));
+  }
+
+  /// Of the run of this turn, behind the last table 0. All threads of the warp; turns follow each other from 0 on.
+  KOKKOS_INLINE_FUNCTION Table at(std::uint32_t turn) {
+    if (turn % group_lanes == 0) {
+      here_ = ahead_;
+      ahead_ = load(turn + group_lanes + static_cast<std::uint32_t>(lane_.number));
+    }
+    const std::uint32_t both = value_of_thread(here_, lane_.first_bit + turn % group_lanes);
+    return {both & 0xffffU, both >> 16U};
+  }
+
+ private:
+  KOKKOS_INLINE_FUNCTION std::uint32_t load(std::uint32_t turn) const {
+    const std::int64_t run = backward_ ? std::int64_t{runs_} - 1 - turn : turn;
+    const std::int64_t table = turn < runs_ ? block_.table_of(tables_, run, choice_) : 0;
+    return static_cast<std::uint32_t>(table) | tables_.escape(table) << 16U;
+  }
+
+  const codec::SymbolTables& tables_;
+  const codec::SymbolBlock& block_;
+  int choice_;
+  std::uint32_t runs_;
+  bool backward_;
+  Lane lane_;
+  std::uint32_t here_ = 0;
+  std::uint32_t ahead_ = 0;
+};
 
 // Threads of a team: many where they share a table, few where there are few blocks, so that all of the GPU works.
 inline constexpr int most_symbols_team = 256;

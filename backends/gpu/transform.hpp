@@ -10,8 +10,23 @@
 
 namespace seqkv::gpu {
 
+struct alignas(8) FourNumbers {
+  std::int16_t x[4];
+};
+
 struct ToNumbers {
+  static constexpr bool rows_are_neighbors = true;
   codec::ForwardTransform args;
+  KOKKOS_INLINE_FUNCTION bool has_fours(std::int64_t row, std::int64_t) const {
+    return ((reinterpret_cast<std::uintptr_t>(args.numbers) / 2 | static_cast<std::uintptr_t>(args.ld_numbers | row)) &
+            3U) == 0;
+  }
+  KOKKOS_INLINE_FUNCTION void four(std::int64_t row, std::int64_t c, const FourFloats& sums) const {
+    const codec::Quantizer quantizer = args.quantizers[c];
+    FourNumbers numbers;
+    SEQKV_UNROLL for (int i = 0; i < 4; ++i) numbers.x[i] = codec::quantize(quantizer, sums.x[i]);
+    *reinterpret_cast<FourNumbers*>(args.numbers + c * args.ld_numbers + row) = numbers;
+  }
   KOKKOS_INLINE_FUNCTION void operator()(std::int64_t row, std::int64_t c, float sum) const {
     args.numbers[c * args.ld_numbers + row] = codec::quantize(args.quantizers[c], sum);
   }
@@ -27,7 +42,14 @@ struct FromNumbers {
 
 /// What is left of a chain that may have begun with zeros of either sign.
 struct ToRestored {
+  static constexpr bool rows_are_neighbors = false;
   ToRows rows;
+  KOKKOS_INLINE_FUNCTION bool has_fours(std::int64_t row, std::int64_t output) const {
+    return rows.has_fours(row, output);
+  }
+  KOKKOS_INLINE_FUNCTION void four(std::int64_t row, std::int64_t output, const FourFloats& sums) const {
+    rows.four(row, output, {{sums.x[0] + 0.0F, sums.x[1] + 0.0F, sums.x[2] + 0.0F, sums.x[3] + 0.0F}});
+  }
   KOKKOS_INLINE_FUNCTION void operator()(std::int64_t row, std::int64_t output, float sum) const {
     rows(row, output, sum + 0.0F);
   }

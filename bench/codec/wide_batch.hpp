@@ -99,7 +99,7 @@ class WideBatch {
 
   std::int64_t number_of_list(const codec::Tasks<Space>& list) const { return &list - tasks_.data(); }
   Bytes values_of(std::int64_t n, std::int64_t block) const {
-    return {values_.data() + (n * blocks_ + block) * bytes(), static_cast<std::size_t>(bytes())};
+    return Bytes(values_.data() + (n * blocks_ + block) * bytes(), static_cast<std::size_t>(bytes()));
   }
   void start() { coder_.start({block_tokens, blocks_ * block_tokens, blocks_}, ids_.data(), 0); }
 

@@ -145,7 +145,7 @@ class Bench {
     const Codec codec = value_of(Codec::parse("none+lossless"));
     std::vector<CodedBlock> blocks;
     const auto bytes = static_cast<double>(cache.bytes());
-    const auto code = [&] { blocks = value_of(encode(space, codec, cache.view(), ids, 0, 256)); };
+    const auto code = [&] { blocks = value_of(encode(space, codec, cache.view(), TokenSpan(ids), 0, 256)); };
     code();
     const Times coded = timed(code);
     const std::vector<CodedBlockView> views(blocks.begin(), blocks.end());

@@ -67,7 +67,7 @@ Result<KernelOwner<ExecutionSpace>> KernelOwner<ExecutionSpace>::create(const Ex
       if (shape.rope.dim == 0) {
         return Error(ErrorCode::invalid_argument, "keys=unrotated needs a cache whose rotary embedding is known");
       }
-      owner.angles_ = KeyAngles<ExecutionSpace>(shape.rope);
+      owner.angles_ = KeyAngles<ExecutionSpace>(space, shape.rope);
       kernel.rope_pairs = owner.angles_.pairs();
     }
     owner.kernel_ = kernel;

@@ -57,46 +57,4 @@ double exp2(double x) {
   return std::bit_cast<double>(std::bit_cast<std::uint64_t>(polynomial(taylor, r)) + exponent);
 }
 
-SinCos sincos(double x) {
-  // x = n pi/2 + r. pi/2 in three parts of 33, 33 and 53 bits: n times the first two is exact for |n| < 2^20,
-  // and the fma keeps what is lost beyond that far below 1e-15 up to |x| = 2^30.
-  constexpr double part1 = 1.57079632673412561417e+00;
-  constexpr double part2 = 6.07710050630396597660e-11;
-  constexpr double part3 = 2.02226624879595063154e-21;
-  const double rounded = std::fma(x, 0.63661977236758134308, 6755399441055744.0);
-  const double n = rounded - 6755399441055744.0;
-  const double r = std::fma(-n, part3, std::fma(-n, part2, std::fma(-n, part1, x)));
-  const double r2 = r * r;
-  static constexpr std::array<double, 9> sine = {1.0,
-                                                 -1.0 / 6,
-                                                 1.0 / 120,
-                                                 -1.0 / 5040,
-                                                 1.0 / 362880,
-                                                 -1.0 / 39916800,
-                                                 1.0 / 6227020800.0,
-                                                 -1.0 / 1307674368000.0,
-                                                 1.0 / 355687428096000.0};
-  static constexpr std::array<double, 9> cosine = {1.0,
-                                                   -1.0 / 2,
-                                                   1.0 / 24,
-                                                   -1.0 / 720,
-                                                   1.0 / 40320,
-                                                   -1.0 / 3628800,
-                                                   1.0 / 479001600,
-                                                   -1.0 / 87178291200.0,
-                                                   1.0 / 20922789888000.0};
-  const double s = r * polynomial(sine, r2);
-  const double c = polynomial(cosine, r2);
-  switch (std::bit_cast<std::uint64_t>(rounded) & 3U) {
-    case 0:
-      return {s, c};
-    case 1:
-      return {c, -s};
-    case 2:
-      return {-s, -c};
-    default:
-      return {-c, s};
-  }
-}
-
 }  // namespace seqkv::detmath

@@ -72,17 +72,53 @@ SEQKV_INLINE F silu(F x) {
   return x * (select_less(x, zero, e, one) / (one + e));
 }
 
-// ---- double functions, for tables made on the host --------------------------------------------------------
+// ---- double functions, for tables -------------------------------------------------------------------------
 
-/// log2(x) for normal positive x, to about 1e-15.
+/// log2(x) for normal positive x, to about 1e-15. On the host.
 double log2(double x);
-/// 2^x for |x| <= 1000, to about 1e-15.
+/// 2^x for |x| <= 1000, to about 1e-15. On the host.
 double exp2(double x);
+
+/// c[0] + c[1] x + c[2] x^2 ..., Horner.
+template <class... Others>
+SEQKV_INLINE double polynomial(double x, double first, Others... others) {
+  if constexpr (sizeof...(Others) == 0) {
+    return first;
+  } else {
+    return ::fma(polynomial(x, others...), x, first);
+  }
+}
+
 /// sine and cosine for |x| <= 2^30, to about 1e-15.
 struct SinCos {
   double sin, cos;
 };
-SinCos sincos(double x);
+SEQKV_INLINE SinCos sincos(double x) {
+  // x = n pi/2 + r. pi/2 in three parts of 33, 33 and 53 bits: n times the first two is exact for |n| < 2^20,
+  // and the fma keeps what is lost beyond that far below 1e-15 up to |x| = 2^30.
+  constexpr double part1 = 1.57079632673412561417e+00;
+  constexpr double part2 = 6.07710050630396597660e-11;
+  constexpr double part3 = 2.02226624879595063154e-21;
+  const double rounded = ::fma(x, 0.63661977236758134308, 6755399441055744.0);  // 1.5 * 2^52 and the number n
+  const double n = rounded - 6755399441055744.0;
+  const double r = ::fma(-n, part3, ::fma(-n, part2, ::fma(-n, part1, x)));
+  const double r2 = r * r;
+  const double s = r * polynomial(r2, 1.0, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800,
+                                  1.0 / 6227020800.0, -1.0 / 1307674368000.0, 1.0 / 355687428096000.0);
+  const double c = polynomial(r2, 1.0, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600,
+                              -1.0 / 87178291200.0, 1.0 / 20922789888000.0);
+  switch (__builtin_bit_cast(std::uint64_t, rounded) & 3U) {
+    case 0:
+      return {s, c};
+    case 1:
+      return {c, -s};
+    case 2:
+      return {-s, -c};
+    default:
+      return {-c, s};
+  }
+}
+
 /// base^exponent for base > 0.
 inline double pow(double base, double exponent) { return exp2(exponent * log2(base)); }
 inline double log(double x) { return log2(x) * std::numbers::ln2; }

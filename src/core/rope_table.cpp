@@ -38,10 +38,7 @@ std::vector<float> inverse_frequencies(const RopeConfig& rope) {
 
 void rope_angles(const std::vector<float>& frequencies, std::int64_t position, float* cosine, float* sine) {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    const float angle = static_cast<float>(position) * frequencies[i];
-    const auto [s, c] = detmath::sincos(angle);
-    cosine[i] = static_cast<float>(c);
-    sine[i] = static_cast<float>(s);
+    rope_angle(frequencies[i], position, cosine[i], sine[i]);
   }
 }
 

@@ -91,7 +91,7 @@ void EcsqCoder<ExecutionSpace>::encode(const Prediction<ExecutionSpace>& predict
   const auto& matrices = prediction.subblock(number);
   const std::int64_t slots = step.all_slots();
   for_each_block<kokkos::OrderBlock, gpu::OrderBlock<ExecutionSpace>>("seqkv::codec::order_rows", space_, step);
-  run_step<kokkos::ResidualSlot, gpu::ResidualItem>("seqkv::codec::residuals", space_, step, slots, step.heads,
+  run_step<kokkos::ResidualSlot, gpu::ResidualPart>("seqkv::codec::residuals", space_, step, slots, step.heads,
                                                     &cpu::PredictiveKernels::residual_slots);
   for (const KindRange& range : prediction.slots()) {
     forward_transform(
@@ -129,7 +129,7 @@ void EcsqCoder<ExecutionSpace>::restore(const EcsqStep& step, const Prediction<E
                                                range.refers ? matrices.reference->inverse : matrices.inverse,
                                                step.residuals + range.first * step.ld_residuals, step.ld_residuals});
   }
-  run_step<kokkos::RestoreSlot, gpu::RestoreItem>("seqkv::codec::restore", space_, step, slots, step.heads,
+  run_step<kokkos::RestoreSlot, gpu::RestorePart>("seqkv::codec::restore", space_, step, slots, step.heads,
                                                   &cpu::PredictiveKernels::restore_slots);
 }
 

@@ -24,9 +24,10 @@ Prediction<ExecutionSpace>::Prediction(const ExecutionSpace& space, std::shared_
     : space_(space),
       profile_(std::move(profile)),
       device_(space, profile_->data()),
-      ld_features_(padded(column(std::min(2 * this->profile().layers_below + 2, 2 * this->profile().shape.layers)))),
+      ld_features_(padded(column(std::min(2 * this->profile().layers_below + 2, 2 * this->profile().shape.layers)) +
+                          2 * spare_layers * this->profile().width())),
       ld_predicted_(padded(this->profile().width() + 1)),
-      angles_(profile_->shape().rope),
+      angles_(space, profile_->shape().rope),
       references_(profile_->shape().rope) {
   for (const Subblock& subblock : device_.subblocks) {
     ld_squeezed_ = std::max(ld_squeezed_, padded(subblock.squeeze.outputs));
@@ -48,14 +49,15 @@ template <class ExecutionSpace>
 void Prediction<ExecutionSpace>::start(const BlockGrid& grid, const Token* ids, std::int64_t first_position,
                                        std::span<const RowReference> references) {
   grid_ = grid;
+  shift_ = 0;
   reserve(grid);
   references_.start(space_, grid, references);
   angles_.set_positions(space_, first_position, grid.tokens);
   std::copy(ids, ids + grid.tokens, tokens_.host());
   tokens_.to_device(space_, grid.tokens);
   has_first_token_ = first_position == 0 && profile().first_token && ids[0] == *profile().first_token;
-  const kokkos::StartRow rows{features_.data(), ld_features_,         tokens_.device(),
-                              device_.tokens,   profile().vocabulary, profile().token_width};
+  const kokkos::StartRow rows{features(),     ld_features_,         tokens_.device(),
+                              device_.tokens, profile().vocabulary, profile().token_width};
   if constexpr (is_host_space<ExecutionSpace>) {
     for_each("seqkv::codec::start_rows", space_, grid.tokens, rows);
   } else {
@@ -79,7 +81,7 @@ PredictiveStep Prediction<ExecutionSpace>::make_step(std::int64_t number, Task* 
     step.sine = angles_.sine();
     step.rope_pairs = angles_.pairs();
   }
-  step.features = features_.data();
+  step.features = features();
   step.ld_features = ld_features_;
   step.column = column(profile().window(number));
   step.predicted = predicted_.data();
@@ -110,21 +112,33 @@ PredictiveStep Prediction<ExecutionSpace>::predict(std::int64_t number, Task* ta
   return step;
 }
 
-/// The lowest layer of the window goes where the next one has no use for it.
+/// Columns of all rows; the two places do not overlap, but on hosts, where `to` is before `from`.
 template <class ExecutionSpace>
-void Prediction<ExecutionSpace>::leave(std::int64_t number) const {
+void Prediction<ExecutionSpace>::move_columns(std::int64_t from, std::int64_t to, std::int64_t count) const {
+  if constexpr (is_host_space<ExecutionSpace>) {
+    for_each("seqkv::codec::leave_layer", space_, grid_.tokens,
+             kokkos::MoveColumns{features_.data(), ld_features_, from, to, count});
+  } else {
+    for_each("seqkv::codec::leave_layer", space_, grid_.tokens * count,
+             gpu::CopyColumns{features_.data(), ld_features_, from, to, count});
+  }
+}
+
+/// The next sub-block has no use for the lowest layer of the window: either the tokens' columns go to the right, over
+/// it, or, where no room is left there, the window goes to the left.
+template <class ExecutionSpace>
+void Prediction<ExecutionSpace>::leave(std::int64_t number) {
   const std::int64_t kept = 2 * profile().layers_below;
   if (number % 2 == 0 || number + 1 <= kept || number + 1 == 2 * profile().shape.layers) return;
   const std::int64_t layer = column(2) - column(0);
-  if constexpr (is_host_space<ExecutionSpace>) {
-    for_each("seqkv::codec::leave_layer", space_, grid_.tokens,
-             kokkos::MoveColumns{features_.data(), ld_features_, column(2), column(0), kept * profile().width()});
-  } else {
-    for (std::int64_t i = 0; 2 * i < kept; ++i) {
-      for_each("seqkv::codec::leave_layer", space_, grid_.tokens * layer,
-               gpu::CopyColumns{features_.data(), ld_features_, column(2 * i + 2), column(2 * i), layer});
-    }
+  if (shift_ + layer <= spare_layers * layer && column(0) <= layer) {
+    move_columns(shift_, shift_ + layer, column(0));
+    shift_ += layer;
+    return;
   }
+  if (shift_ > 0) move_columns(shift_, 0, column(0));
+  for (std::int64_t i = 0; i < kept; i += 2) move_columns(shift_ + column(i + 2), column(i), layer);
+  shift_ = 0;
 }
 
 #define SEQKV_INSTANTIATE(Space) template class Prediction<Space>;

@@ -43,8 +43,8 @@ class Prediction {
   /// Slots that are transformed in the same way.
   const std::vector<KindRange>& slots() const { return references_.slots(); }
 
-  /// To be called when sub-block `number` is in the features.
-  void leave(std::int64_t number) const;
+  /// To be called when sub-block `number` is in the features. Does not fence.
+  void leave(std::int64_t number);
 
   const BlockGrid& grid() const { return grid_; }
   const Profile::Data& profile() const { return profile_->data(); }
@@ -56,7 +56,13 @@ class Prediction {
   }
 
  private:
+  /// Layers that features go on for before they begin at the left again: a device has the memory, and moves less.
+  static constexpr std::int64_t spare_layers = is_host_space<ExecutionSpace> ? 0 : 3;
+
   PredictiveStep make_step(std::int64_t number, Task* tasks) const;
+  void move_columns(std::int64_t from, std::int64_t to, std::int64_t count) const;
+  /// The first column, which goes to the right as layers are left.
+  float* features() const { return features_.data() + shift_; }
   std::int64_t column(std::int64_t subblocks) const {
     return 1 + profile().token_width + subblocks * profile().width();
   }
@@ -65,6 +71,7 @@ class Prediction {
   std::shared_ptr<const Profile> profile_;
   DeviceProfile<ExecutionSpace> device_;
   std::int64_t ld_features_;
+  std::int64_t shift_ = 0;
   std::int64_t ld_predicted_;
   std::int64_t ld_squeezed_ = 0;
   BlockGrid grid_;
