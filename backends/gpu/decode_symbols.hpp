@@ -174,7 +174,10 @@ struct DecodeSymbols {
       for (std::uint32_t g = 0; g < groups; ++g, out += group_lanes) {
         std::uint32_t symbols = decoder.whole_group(of_table, takes);
         const std::uint32_t found = takes ? EscapeReader::find(symbols, table.escape) : 0U;
-        if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, table.escape, decoder.lane);
+        if (any_of_warp(found != 0 || decoder.is_behind_window())) {
+          decoder.turn_window();
+          if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, table.escape, decoder.lane);
+        }
         if (takes) *out = symbols;
       }
     }
@@ -221,7 +224,8 @@ void decode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tabl
                          kernel);
   };
   if (tables.tables == 1) return run(DecodeSymbols<ExecutionSpace, TablesAre::turned>{tables, blocks, count}, turned);
-  if (searched > most_searched) {
+  // Few blocks leave the caches to the tables that they are at.
+  if (searched > most_searched || are_few(space, count)) {
     return run(DecodeSymbols<ExecutionSpace, TablesAre::as_given>{tables, blocks, count}, 0);
   }
   run(DecodeSymbols<ExecutionSpace, TablesAre::searched>{tables, blocks, count}, searched);

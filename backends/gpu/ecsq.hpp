@@ -157,18 +157,30 @@ struct OrderBlock : BlockKernel<ExecutionSpace> {
   }
 };
 
+/// What the warps of a team have counted, of two rounds by turns.
+struct WarpCounts {
+  static constexpr int most_warps = 32;
+  int of_warp[2][most_warps];
+};
+
 /// Numbers the tiles of a block that are coded, a team's size at a time: tile(run, quad, group, class) by one thread
 /// each, or skipped(quad, group). Returns how many are coded.
 template <class Team, class Tile, class Skipped>
 KOKKOS_INLINE_FUNCTION std::int64_t for_each_tile(const Team& team, const codec::EcsqStep& step, std::int64_t block,
                                                   const Tile& tile, const Skipped& skipped) {
+  constexpr int warp = 8 * sizeof(WarpMask);
+  auto* counts = static_cast<WarpCounts*>(team.team_scratch(0).get_shmem_aligned(sizeof(WarpCounts), 8));
+  const int thread = team.team_rank();
+  const int warps = (team.team_size() + warp - 1) / warp;
+  const WarpMask below = (WarpMask{1} << static_cast<unsigned>(thread % warp)) - 1U;
   const std::int64_t groups = step.groups_of(block);
   const std::int64_t tiles = groups == 0 ? 0 : step.quads() * groups;
   std::int64_t before = 0;
-  for (std::int64_t first = 0; first < tiles; first += team.team_size()) {
-    const auto [quad, group] = Split(first + team.team_rank(), groups);
+  int round = 0;
+  for (std::int64_t first = 0; first < tiles; first += team.team_size(), round ^= 1) {
+    const auto [quad, group] = Split(first + thread, groups);
     int of_tile = -1;
-    bool is_there = first + team.team_rank() < tiles;
+    bool is_there = first + thread < tiles;
     if (is_there) {
       const codec::PredictiveModel& model = step.model_of(block, group);
       is_there = quad * codec::tile_coefficients < model.coefficients;
@@ -176,15 +188,20 @@ KOKKOS_INLINE_FUNCTION std::int64_t for_each_tile(const Team& team, const codec:
         of_tile = codec::class_of_tile(step, model, quad, step.group_grade[block * step.groups() + group]);
       }
     }
-    int coded = of_tile >= 0 ? 1 : 0;
-    const int place = team.team_scan(coded);
-    team.team_reduce(Kokkos::Sum<int>(coded));
+    const WarpMask coded = ballot(of_tile >= 0);
+    if (thread % warp == 0) counts->of_warp[round][thread / warp] = count_bits(coded);
+    team.team_barrier();
+    std::int64_t place = before + count_bits(coded & below);
+    for (int w = 0; w < warps; ++w) {
+      const int of_warp = counts->of_warp[round][w];
+      place += w < thread / warp ? of_warp : 0;
+      before += of_warp;
+    }
     if (of_tile >= 0) {
-      tile(before + place, quad, group, of_tile < step.tables ? of_tile : step.tables - 1);
+      tile(place, quad, group, of_tile < step.tables ? of_tile : step.tables - 1);
     } else if (is_there) {
       skipped(quad, group);
     }
-    before += coded;
   }
   return before;
 }
@@ -193,7 +210,7 @@ KOKKOS_INLINE_FUNCTION std::int64_t for_each_tile(const Team& team, const codec:
 template <class ExecutionSpace>
 struct PackBlock : BlockKernel<ExecutionSpace> {
   using typename BlockKernel<ExecutionSpace>::Team;
-  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return 0; }
+  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return sizeof(WarpCounts); }
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const codec::EcsqStep& step = this->step;
@@ -229,7 +246,7 @@ struct PackBlock : BlockKernel<ExecutionSpace> {
 template <class ExecutionSpace>
 struct OpenPayload : BlockKernel<ExecutionSpace> {
   using typename BlockKernel<ExecutionSpace>::Team;
-  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return 0; }
+  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return sizeof(WarpCounts); }
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const codec::EcsqStep& step = this->step;
@@ -252,7 +269,7 @@ struct OpenPayload : BlockKernel<ExecutionSpace> {
 template <class ExecutionSpace>
 struct UnpackBlock : BlockKernel<ExecutionSpace> {
   using typename BlockKernel<ExecutionSpace>::Team;
-  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return 0; }
+  KOKKOS_FUNCTION std::int64_t scratch_bytes() const { return sizeof(WarpCounts); }
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const codec::EcsqStep& step = this->step;

@@ -51,32 +51,25 @@ struct FourValues {
 };
 
 /// Of a head, in the memory of its team.
-struct HeadTable {
-  std::uint32_t of_symbols[rans::symbols];
-  std::uint8_t symbols[rans::total];
-
-  /// Fills the table from its coded form, by 8 lanes; false unless its frequencies add up.
+struct HeadTable : SearchTable {
+  /// Fills the table from its coded form, by 8 lanes; false unless its frequencies add up. A table that is not there,
+  /// or does not add up, has one symbol.
   KOKKOS_INLINE_FUNCTION bool read(const Lane& lane, const std::byte* in, bool works) {
     const int count = works ? static_cast<int>(in[1]) + 1 : 0;
     std::uint32_t sum = 0;
-    for (int s = lane.number; s < count; s += group_lanes) {
-      of_symbols[s] = frequency(in, s);
-      sum += of_symbols[s];
-    }
-    sync_warp();
+    for (int s = lane.number; s < count; s += group_lanes) sum += frequency(in, s);
     const bool adds_up = lane.sum(sum) == rans::total;
-    if (works && adds_up) {
-      std::uint32_t start = 0;
-      for (int s = 0; s < count; ++s) {
-        const std::uint32_t of_symbol = frequency(in, s);
-        for (std::uint32_t k = static_cast<std::uint32_t>(lane.number); k < of_symbol; k += group_lanes) {
-          symbols[start + k] = static_cast<std::uint8_t>(s);
-        }
-        if (lane.number == 0) {
-          of_symbols[s] = (of_symbol << rans::probability_bits) - start;
-        }
-        start += of_symbol;
+    const bool is_there = works && adds_up;
+    std::uint32_t start = 0;
+    for (int s = 0; s < (is_there ? count : 1); ++s) {
+      const std::uint32_t next = start + (is_there ? frequency(in, s) : rans::total);
+      if (lane.number == 0) starts[s] = static_cast<std::uint16_t>(start);
+      if (lane.number == 0) starts[s + 1] = static_cast<std::uint16_t>(next);
+      for (std::uint32_t m = (start + marked - 1) / marked + static_cast<std::uint32_t>(lane.number); m * marked < next;
+           m += group_lanes) {
+        marks[m] = mark(static_cast<std::uint32_t>(s), next - m * marked);
       }
+      start = next;
     }
     sync_warp();
     return adds_up;
@@ -92,7 +85,7 @@ struct HeadTable {
 };
 
 template <class ExecutionSpace>
-using LosslessPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<lossless_team>>;
+using LosslessPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<lossless_team, 16>>;
 
 template <class ExecutionSpace>
 struct DecodeLossless {
@@ -154,13 +147,13 @@ struct DecodeLossless {
     const std::int64_t at = (works ? head : 0) * per_head + lane.number * rans::steps;
     const auto* rests = reinterpret_cast<const std::uint16_t*>(parts.planes + at);
     auto* out = reinterpret_cast<std::uint64_t*>(task.values + 2 * at);
-    const CompactTable slots{own.symbols, own.of_symbols};
     for (std::int64_t i = 0; i < per_head; i += rans::group) {
       std::uint32_t rest = 0;
       if (works && has_rests) rest = rests[i / 2] | std::uint32_t{rests[i / 2 + 1]} << 16U;
       // A stream that is not there is one of zeros, whose symbols nobody takes.
       const std::uint32_t symbols = streams ? 0xffffffffU : 0U;
-      const FourValues values{(decoder.whole_group(slots) & symbols) + exponent, rest};
+      const FourValues values{(decoder.whole_group(own) & symbols) + exponent, rest};
+      decoder.turn_window();
       if (works) out[i / 4] = values.joined();
     }
     if (!works) return true;
@@ -170,9 +163,11 @@ struct DecodeLossless {
 
 /// Of a head, in the memory of its team.
 struct HeadCounts {
-  std::uint32_t counts[rans::symbols];
+  union {
+    std::uint32_t counts[rans::symbols];
+    rans::Code codes[rans::symbols];  ///< when counts have become frequencies
+  };
   std::uint16_t frequencies[rans::symbols];
-  rans::Code codes[rans::symbols];
   std::int64_t table_bytes;
   std::int64_t stream_bytes;
 };
@@ -253,11 +248,19 @@ struct EncodeLossless {
     encoder.words = reinterpret_cast<std::uint16_t*>(end);
     const std::uint64_t* from = values_of(task, layout, works ? head : 0, lane);
     const std::int64_t groups = layout.per_head / rans::group;
-    std::uint64_t values = from[(groups - 1) * group_lanes];
+    // Values are read two groups ahead, and what codes them one.
+    const auto group_of = [&](std::uint64_t values) {
+      return BlockEncoder::Group(FourValues::of(values).exponents, own.codes, rans::symbols);
+    };
+    const auto load = [&](std::int64_t g) { return g >= 0 ? from[g * group_lanes] : 0; };
+    BlockEncoder::Group group = group_of(load(groups - 1));
+    std::uint64_t before = load(groups - 2);
     for (std::int64_t g = groups - 1; g >= 0; --g) {
-      const std::uint64_t before = g > 0 ? from[(g - 1) * group_lanes] : 0;
-      encoder.add(BlockEncoder::Group(FourValues::of(values).exponents, own.codes, rans::symbols), streams ? 32 : 0);
-      values = before;
+      const std::uint64_t later = load(g - 2);
+      const BlockEncoder::Group next = group_of(before);
+      encoder.add(group, streams ? rans::group : 0);
+      group = next;
+      before = later;
     }
     if (streams) encoder.finish();
     if (!works || lane.number != 0) return;

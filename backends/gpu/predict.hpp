@@ -50,16 +50,21 @@ struct CopyColumns {
   }
 };
 
-/// Components of a head that stand for all: the first of each pair that turns, and those that do not.
-KOKKOS_INLINE_FUNCTION std::int64_t head_items(const codec::PredictiveStep& step) {
-  return step.model.width / step.heads - step.rope_pairs;
-}
+/// Pairs of components of a head: those that turn together, or, where none do, halves; and components without another.
+struct HeadPairs {
+  std::int64_t pairs, items;
+  KOKKOS_INLINE_FUNCTION explicit HeadPairs(const codec::PredictiveStep& step) {
+    const std::int64_t dim = step.model.width / step.heads;
+    pairs = step.rope_pairs > 0 ? step.rope_pairs : dim / 2;
+    items = dim - pairs;
+  }
+};
 
 /// Items of a head that a thread takes: so many times as far apart as there are threads for the head, so that
 /// neighbors read and write neighbors.
 inline constexpr int items_of_thread = 4;
 KOKKOS_INLINE_FUNCTION std::int64_t head_threads(const codec::PredictiveStep& step) {
-  return (head_items(step) + items_of_thread - 1) / items_of_thread;
+  return (HeadPairs(step).items + items_of_thread - 1) / items_of_thread;
 }
 
 /// A head of a row, for one of its threads.
@@ -67,16 +72,16 @@ class HeadPart {
  public:
   KOKKOS_INLINE_FUNCTION HeadPart(const codec::PredictiveStep& step, std::int64_t row, std::int64_t head,
                                   std::int64_t thread)
-      : step_(step), thread_(thread), threads_(head_threads(step)), items_(head_items(step)), row_(row) {
+      : step_(step), of_head_(step), thread_(thread), threads_(head_threads(step)), row_(row) {
     const Split of_block(row, step.grid.block_tokens);
     block_ = of_block.quotient;
     const codec::Task& task = step.tasks[block_];
     values_ = task.values;
     dtype_ = task.subblock.dtype;
     first_ = (head * task.subblock.tokens + of_block.rest) * task.subblock.dim;
-    const std::int64_t of_head = head * (step.model.width / step.heads);
-    predicted_ = codec::predicted_row(step, row) + of_head;
-    features_ = step.features + row * step.ld_features + step.column + of_head;
+    const std::int64_t column = head * (step.model.width / step.heads);
+    predicted_ = codec::predicted_row(step, row) + column;
+    features_ = step.features + row * step.ld_features + step.column + column;
   }
 
   /// codec::residual_head.
@@ -92,14 +97,14 @@ class HeadPart {
       const Item& at = items[j];
       if (!at.is_there) continue;
       out[at.first] = weight * (at.a - at.predicted_a);
-      if (at.turns) out[at.second] = weight * (at.b - at.predicted_b);
+      if (at.is_pair) out[at.second] = weight * (at.b - at.predicted_b);
     }
   }
   KOKKOS_INLINE_FUNCTION void clear(float* out) const {
     SEQKV_UNROLL for (int j = 0; j < items_of_thread; ++j) {
       const Item at = item(j);
       if (at.is_there) out[at.first] = 0.0F;
-      if (at.is_there && at.turns) out[at.second] = 0.0F;
+      if (at.is_there && at.is_pair) out[at.second] = 0.0F;
     }
   }
 
@@ -114,7 +119,7 @@ class HeadPart {
       load_predicted(at);
       load_angle(at);
       at.a = residual[at.first];
-      if (at.turns) at.b = residual[at.second];
+      if (at.is_pair) at.b = residual[at.second];
     }
     SEQKV_UNROLL for (int j = 0; j < items_of_thread; ++j) {
       Item& at = items[j];
@@ -122,22 +127,21 @@ class HeadPart {
       at.a = detmath::fma(at.a, inverse, at.predicted_a);
       at.b = detmath::fma(at.b, inverse, at.predicted_b);
       keep_features(at);
-      at.turn(1.0F);
+      if (turns() && at.is_pair) at.turn(1.0F);
       store_from_float(out, dtype_, first_ + at.first, at.a);
-      if (at.turns) store_from_float(out, dtype_, first_ + at.second, at.b);
+      if (at.is_pair) store_from_float(out, dtype_, first_ + at.second, at.b);
     }
   }
 
  private:
   struct Item {
     bool is_there = false;
-    bool turns = false;              ///< with another component
+    bool is_pair = false;            ///< else the first component alone
     std::int64_t first, second = 0;  ///< components
     float a = 0, b = 0, predicted_a = 0, predicted_b = 0, cosine = 1, sine = 0;
 
     /// Back to position 0 with direction -1, on with 1.
     KOKKOS_INLINE_FUNCTION void turn(float direction) {
-      if (!turns) return;
       const float s = direction * sine;
       const float x = a;
       a = detmath::fma(x, cosine, -(b * s));
@@ -145,36 +149,37 @@ class HeadPart {
     }
   };
 
+  KOKKOS_INLINE_FUNCTION bool turns() const { return step_.rope_pairs > 0; }
   KOKKOS_INLINE_FUNCTION Item item(int j) const {
     Item out;
     out.first = thread_ + j * threads_;
-    out.is_there = out.first < items_;
-    out.turns = out.first < step_.rope_pairs;
-    if (out.turns) {
-      out.second = out.first + step_.rope_pairs;
+    out.is_there = out.first < of_head_.items;
+    out.is_pair = out.first < of_head_.pairs;
+    if (out.is_pair) {
+      out.second = out.first + of_head_.pairs;
     } else {
-      out.first += step_.rope_pairs;
+      out.first += of_head_.pairs;
     }
     return out;
   }
   KOKKOS_INLINE_FUNCTION void load_angle(Item& at) const {
-    if (!at.turns) return;
+    if (!at.is_pair || !turns()) return;
     at.cosine = step_.cosine[row_ * step_.rope_pairs + at.first];
     at.sine = step_.sine[row_ * step_.rope_pairs + at.first];
   }
   KOKKOS_INLINE_FUNCTION void load(Item& at) const {
     load_angle(at);
     at.a = load_as_float(values_, dtype_, first_ + at.first);
-    if (at.turns) at.b = load_as_float(values_, dtype_, first_ + at.second);
-    at.turn(-1.0F);
+    if (at.is_pair) at.b = load_as_float(values_, dtype_, first_ + at.second);
+    if (turns() && at.is_pair) at.turn(-1.0F);
   }
   KOKKOS_INLINE_FUNCTION void load_predicted(Item& at) const {
     at.predicted_a = predicted_[at.first];
-    if (at.turns) at.predicted_b = predicted_[at.second];
+    if (at.is_pair) at.predicted_b = predicted_[at.second];
   }
   KOKKOS_INLINE_FUNCTION void keep_features(const Item& at) const {
     features_[at.first] = codec::feature_of(at.a);
-    if (at.turns) features_[at.second] = codec::feature_of(at.b);
+    if (at.is_pair) features_[at.second] = codec::feature_of(at.b);
   }
   KOKKOS_INLINE_FUNCTION void keep_raw(std::byte* out) const {
     for (int j = 0; j < items_of_thread; ++j) {
@@ -184,7 +189,7 @@ class HeadPart {
       keep_features(at);
       if (out == values_) continue;
       copy(first_ + at.first, out);
-      if (at.turns) copy(first_ + at.second, out);
+      if (at.is_pair) copy(first_ + at.second, out);
     }
   }
   KOKKOS_INLINE_FUNCTION void copy(std::int64_t element, std::byte* out) const {
@@ -193,7 +198,8 @@ class HeadPart {
   }
 
   const codec::PredictiveStep& step_;
-  std::int64_t thread_, threads_, items_;
+  HeadPairs of_head_;
+  std::int64_t thread_, threads_;
   std::int64_t row_, block_;
   std::int64_t first_;  ///< element of the task
   std::byte* values_;

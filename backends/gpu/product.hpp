@@ -16,7 +16,7 @@
 namespace seqkv::gpu {
 
 inline constexpr int tile_rows = 128;
-inline constexpr int tile_depth = 16;
+inline constexpr int tile_depth = 8;
 /// Of less there is a thread an output, which the portable kernel does.
 inline constexpr std::int64_t least_rows = 16;
 
@@ -119,9 +119,16 @@ struct Product {
       team.team_barrier();
       if (k + tile_depth < depth) load(at, k + tile_depth, loaded);
       if (depth - k >= tile_depth) {
-        SEQKV_UNROLL for (int i = 0; i < tile_depth; ++i) multiply(at.thread, slice, i, sums);
+        // A fragment is read while the one before is multiplied.
+        Fragment now(at.thread, slice, 0);
+        SEQKV_UNROLL for (int i = 0; i < tile_depth; ++i) {
+          Fragment next;
+          if (i + 1 < tile_depth) next = Fragment(at.thread, slice, i + 1);
+          multiply(now, sums);
+          now = next;
+        }
       } else {
-        for (int i = 0; i < depth - k; ++i) multiply(at.thread, slice, i, sums);
+        for (int i = 0; i < depth - k; ++i) multiply(Fragment(at.thread, slice, i), sums);
       }
     }
     write(at, sums);
@@ -185,17 +192,23 @@ struct Product {
   }
   static KOKKOS_INLINE_FUNCTION int output_group(int thread) { return thread / 32 % (across / 8) * 8 + thread / 2 % 8; }
 
-  static KOKKOS_INLINE_FUNCTION void multiply(int thread, const Slice& slice, int k, float (&sums)[part][part]) {
-    FourFloats a[2];
-    FourFloats b[2];
-    SEQKV_UNROLL for (int half = 0; half < 2; ++half) {
-      a[half] = *reinterpret_cast<const FourFloats*>(&slice.rows[k][place(row_group(thread), half, tile_rows)]);
-      b[half] =
-          *reinterpret_cast<const FourFloats*>(&slice.outputs[k][place(output_group(thread), half, tile_outputs)]);
+  /// Rows and outputs of a thread at one inner index.
+  struct Fragment {
+    FourFloats rows[2], outputs[2];
+
+    Fragment() = default;
+    KOKKOS_INLINE_FUNCTION Fragment(int thread, const Slice& slice, int k) {
+      SEQKV_UNROLL for (int half = 0; half < 2; ++half) {
+        rows[half] = *reinterpret_cast<const FourFloats*>(&slice.rows[k][place(row_group(thread), half, tile_rows)]);
+        outputs[half] =
+            *reinterpret_cast<const FourFloats*>(&slice.outputs[k][place(output_group(thread), half, tile_outputs)]);
+      }
     }
+  };
+  static KOKKOS_INLINE_FUNCTION void multiply(const Fragment& at, float (&sums)[part][part]) {
     SEQKV_UNROLL for (int r = 0; r < part; ++r) {
       SEQKV_UNROLL for (int n = 0; n < part; ++n) {
-        sums[r][n] = detmath::fma(a[r / 4].x[r % 4], b[n / 4].x[n % 4], sums[r][n]);
+        sums[r][n] = detmath::fma(at.rows[r / 4].x[r % 4], at.outputs[n / 4].x[n % 4], sums[r][n]);
       }
     }
   }

@@ -45,18 +45,7 @@ struct TurnedTable {
   }
 };
 
-/// ... and this one less memory: a symbol for each slot, and for each symbol its slot less that slot's number.
-struct CompactTable {
-  const std::uint8_t* symbols;      ///< [4096]
-  const std::uint32_t* of_symbols;  ///< frequency << 12, less the symbol's start
-  KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t state, std::uint32_t& symbol) const {
-    symbol = symbols[state & (rans::total - 1)];
-    const std::uint32_t slot = of_symbols[symbol] + (state & (rans::total - 1));
-    return (slot >> rans::probability_bits) * (state >> rans::probability_bits) + (slot & (rans::total - 1));
-  }
-};
-
-/// ... and this one still less, for many tables: where symbols start, and of every 32 slots the first one's symbol and
+/// ... and this one less memory, for many tables: where symbols start, and of every 32 slots the first one's symbol and
 /// where the next symbol starts among them. What is found without a loop is nearly all.
 struct SearchTable {
   static constexpr std::uint32_t marked = 32;  ///< slots that share a mark
@@ -117,13 +106,26 @@ class StreamDecoder {
     sync_warp();
   }
 
-  /// The lane's four symbols of a group, the first in the lowest byte; none where it takes none.
+  /// The lane's four symbols of a group, the first in the lowest byte; none where it takes none. Where any of the warp
+  /// is behind its window then, all have to turn theirs.
   template <class Table>
   KOKKOS_INLINE_FUNCTION std::uint32_t whole_group(const Table& table, bool takes = true) {
     std::uint32_t symbols = 0;
     SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) symbols = with_byte(symbols, step(table, takes), t);
-    turn_window();
     return symbols;
+  }
+  KOKKOS_INLINE_FUNCTION bool is_behind_window() const { return next_ / WordWindow::chunk_bytes != chunk_; }
+  /// A group takes at most a chunk: then the next one replaces it.
+  KOKKOS_INLINE_FUNCTION void turn_window() {
+    const bool turns = is_behind_window();
+    if (!any_of_warp(turns)) return;
+    if (turns) {
+      const std::uint32_t chunk = next_ / WordWindow::chunk_bytes;
+      store(ahead_, chunk + 1);
+      ahead_ = load(chunk + 2);
+      chunk_ = chunk;
+    }
+    sync_warp();
   }
   /// Of a group that has `count` symbols.
   template <class Table>
@@ -170,19 +172,6 @@ class StreamDecoder {
   KOKKOS_INLINE_FUNCTION void store(std::uint64_t part, std::uint32_t chunk) const {
     const std::uint32_t at = chunk % 2 * WordWindow::chunk_bytes + static_cast<std::uint32_t>(lane.number) * lane_bytes;
     *reinterpret_cast<EightBytes*>(windows_ + (window_ | at)) = part;
-  }
-
-  /// A group takes at most a chunk: then the next one replaces it.
-  KOKKOS_INLINE_FUNCTION void turn_window() {
-    const std::uint32_t chunk = next_ / WordWindow::chunk_bytes;
-    const bool turns = chunk != chunk_;
-    if (!any_of_warp(turns)) return;
-    if (turns) {
-      store(ahead_, chunk + 1);
-      ahead_ = load(chunk + 2);
-      chunk_ = chunk;
-    }
-    sync_warp();
   }
 
   std::byte* windows_;

@@ -65,12 +65,14 @@ class WideBatch {
   void encode() {
     start();
     for (codec::Tasks<Space>& list : tasks_) coder_.encode(number_of_list(list), list.device(), restored_.device());
+    coder_.join();
     space_.fence();
   }
   /// Of what keep_payloads() has kept.
   void decode() {
     start();
     for (codec::Tasks<Space>& list : tasks_) coder_.decode(number_of_list(list), list.device());
+    coder_.join();
     space_.fence();
   }
 
@@ -80,6 +82,7 @@ class WideBatch {
     start();
     for (codec::Tasks<Space>& list : tasks_) {
       coder_.encode(number_of_list(list), list.device(), restored_.device());
+      coder_.join();
       list.to_host(space_, blocks_);
       space_.fence();
       for (std::int64_t i = 0; i < blocks_; ++i) all += list[i].bytes == codec::not_codable ? bytes() : list[i].bytes;

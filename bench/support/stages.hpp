@@ -27,7 +27,7 @@ class Stages {
       began() = Clock::now();
     });
     set_end_parallel_for_callback([](std::uint64_t) {
-      Kokkos::DefaultExecutionSpace().fence();
+      Kokkos::fence();
       seconds()[stage_of(current())] += std::chrono::duration<double>(Clock::now() - began()).count();
     });
   }

@@ -202,7 +202,8 @@ struct References {
 };
 
 /// Codes `kv` in blocks of `block_tokens` (the last may be shorter). `first_position` is the position of the first
-/// token in its session. `kv` is in host memory; work runs on `space` and is complete on return.
+/// token in its session. `kv` is in host memory, or in that of `space`; work runs on `space`, behind what that does
+/// already, and is complete on return.
 /// A block's size never exceeds that of its raw values plus its header.
 /// References are used by codecs that do so (Codec::uses_references), else ignored. That tokens agree is the caller's
 /// business: where they do not, bits are lost, but no value is wrong.
@@ -213,12 +214,10 @@ Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec&
                                        TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens,
                                        const References& references = {});
 
-/// Decodes consecutive blocks into `out` (host memory, of the tokens of all blocks together), checking every
-/// checksum. On an error `out` holds a part of the values: a caller that promises all or nothing decodes into
-/// memory or a file of its own.
-/// `references` are those that the blocks name, and maybe others.
-/// Errors: corrupt, checksum_mismatch (with the block), missing_reference (with the block), shape_mismatch,
-/// out_of_memory.
+/// Decodes consecutive blocks into `out` (of the tokens of all blocks together, in host memory or in that of `space`),
+/// checking every checksum. On an error `out` holds a part of the values: a caller that promises all or nothing decodes
+/// into memory or a file of its own. `references` are those that the blocks name, and maybe others. Errors: corrupt,
+/// checksum_mismatch (with the block), missing_reference (with the block), shape_mismatch, out_of_memory.
 template <class ExecutionSpace>
 Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<const CodedBlockView> blocks,
                     const KvView& out, std::span<const ReferenceBlock> references = {});

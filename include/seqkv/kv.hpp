@@ -61,6 +61,7 @@ struct KvShape {
 };
 
 enum class Kind : std::uint8_t { key = 0, value = 1 };
+/// `device`: the memory of the execution space that a call is given.
 enum class MemorySpace : std::uint8_t { host, device };
 
 /// Distances between neighbors, in elements.
@@ -102,9 +103,12 @@ struct BasicKvView {
 using KvView = BasicKvView<std::byte>;
 using ConstKvView = BasicKvView<const std::byte>;
 
-/// Copies a cache between host views of any strides, converting the dtype (rounding to nearest even). Runs on `space`
-/// where that is one of the host, else, and where none is given, on Kokkos' default space of the host.
-/// Errors: shape_mismatch (all but dtype and rope must agree), invalid_argument (device memory).
+/// Copies a cache between views of any strides, converting the dtype (rounding to nearest even). Done on return.
+/// Between host views it runs on `space` where that is one of the host, else, and where none is given, on Kokkos'
+/// default space of the host. Views in the memory of a device need its space, whose kernels, in their order, read and
+/// write them; a tensor at a time goes through memory of its own where the other view is on the host. Errors:
+/// shape_mismatch (all but dtype and rope must agree), invalid_argument (device memory and a space of the host),
+/// out_of_memory.
 template <class ExecutionSpace>
 Result<void> copy(const ExecutionSpace& space, const ConstKvView& from, const KvView& to);
 Result<void> copy(const ConstKvView& from, const KvView& to);

@@ -265,15 +265,19 @@ def test_tensors_of_a_gpu(llm, ids):
     """Work that is still under way on the current stream is part of the cache; a restored one is whole on its device."""
     device = torch.device("cuda")
     heavy = torch.randn(8192, 8192, device=device)
-    stream = torch.cuda.Stream()
+    late = torch.zeros(2, 100, 64, dtype=torch.bfloat16, device=device)
+    out = (torch.zeros_like(late), torch.zeros_like(late))
+    stream, other = torch.cuda.Stream(), torch.cuda.Stream()
+    torch.cuda.synchronize()
     with torch.cuda.stream(stream):
         for _ in range(40):
-            heavy = heavy @ heavy.T / 8192
-        late = heavy[:2, :6400].reshape(2, 100, 64).to(torch.bfloat16)
+            heavy = torch.nn.functional.normalize(heavy @ heavy.T)
+        late.copy_(heavy[:2, :6400].reshape(2, 100, 64))
+        with torch.cuda.stream(other):
+            ignored = late.cpu()  # what comes of it where the stream is ignored
         data = seqkv.compress(range(100), [(late, late)], "none+lossless")
-        out = (torch.zeros_like(late), torch.zeros_like(late))
         seqkv.decompress(data, out=[out])
-        assert torch.equal(out[0], late) and late.any()
+        assert torch.equal(out[0], late) and late.any() and not ignored.any()
     with torch.no_grad():
         cache = llm.to(device)(ids.to(device), use_cache=True).past_key_values
     restored = seqkv.hf.restore(seqkv.hf.snapshot(cache, ids), config=llm.config, device=device)

@@ -22,6 +22,9 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
   return guard_memory("to decode a batch of blocks", [&]() -> Result<void> {
     SEQKV_ASSIGN(const std::vector<codec::BlockParts> parts, codec::parse_blocks(space, out.shape, blocks));
     SEQKV_TRY(codec::check_references(out.shape, references));
+    if (out.memory != MemorySpace::host && is_host_space<ExecutionSpace>) {
+      return Error(ErrorCode::invalid_argument, "host memory is expected: the call runs on a host");
+    }
     std::int64_t sum = 0;
     for (const codec::BlockParts& block : parts) sum += block.tokens;
     if (sum != out.tokens) {
@@ -40,7 +43,7 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
         return error;
       }
       for (std::size_t block = 0; block < batch.size(); ++block) {
-        SEQKV_TRY(copy(space, decoder.values(block), out.slice(token, batch[block].tokens)));
+        SEQKV_TRY(copy(space, decoder.values(block, out.memory), out.slice(token, batch[block].tokens)));
         token += batch[block].tokens;
       }
     }

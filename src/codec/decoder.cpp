@@ -79,12 +79,13 @@ Result<void> Decoder<ExecutionSpace>::run(std::span<const BlockParts> parts,
 }
 
 template <class ExecutionSpace>
-ConstKvView Decoder<ExecutionSpace>::values(std::size_t block) const {
+ConstKvView Decoder<ExecutionSpace>::values(std::size_t block, MemorySpace memory) const {
   const Place& place = places_[block];
-  ConstKvView view{shape_, place.tokens, {}, {}, MemorySpace::host};
+  ConstKvView view{shape_, place.tokens, {}, {}, memory};
+  const std::byte* values = memory == MemorySpace::host ? values_.host() : values_.device();
   view.strides.fill({place.tokens * shape_.head_dim, shape_.head_dim, 1});
   for (std::int64_t i = 0; i < subblocks(); ++i) {
-    view.tensors.push_back(values_.host() + place.at + i * raw_bytes(shape_, place.tokens));
+    view.tensors.push_back(values + place.at + i * raw_bytes(shape_, place.tokens));
   }
   return view;
 }
@@ -166,6 +167,7 @@ void Decoder<ExecutionSpace>::decode(std::span<const BlockParts> parts, std::int
     for (std::int64_t number = 0; number < subblocks(); ++number) {
       predictive_->decode(number, tasks_.device() + number * blocks(), refers(parts, number));
     }
+    predictive_->join();
   } else {
     std::visit([&](const auto& kernel) { decode_tasks(space_, kernel, chunk.largest, tasks_, count); },
                owner_.kernel());

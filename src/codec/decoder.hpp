@@ -42,8 +42,8 @@ class Decoder {
   /// Errors: corrupt, checksum_mismatch, missing_reference. Throws where memory is short (core/guard_memory.hpp).
   Result<void> run(std::span<const BlockParts> parts, std::span<const ReferenceBlock> references = {});
 
-  /// The values of a block of the last run.
-  ConstKvView values(std::size_t block) const;
+  /// The values of a block of the last run, on the host or in the memory of the space.
+  ConstKvView values(std::size_t block, MemorySpace memory = MemorySpace::host) const;
 
   /// Host memory that the buffers have grown to.
   std::int64_t bytes() const { return values_.bytes() + payloads_.bytes() + (predictive_ ? predictive_->bytes() : 0); }

@@ -18,14 +18,16 @@
 namespace seqkv {
 namespace {
 
-Result<void> check_arguments(const ConstKvView& kv, TokenSpan tokens, std::int64_t first_position,
+Result<void> check_arguments(const ConstKvView& kv, bool is_host_space, TokenSpan tokens, std::int64_t first_position,
                              std::int64_t block_tokens, const References& references) {
   SEQKV_TRY(kv.shape.check());
   const auto ids = static_cast<std::int64_t>(tokens.size());
   if (kv.tokens != ids) {
     return Error(ErrorCode::shape_mismatch, fmt::format("{} token ids for a cache of {} tokens", ids, kv.tokens));
   }
-  if (kv.memory != MemorySpace::host) return Error(ErrorCode::invalid_argument, "host memory is expected");
+  if (kv.memory != MemorySpace::host && is_host_space) {
+    return Error(ErrorCode::invalid_argument, "host memory is expected: the call runs on a host");
+  }
   if (first_position < 0 || first_position > limits::max_tokens - kv.tokens) {
     return Error(ErrorCode::invalid_argument, fmt::format("first position {}", first_position));
   }
@@ -83,11 +85,18 @@ template <class ExecutionSpace>
 Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec& codec, const ConstKvView& kv,
                                        TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens,
                                        const References& references) {
-  SEQKV_TRY(check_arguments(kv, tokens, first_position, block_tokens, references));
+  SEQKV_TRY(check_arguments(kv, is_host_space<ExecutionSpace>, tokens, first_position, block_tokens, references));
   return guard_memory("to code a batch of blocks", [&]() -> Result<std::vector<CodedBlock>> {
     if (codec.predictor() == Predictor::ref && codec.uses_references() && !references.spans.empty()) {
       // Nothing is left of what it is predicted from: the residual is none.
-      SEQKV_ASSIGN(const KvCache reused, codec::with_reused(kv, first_position, references, codec.recoded_tokens()));
+      KvCache on_host;
+      if (kv.memory != MemorySpace::host) {
+        SEQKV_ASSIGN(on_host, KvCache::create(kv.shape, kv.tokens));
+        SEQKV_TRY(copy(space, kv, on_host.view()));
+      }
+      const ConstKvView host_view = kv.memory == MemorySpace::host ? kv : ConstKvView(on_host.view());
+      SEQKV_ASSIGN(const KvCache reused,
+                   codec::with_reused(host_view, first_position, references, codec.recoded_tokens()));
       return encode_as_it_is(space, codec, reused.view(), tokens, first_position, block_tokens, references);
     }
     return encode_as_it_is(space, codec, kv, tokens, first_position, block_tokens, references);

@@ -45,6 +45,7 @@ void Encoder<ExecutionSpace>::run(std::span<const ConstKvView> blocks, TokenSpan
   const auto count = static_cast<std::int64_t>(blocks.size());
   block_tokens_ = blocks.front().tokens;
   tokens_ = static_cast<std::int64_t>(tokens.size());
+  is_on_device_ = blocks.front().memory == MemorySpace::device;
   writers_.resize(blocks.size());
   hashes_.resize(blocks.size() * subblocks());
   named_.assign(blocks.size(), {});
@@ -153,6 +154,7 @@ const std::byte* Encoder<ExecutionSpace>::in_place(std::span<const ConstKvView> 
 /// Values as [head][token][component].
 template <class ExecutionSpace>
 void Encoder<ExecutionSpace>::gather(std::span<const ConstKvView> blocks, const Chunk& chunk) {
+  if (is_on_device_) return gather_on_device(blocks, chunk);
   const std::int64_t heads = shape_.kv_heads;
   for (std::int64_t i = 0; i < chunk.count; ++i) {
     const std::byte* values = in_place(blocks, chunk.first + i);
@@ -166,6 +168,26 @@ void Encoder<ExecutionSpace>::gather(std::span<const ConstKvView> blocks, const 
     copy_rows(rows_of(kv, index % subblocks(), i % heads), {to, {0, shape_.head_dim, 1}, shape_.dtype}, kv.tokens,
               shape_.head_dim);
   });
+}
+
+/// The same from the memory of the device into that of the device; the host needs them for checksums, and to store what
+/// is not codable.
+template <class ExecutionSpace>
+void Encoder<ExecutionSpace>::gather_on_device(std::span<const ConstKvView> blocks, const Chunk& chunk) {
+  copies_.reserve(chunk.count);
+  for (std::int64_t i = 0; i < chunk.count; ++i) {
+    const std::int64_t index = chunk.first + i;
+    const ConstKvView& kv = blocks[index / subblocks()];
+    copies_[i] = {kv.tensors[index % subblocks()],
+                  values_.device() + at(chunk, index),
+                  kv.strides[index % 2],
+                  {kv.tokens * shape_.head_dim, shape_.head_dim, 1},
+                  kv.tokens};
+    sources_[i] = values_.host() + at(chunk, index);
+  }
+  copies_.run(space_, chunk.count, shape_, shape_.dtype, shape_.dtype);
+  values_.to_host(space_, chunk.bytes);
+  space_.fence("seqkv::codec::gather: values are hashed on the host");
 }
 
 template <class ExecutionSpace>
@@ -193,7 +215,7 @@ template <class Kernel>
 void Encoder<ExecutionSpace>::code(const Kernel& kernel, const Chunk& chunk) {
   make_tasks(chunk);
   if constexpr (std::is_same_v<Kernel, RawKernel>) return;
-  values_.to_device(space_, chunk.bytes);
+  if (!is_on_device_) values_.to_device(space_, chunk.bytes);
   tasks_.to_device(space_, chunk.count);
   encode_tasks(space_, kernel, chunk.largest, tasks_, chunk.count);
   tasks_.to_host(space_, chunk.count);
@@ -210,7 +232,7 @@ void Encoder<ExecutionSpace>::code_predictively(const Chunk& chunk) {
   for (std::int64_t i = 0; restores && i < chunk.count; ++i) {
     decoded_at_[task_at(i)] = decoded_.device() + at(chunk, i);
   }
-  values_.to_device(space_, chunk.bytes);
+  if (!is_on_device_) values_.to_device(space_, chunk.bytes);
   tasks_.to_device(space_, chunk.count);
   if (restores) decoded_at_.to_device(space_, chunk.count);
   for (std::int64_t number = 0; number < subblocks(); ++number) {
@@ -221,6 +243,7 @@ void Encoder<ExecutionSpace>::code_predictively(const Chunk& chunk) {
     }
     predictive_->encode(number, tasks_.device() + first, restores ? decoded_at_.device() + first : nullptr);
   }
+  predictive_->join();
   tasks_.to_host(space_, chunk.count);
   slots_.to_host(space_, chunk.count * chunk.slot);
   if (restores) decoded_.to_host(space_, chunk.bytes);

@@ -14,6 +14,7 @@
 #include "codec/kernel.hpp"
 #include "codec/predict/coder.hpp"
 #include "codec/subblock.hpp"
+#include "core/copy_tensors.hpp"
 #include "core/mirrored.hpp"
 #include "seqkv/codec.hpp"
 
@@ -31,9 +32,9 @@ class Encoder {
   void reserve(std::int64_t blocks, std::int64_t block_tokens);
 
   /// Codes consecutive blocks of one size, but that the last may be shorter, into out[0], out[1], ..., whose memory is
-  /// used again. Precondition: as many ids as tokens, values in host memory and of the shape. Throws where memory is
-  /// short (core/guard_memory.hpp).
-  /// `references`, spans counted from the first token of the call: see encode().
+  /// used again. Precondition: as many ids as tokens, values of the shape, in host memory or all in that of the space.
+  /// Throws where memory is short (core/guard_memory.hpp). `references`, spans counted from the first token of the
+  /// call: see encode().
   void run(std::span<const ConstKvView> blocks, TokenSpan tokens, std::int64_t first_position,
            std::span<CodedBlock> out, const References& references = {});
 
@@ -70,6 +71,7 @@ class Encoder {
 
   void start_prediction(TokenSpan tokens, std::int64_t first_position, const References& references);
   void gather(std::span<const ConstKvView> blocks, const Chunk& chunk);
+  void gather_on_device(std::span<const ConstKvView> blocks, const Chunk& chunk);
   template <class Kernel>
   void code(const Kernel& kernel, const Chunk& chunk);
   template <class Kernel>
@@ -98,6 +100,8 @@ class Encoder {
   Mirrored<ExecutionSpace, std::byte> values_, slots_, decoded_;
   Mirrored<ExecutionSpace, Task> tasks_, decode_;
   Mirrored<ExecutionSpace, std::byte*> decoded_at_;
+  bool is_on_device_ = false;  ///< what the call codes
+  CopyTensors<ExecutionSpace> copies_;
 };
 
 }  // namespace seqkv::codec

@@ -12,7 +12,9 @@
 
 #include "core/bytes.hpp"
 #include "core/copy_rows.hpp"
+#include "core/copy_tensors.hpp"
 #include "core/execution_spaces.hpp"
+#include "core/guard_memory.hpp"
 #include "core/host_range.hpp"
 #include "core/try.hpp"
 #include "seqkv/limits.hpp"
@@ -72,6 +74,85 @@ std::string KvShape::describe() const {
   return fmt::format("{} layers x {} KV heads x {} ({})", layers, kv_heads, head_dim, to_string(dtype));
 }
 
+namespace {
+
+template <class ExecutionSpace>
+void copy_on_host(const ExecutionSpace& space, const ConstKvView& from, const KvView& to) {
+  const std::int64_t heads = from.shape.kv_heads;
+  Kokkos::parallel_for("seqkv::core::copy", host_range(space, 2 * from.shape.layers * heads), [&](std::int64_t i) {
+    copy_rows(rows_of(from, i / heads, i % heads), rows_of(to, i / heads, i % heads), from.tokens, from.shape.head_dim);
+  });
+}
+
+/// A tensor at a time, through memory of the host and of the device of the size of one where a side is on the host.
+template <class ExecutionSpace>
+class DeviceCopier {
+ public:
+  DeviceCopier(const ExecutionSpace& space, const ConstKvView& from, const KvView& to)
+      : space_(space), from_(from), to_(to), row_{from.tokens * from.shape.head_dim, from.shape.head_dim, 1} {
+    list_.reserve(std::ssize(from.tensors));
+    if (from.memory == to.memory) return;
+    const DType dtype = from.memory == MemorySpace::host ? from.shape.dtype : to.shape.dtype;
+    const std::int64_t bytes = from.shape.kv_heads * row_.head * static_cast<std::int64_t>(size_of(dtype));
+    staging_.reserve("seqkv::core::staging", bytes);
+    bytes_ = bytes;
+  }
+
+  void run() {
+    const std::int64_t tensors = std::ssize(from_.tensors);
+    if (from_.memory == to_.memory) {
+      for (std::int64_t i = 0; i < tensors; ++i) list_[i] = whole(i);
+      list_.run(space_, tensors, from_.shape, from_.shape.dtype, to_.shape.dtype);
+    }
+    for (std::int64_t i = 0; from_.memory != to_.memory && i < tensors; ++i) {
+      from_.memory == MemorySpace::host ? to_device(i) : to_host(i);
+    }
+    space_.fence("seqkv::core::copy: memory is the caller's");
+  }
+
+ private:
+  TensorCopy whole(std::int64_t i) const {
+    const auto at = static_cast<std::size_t>(i);
+    return {from_.tensors[at], to_.tensors[at], from_.strides[at % 2], to_.strides[at % 2], from_.tokens};
+  }
+  Rows<std::byte> staged(std::int64_t head, DType dtype) const {
+    return {staging_.host() + head * row_.head * static_cast<std::int64_t>(size_of(dtype)), row_, dtype};
+  }
+  void to_device(std::int64_t i) {
+    space_.fence("seqkv::core::copy: the staging memory is used again");
+    for (std::int64_t head = 0; head < from_.shape.kv_heads; ++head) {
+      copy_rows(rows_of(from_, i, head), staged(head, from_.shape.dtype), from_.tokens, from_.shape.head_dim);
+    }
+    staging_.to_device(space_, bytes_);
+    TensorCopy& copy = list_[0] = whole(i);
+    copy.from = staging_.device();
+    copy.from_stride = row_;
+    list_.run(space_, 1, from_.shape, from_.shape.dtype, to_.shape.dtype);
+  }
+  void to_host(std::int64_t i) {
+    TensorCopy& copy = list_[0] = whole(i);
+    copy.to = staging_.device();
+    copy.to_stride = row_;
+    list_.run(space_, 1, from_.shape, from_.shape.dtype, to_.shape.dtype);
+    staging_.to_host(space_, bytes_);
+    space_.fence("seqkv::core::copy: the host reads");
+    for (std::int64_t head = 0; head < from_.shape.kv_heads; ++head) {
+      const Rows<std::byte> rows = staged(head, to_.shape.dtype);
+      copy_rows({rows.data, rows.stride, rows.dtype}, rows_of(to_, i, head), to_.tokens, to_.shape.head_dim);
+    }
+  }
+
+  ExecutionSpace space_;
+  const ConstKvView& from_;
+  const KvView& to_;
+  KvStrides row_;  ///< of the staging memory
+  std::int64_t bytes_ = 0;
+  CopyTensors<ExecutionSpace> list_;
+  Mirrored<ExecutionSpace, std::byte> staging_;
+};
+
+}  // namespace
+
 template <class ExecutionSpace>
 Result<void> copy(const ExecutionSpace& space, const ConstKvView& from, const KvView& to) {
   if (from.shape.layers != to.shape.layers || from.shape.kv_heads != to.shape.kv_heads ||
@@ -79,16 +160,20 @@ Result<void> copy(const ExecutionSpace& space, const ConstKvView& from, const Kv
     return Error(ErrorCode::shape_mismatch, fmt::format("{} tokens of {} do not fit {} tokens of {}", from.tokens,
                                                         from.shape.describe(), to.tokens, to.shape.describe()));
   }
-  if (from.memory != MemorySpace::host || to.memory != MemorySpace::host) {
-    return Error(ErrorCode::invalid_argument, "host memory is expected");
-  }
   SEQKV_TRY(check_tensors(from.tensors.size(), from.shape));
   SEQKV_TRY(check_tensors(to.tensors.size(), to.shape));
-  const std::int64_t heads = from.shape.kv_heads;
-  Kokkos::parallel_for("seqkv::core::copy", host_range(space, 2 * from.shape.layers * heads), [&](std::int64_t i) {
-    copy_rows(rows_of(from, i / heads, i % heads), rows_of(to, i / heads, i % heads), from.tokens, from.shape.head_dim);
-  });
-  return {};
+  if (from.memory == MemorySpace::host && to.memory == MemorySpace::host) {
+    copy_on_host(space, from, to);
+    return {};
+  }
+  if constexpr (is_host_space<ExecutionSpace>) {
+    return Error(ErrorCode::invalid_argument, "host memory is expected: the call runs on a host");
+  } else {
+    return guard_memory("to copy a cache on a device", [&]() -> Result<void> {
+      DeviceCopier<ExecutionSpace>(space, from, to).run();
+      return {};
+    });
+  }
 }
 
 Result<void> copy(const ConstKvView& from, const KvView& to) {

@@ -19,7 +19,7 @@ namespace {
 
 using test::value_of;
 using Bytes = std::vector<std::byte>;
-using Space = Kokkos::Serial;
+using Alone = Kokkos::Serial;
 
 constexpr std::int64_t dims[] = {4, 8, 16, 20, 48, 64, 80, 96, 112, 128, 144, 192, 256, 496, 512};
 
@@ -34,7 +34,7 @@ class Coder {
  public:
   Coder(std::int64_t dim, int bits, DType dtype, Keys keys, std::int64_t tokens)
       : subblock_{heads, tokens, dim, dtype, true, first_token},
-        owner_(value_of(codec::KernelOwner<Space>::create(space_, value_of(Codec::parse(codec_of(bits, keys))),
+        owner_(value_of(codec::KernelOwner<Alone>::create(space_, value_of(Codec::parse(codec_of(bits, keys))),
                                                           shape_of(dim, dtype, keys)))) {
     owner_.set_positions(space_, 1000, first_token + tokens);
     tasks_.reserve("seqkv::test::tasks", 1);
@@ -104,10 +104,10 @@ class Coder {
   }
   const kokkos::TurboQuant& kernel() const { return std::get<kokkos::TurboQuant>(owner_.kernel()); }
 
-  Space space_;
+  Alone space_;
   codec::Subblock subblock_;
-  codec::KernelOwner<Space> owner_;
-  codec::Tasks<Space> tasks_;
+  codec::KernelOwner<Alone> owner_;
+  codec::Tasks<Alone> tasks_;
 };
 
 /// Normal numbers times a scale, among them zeros; some vectors small, some zero, some with one number only.
@@ -218,7 +218,7 @@ INSTANTIATE_TEST_SUITE_P(Dims, TurboQuantKernels, testing::ValuesIn(dims));
 
 /// Sizes that do not fill vectors are left to the portable kernel.
 TEST(TurboQuantShapes, FitWhereTheyFillVectors) {
-  const Space space;
+  const Alone space;
   for (const cpu::Kernels* cpu : test::cpu_kernels()) {
     for (std::int64_t dim = 4; dim <= 512; ++dim) {
       kokkos::TurboQuant kernel;

@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "core/mirrored.hpp"
 #include "support/index.hpp"
 #include "support/referring.hpp"
 #include "support/thorough.hpp"
@@ -252,6 +253,7 @@ struct Deed {
 /// Whatever the moment, sessions that were saved are there and right.
 TEST_F(ReferenceDamage, KilledAtAnyMoment) {
   constexpr unsigned sessions = 6;
+  if (!is_host_space<test::Space>) GTEST_SKIP() << "a process that is forked from one that uses a device has none";
   const auto tokens_of = [&](unsigned i) { return session(i, 20 + 23 * static_cast<std::int64_t>(i)); };
   { writer(); }
   std::mt19937 random(11);

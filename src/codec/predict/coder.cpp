@@ -3,111 +3,98 @@
 
 #include "codec/predict/coder.hpp"
 
-#include "backends/kokkos/predict.hpp"
-#include "codec/predict/run.hpp"
 #include "core/execution_spaces.hpp"
 
 namespace seqkv::codec {
-namespace {
-
-template <class Residuals, class ExecutionSpace, class Kernel>
-Residuals make_residuals(const ExecutionSpace& space, const Codec& codec, const Prediction<ExecutionSpace>& prediction,
-                         const Kernel& kernel) {
-  if (const auto* ecsq = std::get_if<EcsqSpec>(&codec.quantizer())) {
-    return EcsqCoder<ExecutionSpace>(space, prediction, ecsq->step);
-  }
-  if (std::holds_alternative<LosslessSpec>(codec.quantizer())) {
-    return LosslessResiduals<ExecutionSpace>(space, prediction);
-  }
-  return TurboQuantResiduals<ExecutionSpace>(space, prediction, std::get<kokkos::TurboQuant>(kernel));
-}
-
-}  // namespace
 
 template <class ExecutionSpace>
 PredictiveCoder<ExecutionSpace>::PredictiveCoder(const ExecutionSpace& space, const Codec& codec,
                                                  const typename KernelOwner<ExecutionSpace>::Kernel& kernel)
-    : space_(space),
-      prediction_(space, codec.profile()),
-      residuals_(make_residuals<Residuals>(space, codec, prediction_, kernel)) {}
-
-template <class ExecutionSpace>
-std::int64_t PredictiveCoder<ExecutionSpace>::payload_bytes(std::int64_t block_tokens, DType dtype) const {
-  std::int64_t bytes = 0;
-  std::visit([&](const auto& residuals) { bytes = residuals.payload_bytes(block_tokens, dtype); }, residuals_);
-  return bytes;
+    : space_(space), spaces_{space} {
+  if constexpr (on_device) spaces_.push_back(Kokkos::Experimental::partition_space(space, 1)[0]);
+  const auto device = std::make_shared<const DeviceProfile<ExecutionSpace>>(space, codec.profile()->data());
+  for (const ExecutionSpace& of_part : spaces_) {
+    parts_.push_back(std::make_unique<Part>(of_part, codec, device, kernel));
+  }
 }
 
 template <class ExecutionSpace>
-std::int64_t PredictiveCoder<ExecutionSpace>::bytes() const {
-  std::int64_t bytes = prediction_.bytes();
-  std::visit([&](const auto& residuals) { bytes += residuals.bytes(); }, residuals_);
-  return bytes;
+template <class Work>
+void PredictiveCoder<ExecutionSpace>::for_each_part(std::int64_t blocks, const Work& work) const {
+  const std::int64_t count = parts_of(blocks);
+  for (std::int64_t p = 0; p < count; ++p) {
+    const std::int64_t first = blocks * p / count;
+    work(*parts_[static_cast<std::size_t>(p)], first, blocks * (p + 1) / count - first);
+  }
 }
 
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::reserve(std::int64_t block_tokens, std::int64_t blocks) {
-  const BlockGrid grid{block_tokens, blocks * block_tokens, blocks, 1};
-  prediction_.reserve(grid);
-  std::visit([&](auto& residuals) { residuals.reserve(grid); }, residuals_);
+  for_each_part(blocks, [&](Part& part, std::int64_t, std::int64_t count) { part.reserve(block_tokens, count); });
 }
 
 template <class ExecutionSpace>
-void PredictiveCoder<ExecutionSpace>::start(BlockGrid grid, const Token* ids, std::int64_t first_position,
+void PredictiveCoder<ExecutionSpace>::start(const BlockGrid& grid, const Token* ids, std::int64_t first_position,
                                             std::span<const RowReference> references) {
-  grid.extra_groups = references.empty() ? 0 : 1;
-  prediction_.start(grid, ids, first_position, references);
-  std::visit([&](auto& residuals) { residuals.reserve(grid); }, residuals_);
+  blocks_ = grid.blocks;
+  for_each_part(blocks_, [&](Part& part, std::int64_t first, std::int64_t count) {
+    const std::int64_t token = first * grid.block_tokens;
+    const std::int64_t end = first + count == blocks_ ? grid.tokens : (first + count) * grid.block_tokens;
+    std::vector<RowReference> own;
+    for (RowReference reference : references) {
+      if (reference.first < token || reference.first >= end) continue;
+      reference.first -= token;
+      own.push_back(reference);
+    }
+    part.start({grid.block_tokens, end - token, count}, ids + token, first_position + token, own);
+  });
 }
 
+/// Other streams than that of the space do not wait for what it brings.
 template <class ExecutionSpace>
-void PredictiveCoder<ExecutionSpace>::encode(std::int64_t number, Task* tasks, std::byte* const* decoded,
-                                             std::span<const std::uint8_t> refers) {
-  PredictiveStep step = prediction_.predict(number, tasks, refers);
-  step.restored = decoded;
-  std::visit([&](auto& residuals) { residuals.encode(prediction_, step, number); }, residuals_);
+void PredictiveCoder<ExecutionSpace>::await_tasks(std::int64_t number) const {
+  if (number == 0 && parts_of(blocks_) > 1) space_.fence("seqkv::codec::await_tasks: parts have streams of their own");
 }
 
-/// With references the smaller of both ways, block by block; the last pass is the one that counts.
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::encode(std::int64_t number, Task* tasks, std::byte* const* decoded) {
-  const std::int64_t blocks = prediction_.grid().blocks;
-  refers_.resize(static_cast<std::size_t>(blocks));
-  bool any = false;
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    refers_[static_cast<std::size_t>(block)] = prediction_.may_refer(number, block) ? 1 : 0;
-    any = any || prediction_.may_refer(number, block);
-  }
-  if (any) {
-    encode(number, tasks, decoded, {});
-    fresh_.reserve("seqkv::codec::fresh_sizes", blocks);
-    for_each("seqkv::codec::keep_sizes", space_, blocks, kokkos::KeepSize{tasks, fresh_.device()});
-    fresh_.to_host(space_, blocks);
-  }
-  encode(number, tasks, decoded, refers_);
-  if (any) {
-    referring_.reserve("seqkv::codec::referring_sizes", blocks);
-    for_each("seqkv::codec::keep_sizes", space_, blocks, kokkos::KeepSize{tasks, referring_.device()});
-    referring_.to_host(space_, blocks);
-    space_.fence("seqkv::codec::encode: sizes are compared on the host");
-    bool changed = false;
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      std::uint8_t& refers = refers_[static_cast<std::size_t>(block)];
-      if (refers == 0 || fresh_[block] == not_codable) continue;
-      if (referring_[block] != not_codable && referring_[block] <= fresh_[block]) continue;
-      refers = 0;
-      changed = true;
-    }
-    if (changed) encode(number, tasks, decoded, refers_);
-  }
-  prediction_.leave(number);
+  await_tasks(number);
+  for_each_part(blocks_, [&](Part& part, std::int64_t first, std::int64_t) {
+    part.encode(number, tasks + first, decoded == nullptr ? nullptr : decoded + first);
+  });
 }
 
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::decode(std::int64_t number, Task* tasks, std::span<const std::uint8_t> refers) {
-  const PredictiveStep step = prediction_.predict(number, tasks, refers);
-  std::visit([&](auto& residuals) { residuals.decode(prediction_, step, number); }, residuals_);
-  prediction_.leave(number);
+  await_tasks(number);
+  for_each_part(blocks_, [&](Part& part, std::int64_t first, std::int64_t count) {
+    part.decode(
+        number, tasks + first,
+        refers.empty() ? refers : refers.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+  });
+}
+
+template <class ExecutionSpace>
+void PredictiveCoder<ExecutionSpace>::join() const {
+  for (std::int64_t p = 1; p < parts_of(blocks_); ++p) {
+    spaces_[static_cast<std::size_t>(p)].fence("seqkv::codec::join: the space goes on behind all parts");
+  }
+}
+
+template <class ExecutionSpace>
+bool PredictiveCoder<ExecutionSpace>::may_refer(std::int64_t number, std::int64_t block) const {
+  bool may = false;
+  for_each_part(blocks_, [&](const Part& part, std::int64_t first, std::int64_t count) {
+    if (block >= first && block < first + count) may = part.may_refer(number, block - first);
+  });
+  return may;
+}
+
+template <class ExecutionSpace>
+std::int64_t PredictiveCoder<ExecutionSpace>::bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& part : parts_) bytes += part->bytes();
+  return bytes;
 }
 
 #define SEQKV_INSTANTIATE(Space) template class PredictiveCoder<Space>;

@@ -2,21 +2,17 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// The predictor "linear" with a coder of its residuals: sub-blocks of a batch of blocks, one (layer, kind) after the
-/// other, each predicted from the tokens and from what has been decoded below.
+/// Predictive coding of a batch of blocks. A device takes many blocks in two parts, on streams of their own: entropy
+/// coding, which occupies a small part of it and waits for memory, goes on beside the matrix products of the other
+/// part.
 #pragma once
 
 #include <Kokkos_Core.hpp>
 #include <memory>
 #include <span>
-#include <variant>
 #include <vector>
 
-#include "codec/kernel.hpp"
-#include "codec/predict/ecsq.hpp"
-#include "codec/predict/lossless.hpp"
-#include "codec/predict/prediction.hpp"
-#include "codec/predict/turboquant.hpp"
+#include "codec/predict/part.hpp"
 
 namespace seqkv::codec {
 
@@ -29,41 +25,52 @@ class PredictiveCoder {
                   const typename KernelOwner<ExecutionSpace>::Kernel& kernel);
 
   /// Room that encode() needs for the payload of one sub-block.
-  std::int64_t payload_bytes(std::int64_t block_tokens, DType dtype) const;
+  std::int64_t payload_bytes(std::int64_t block_tokens, DType dtype) const {
+    return parts_.front()->payload_bytes(block_tokens, dtype);
+  }
 
   /// Buffers for batches of so many blocks.
   void reserve(std::int64_t block_tokens, std::int64_t blocks);
 
   /// Begins a batch: consecutive blocks from `first_position` on. `ids` is host memory. Does not fence.
   /// References: none unless the codec uses them; see ReferenceRows::start.
-  void start(BlockGrid grid, const Token* ids, std::int64_t first_position,
+  void start(const BlockGrid& grid, const Token* ids, std::int64_t first_position,
              std::span<const RowReference> references = {});
 
   /// Codes sub-block `number` of all blocks; in order, from 0 on. `tasks` is one a block, in memory of the space, and
-  /// so is what it points to; task.bytes becomes the size or not_codable. `decoded`, one a block, takes what a decoder
-  /// will have. Does not fence, but to choose where there are references.
+  /// so is what it points to, all written before the space comes to the call for sub-block 0; task.bytes becomes the
+  /// size or not_codable. `decoded`, one a block, takes what a decoder will have. What is written is there behind
+  /// join().
   void encode(std::int64_t number, Task* tasks, std::byte* const* decoded);
 
   /// The reverse: task.values are written; task.bytes becomes not_codable where the payload is broken. `refers`, one a
   /// block or none: what the payloads say (SubblockPayload::refers).
   void decode(std::int64_t number, Task* tasks, std::span<const std::uint8_t> refers = {});
+
+  /// What the space does after this comes behind all that has been coded. Waits for other streams than its own.
+  void join() const;
+
   /// Whether a block has a reference that sub-block `number` may be predicted with.
-  bool may_refer(std::int64_t number, std::int64_t block) const { return prediction_.may_refer(number, block); }
+  bool may_refer(std::int64_t number, std::int64_t block) const;
 
   /// Memory that the buffers have grown to.
   std::int64_t bytes() const;
 
  private:
-  using Residuals =
-      std::variant<EcsqCoder<ExecutionSpace>, TurboQuantResiduals<ExecutionSpace>, LosslessResiduals<ExecutionSpace>>;
+  using Part = PredictivePart<ExecutionSpace>;
+  static constexpr bool on_device = !is_host_space<ExecutionSpace>;
+  static constexpr std::int64_t least_blocks = 64;  ///< of a part
 
-  void encode(std::int64_t number, Task* tasks, std::byte* const* decoded, std::span<const std::uint8_t> refers);
+  std::int64_t parts_of(std::int64_t blocks) const { return on_device && blocks >= 2 * least_blocks ? 2 : 1; }
+  /// Calls work(part, first block, blocks) for the parts of so many blocks.
+  template <class Work>
+  void for_each_part(std::int64_t blocks, const Work& work) const;
+  void await_tasks(std::int64_t number) const;
 
   ExecutionSpace space_;
-  Prediction<ExecutionSpace> prediction_;
-  Residuals residuals_;
-  std::vector<std::uint8_t> refers_;                          ///< [blocks], of the sub-block that is coded
-  Mirrored<ExecutionSpace, std::int64_t> fresh_, referring_;  ///< [blocks]: sizes of both ways to code it
+  std::vector<ExecutionSpace> spaces_;  ///< one a part, the first of them space_
+  std::vector<std::unique_ptr<Part>> parts_;
+  std::int64_t blocks_ = 0;  ///< of the batch
 };
 
 }  // namespace seqkv::codec

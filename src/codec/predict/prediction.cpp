@@ -20,16 +20,17 @@ std::int64_t padded(std::int64_t columns) { return round_up(columns, kernels::pa
 }  // namespace
 
 template <class ExecutionSpace>
-Prediction<ExecutionSpace>::Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile)
+Prediction<ExecutionSpace>::Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile,
+                                       std::shared_ptr<const DeviceProfile<ExecutionSpace>> device)
     : space_(space),
       profile_(std::move(profile)),
-      device_(space, profile_->data()),
+      device_(std::move(device)),
       ld_features_(padded(column(std::min(2 * this->profile().layers_below + 2, 2 * this->profile().shape.layers)) +
                           2 * spare_layers * this->profile().width())),
       ld_predicted_(padded(this->profile().width() + 1)),
       angles_(space, profile_->shape().rope),
       references_(profile_->shape().rope) {
-  for (const Subblock& subblock : device_.subblocks) {
+  for (const Subblock& subblock : device_->subblocks) {
     ld_squeezed_ = std::max(ld_squeezed_, padded(subblock.squeeze.outputs));
   }
 }
@@ -56,8 +57,8 @@ void Prediction<ExecutionSpace>::start(const BlockGrid& grid, const Token* ids, 
   std::copy(ids, ids + grid.tokens, tokens_.host());
   tokens_.to_device(space_, grid.tokens);
   has_first_token_ = first_position == 0 && profile().first_token && ids[0] == *profile().first_token;
-  const kokkos::StartRow rows{features(),     ld_features_,         tokens_.device(),
-                              device_.tokens, profile().vocabulary, profile().token_width};
+  const kokkos::StartRow rows{features(),      ld_features_,         tokens_.device(),
+                              device_->tokens, profile().vocabulary, profile().token_width};
   if constexpr (is_host_space<ExecutionSpace>) {
     for_each("seqkv::codec::start_rows", space_, grid.tokens, rows);
   } else {

@@ -24,7 +24,9 @@ class Prediction {
  public:
   using Subblock = typename DeviceProfile<ExecutionSpace>::Subblock;
 
-  Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile);
+  /// `device` is the profile in the memory of the space.
+  Prediction(const ExecutionSpace& space, std::shared_ptr<const Profile> profile,
+             std::shared_ptr<const DeviceProfile<ExecutionSpace>> device);
 
   void reserve(const BlockGrid& grid);
 
@@ -48,8 +50,8 @@ class Prediction {
 
   const BlockGrid& grid() const { return grid_; }
   const Profile::Data& profile() const { return profile_->data(); }
-  const DeviceProfile<ExecutionSpace>& device() const { return device_; }
-  const Subblock& subblock(std::int64_t number) const { return device_.subblocks[static_cast<std::size_t>(number)]; }
+  const DeviceProfile<ExecutionSpace>& device() const { return *device_; }
+  const Subblock& subblock(std::int64_t number) const { return device_->subblocks[static_cast<std::size_t>(number)]; }
   std::int64_t bytes() const {
     return references_.bytes() + features_.bytes() + squeezed_.bytes() + predicted_.bytes() + grade_.bytes() +
            status_.bytes();
@@ -69,7 +71,7 @@ class Prediction {
 
   ExecutionSpace space_;
   std::shared_ptr<const Profile> profile_;
-  DeviceProfile<ExecutionSpace> device_;
+  std::shared_ptr<const DeviceProfile<ExecutionSpace>> device_;
   std::int64_t ld_features_;
   std::int64_t shift_ = 0;
   std::int64_t ld_predicted_;
