@@ -224,8 +224,7 @@ void decode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tabl
                          kernel);
   };
   if (tables.tables == 1) return run(DecodeSymbols<ExecutionSpace, TablesAre::turned>{tables, blocks, count}, turned);
-  // Few blocks leave the caches to the tables that they are at.
-  if (searched > most_searched || are_few(space, count)) {
+  if (searched > most_searched) {
     return run(DecodeSymbols<ExecutionSpace, TablesAre::as_given>{tables, blocks, count}, 0);
   }
   run(DecodeSymbols<ExecutionSpace, TablesAre::searched>{tables, blocks, count}, searched);

@@ -84,12 +84,14 @@ struct HeadTable : SearchTable {
   }
 };
 
-template <class ExecutionSpace>
-using LosslessPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<lossless_team, 16>>;
+/// Teams at once: as many as the memory of the teams allows.
+template <class ExecutionSpace, int Teams>
+using LosslessPolicy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<lossless_team, Teams>>;
 
 template <class ExecutionSpace>
 struct DecodeLossless {
-  using Team = typename LosslessPolicy<ExecutionSpace>::member_type;
+  using Policy = LosslessPolicy<ExecutionSpace, 16>;
+  using Team = typename Policy::member_type;
   codec::Task* tasks;
   static constexpr std::int64_t team_bytes =
       heads_together * (sizeof(HeadTable) + sizeof(WordWindow)) + alignof(WordWindow);
@@ -174,7 +176,8 @@ struct HeadCounts {
 
 template <class ExecutionSpace>
 struct EncodeLossless {
-  using Team = typename LosslessPolicy<ExecutionSpace>::member_type;
+  using Policy = LosslessPolicy<ExecutionSpace, 8>;
+  using Team = typename Policy::member_type;
   codec::Task* tasks;
   static constexpr std::int64_t team_bytes = heads_together * sizeof(HeadCounts);
 
@@ -323,7 +326,7 @@ bool run_tasks(const ExecutionSpace& space, const kokkos::Lossless&, const codec
                const Mirrored<ExecutionSpace, codec::Task>& list, std::int64_t count) {
   using Kernel = std::conditional_t<Decodes, DecodeLossless<ExecutionSpace>, EncodeLossless<ExecutionSpace>>;
   if (!std::all_of(list.host(), list.host() + count, fits_lossless)) return false;
-  LosslessPolicy<ExecutionSpace> policy(space, static_cast<int>(count), lossless_team);
+  typename Kernel::Policy policy(space, static_cast<int>(count), lossless_team);
   policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(Kernel::team_bytes + 64)));
   Kokkos::parallel_for(Decodes ? "seqkv::codec::decode" : "seqkv::codec::encode", policy, Kernel{list.device()});
   return true;

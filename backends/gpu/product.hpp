@@ -52,9 +52,9 @@ struct OutputRange {
   std::int64_t first, count;
 };
 
-/// Source: float operator()(row, k), and whether neighbors in memory are rows; else also FourFloats four(row, k), of
-/// neighbors in k, where has_fours. Sink: void operator()(row, output, sum), and whether neighbors in memory are rows;
-/// also void four(row, output, sums), of four neighbors, where has_fours(row, output).
+/// Source: float operator()(row, k), and whether neighbors in memory are rows, else they are inner indices; also
+/// FourFloats four(row, k), of four neighbors, where has_fours. Sink: void operator()(row, output, sum), and whether
+/// neighbors in memory are rows; also void four(row, output, sums), of four neighbors, where has_fours(row, output).
 template <class ExecutionSpace, int Outputs, class Source, class Sink>
 struct Product {
   static constexpr int tile_outputs = Outputs;
@@ -74,6 +74,7 @@ struct Product {
   static constexpr int output_values = tile_outputs * tile_depth / team_threads;
   static constexpr int quads = tile_depth / 4;  ///< of inner indices
   static constexpr int rows_at_once = team_threads / quads;
+  static constexpr int depths_of_rows = team_threads / (tile_rows / 4);  ///< at once, where rows are neighbors
   static constexpr int depths_at_once = team_threads / (tile_outputs / 4);
 
   /// A slice of both matrices, the inner index outside.
@@ -139,10 +140,18 @@ struct Product {
     const std::int64_t depth = weights.block.inputs;
     const std::int64_t base = at.block * depth;
     if constexpr (Source::rows_are_neighbors) {
-      const std::int64_t row = at.first_row + at.thread % tile_rows;
-      const std::int64_t k = first_k + at.thread / tile_rows * row_values;
-      SEQKV_UNROLL for (int i = 0; i < row_values; ++i) {
-        loaded.rows[i] = row < rows && k + i < depth ? source(row, base + k + i) : 0.0F;
+      const std::int64_t row = at.first_row + at.thread % (tile_rows / 4) * 4;
+      SEQKV_UNROLL for (int i = 0; i < row_values / 4; ++i) {
+        const std::int64_t k = first_k + at.thread / (tile_rows / 4) + i * depths_of_rows;
+        FourFloats four{};
+        if (k < depth && row + 4 <= rows && source.has_fours) {
+          four = source.four(row, base + k);
+        } else if (k < depth) {
+          SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
+            if (row + j < rows) four.x[j] = source(row + j, base + k);
+          }
+        }
+        SEQKV_UNROLL for (int j = 0; j < 4; ++j) loaded.rows[4 * i + j] = four.x[j];
       }
     } else {
       const std::int64_t k = first_k + at.thread % quads * 4;
@@ -169,10 +178,14 @@ struct Product {
   }
 
   static KOKKOS_INLINE_FUNCTION void store(int thread, const Loaded& loaded, Slice& slice) {
-    SEQKV_UNROLL for (int i = 0; i < row_values; ++i) {
-      if constexpr (Source::rows_are_neighbors) {
-        slice.rows[thread / tile_rows * row_values + i][thread % tile_rows] = loaded.rows[i];
-      } else {
+    if constexpr (Source::rows_are_neighbors) {
+      SEQKV_UNROLL for (int i = 0; i < row_values / 4; ++i) {
+        float* to = &slice.rows[thread / (tile_rows / 4) + i * depths_of_rows][thread % (tile_rows / 4) * 4];
+        const float* from = loaded.rows + 4 * i;
+        *reinterpret_cast<FourFloats*>(to) = {{from[0], from[1], from[2], from[3]}};
+      }
+    } else {
+      SEQKV_UNROLL for (int i = 0; i < row_values; ++i) {
         slice.rows[thread % quads * 4 + i % 4][thread / quads + i / 4 * rows_at_once] = loaded.rows[i];
       }
     }

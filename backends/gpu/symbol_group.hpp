@@ -115,16 +115,12 @@ KOKKOS_INLINE_FUNCTION int blocks_of(const Team& team) {
   return team.team_size() / group_lanes;
 }
 
-template <class ExecutionSpace>
-bool are_few(const ExecutionSpace& space, std::int64_t blocks) {
-  return group_lanes * blocks < space.concurrency() / 4;
-}
-
 /// The policy of kernels of so many blocks, with memory for each team and for each block.
 template <class ExecutionSpace>
 SymbolsPolicy<ExecutionSpace> symbols_policy(const ExecutionSpace& space, std::int64_t blocks, std::int64_t team_bytes,
                                              std::int64_t block_bytes) {
-  const int threads = are_few(space, blocks) ? least_symbols_team : most_symbols_team;
+  const bool are_few = group_lanes * blocks < space.concurrency() / 4;
+  const int threads = are_few ? least_symbols_team : most_symbols_team;
   const std::int64_t of_team = threads / group_lanes;
   SymbolsPolicy<ExecutionSpace> policy(space, static_cast<int>((blocks + of_team - 1) / of_team), threads);
   policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(team_bytes + of_team * block_bytes + 64)));

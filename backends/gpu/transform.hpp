@@ -35,8 +35,21 @@ struct ToNumbers {
 struct FromNumbers {
   static constexpr bool rows_are_neighbors = true;
   codec::InverseTransform args;
+  bool has_fours;
+
+  explicit FromNumbers(const codec::InverseTransform& of)
+      : args(of),
+        has_fours(reinterpret_cast<std::uintptr_t>(of.numbers) % sizeof(FourNumbers) == 0 && of.ld_numbers % 4 == 0) {}
+
   KOKKOS_INLINE_FUNCTION float operator()(std::int64_t row, std::int64_t c) const {
     return codec::dequantize(args.quantizers[c], args.numbers[c * args.ld_numbers + row]);
+  }
+  KOKKOS_INLINE_FUNCTION FourFloats four(std::int64_t row, std::int64_t c) const {
+    const codec::Quantizer quantizer = args.quantizers[c];
+    const auto numbers = *reinterpret_cast<const FourNumbers*>(args.numbers + c * args.ld_numbers + row);
+    FourFloats out;
+    SEQKV_UNROLL for (int i = 0; i < 4; ++i) out.x[i] = codec::dequantize(quantizer, numbers.x[i]);
+    return out;
   }
 };
 
@@ -66,7 +79,7 @@ template <class ExecutionSpace>
 void inverse_transform(const ExecutionSpace& space, const codec::InverseTransform& args) {
   if (args.rows == 0) return;
   product("seqkv::codec::inverse_transform", space, args.rows, Weights{args.matrix.block, args.matrix.blocks},
-          FromNumbers{args}, ToRestored{{args.out, args.ld_out}});
+          FromNumbers(args), ToRestored{{args.out, args.ld_out}});
 }
 
 }  // namespace seqkv::gpu

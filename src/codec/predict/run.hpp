@@ -14,10 +14,17 @@
 
 namespace seqkv::codec {
 
+/// A policy whose kernels, steps and all, travel as arguments. Kokkos would put what is larger than some hundred bytes
+/// into memory that all streams share, and wait for the kernel before that has it.
+template <class Policy>
+auto by_argument(const Policy& policy) {
+  return Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight);
+}
+
 template <class ExecutionSpace, class Functor>
 void for_each(const char* label, const ExecutionSpace& space, std::int64_t count, const Functor& functor) {
   using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
-  Kokkos::parallel_for(label, Policy(space, 0, count), functor);
+  Kokkos::parallel_for(label, by_argument(Policy(space, 0, count)), functor);
 }
 
 inline constexpr int block_team = 256;
@@ -28,7 +35,7 @@ void launch(const char* label, const ExecutionSpace& space, const Kernel& kernel
   if constexpr (requires { typename Kernel::Team; }) {
     Kokkos::TeamPolicy<ExecutionSpace> policy(space, static_cast<int>(kernel.step.grid.blocks), block_team);
     policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(kernel.scratch_bytes()) + 16));
-    Kokkos::parallel_for(label, policy, kernel);
+    Kokkos::parallel_for(label, by_argument(policy), kernel);
   } else {
     for_each(label, space, kernel.count(), kernel);
   }
