@@ -58,14 +58,13 @@ struct BlockEncoder {
 
   /// A group as a lane has it: four symbols, the first in the lowest byte, and what codes them.
   struct Group {
-    std::uint32_t symbols = 0;
-    unsigned escape = rans::symbols;
+    std::uint32_t symbols;
+    unsigned escape;
     rans::Code codes[rans::steps];
 
     static KOKKOS_INLINE_FUNCTION unsigned symbol(std::uint32_t symbols, int t) {
       return symbols >> static_cast<unsigned>(8 * t) & 0xffU;
     }
-    Group() = default;
     KOKKOS_INLINE_FUNCTION Group(std::uint32_t of_lane, const rans::Code* table, unsigned from)
         : symbols(of_lane), escape(from) {
       SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) {

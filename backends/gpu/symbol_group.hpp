@@ -67,7 +67,7 @@ class RunTables {
     std::uint32_t escape;
   };
 
-  /// `runs` of the block, the last first if `Backward`.
+  /// `runs` of the block, the last first if `backward`.
   KOKKOS_INLINE_FUNCTION RunTables(const codec::SymbolTables& tables, const codec::SymbolBlock& block, int choice,
                                    std::uint32_t runs, bool backward, const Lane& lane)
       : tables_(tables), block_(block), choice_(choice), runs_(runs), backward_(backward), lane_(lane) {
