@@ -6,8 +6,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
-#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "core/try.hpp"
@@ -16,40 +18,99 @@
 #include "seqkv/limits.hpp"
 
 namespace seqkv::io {
+namespace {
+
+using nlohmann::json;
+
+/// Makes a document of bounded depth. Not by nlohmann's parser with a callback, which goes over all that an array has
+/// whenever an object in it ends: the square of what a hostile file holds.
+class DocumentBuilder : public nlohmann::json_sax<json> {
+ public:
+  explicit DocumentBuilder(Duplicates duplicates) : duplicates_(duplicates) {}
+
+  Result<json> finish(bool is_whole) {
+    if (error_) return std::move(*error_);
+    if (!is_whole) return Error(ErrorCode::bad_format, "no JSON");
+    return std::move(root_);
+  }
+
+  bool null() override { return put(nullptr) != nullptr; }
+  bool boolean(bool value) override { return put(value) != nullptr; }
+  bool number_integer(std::int64_t value) override { return put(value) != nullptr; }
+  bool number_unsigned(std::uint64_t value) override { return put(value) != nullptr; }
+  bool number_float(double value, const std::string&) override { return put(value) != nullptr; }
+  bool string(std::string& value) override { return put(std::move(value)) != nullptr; }
+  bool binary(json::binary_t&) override { return fail(Error(ErrorCode::bad_format, "binary data in JSON")); }
+  bool start_object(std::size_t) override { return open(json::object()); }
+  bool start_array(std::size_t) override { return open(json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+
+  bool key(std::string& name) override {
+    json& object = *open_.back();
+    if (duplicates_ == Duplicates::refused && object.contains(name)) {
+      return fail(Error(ErrorCode::bad_format, fmt::format("'{}' appears twice in one object", printable(name))));
+    }
+    member_ = &object[name];
+    return true;
+  }
+
+  bool parse_error(std::size_t, const std::string&, const json::exception& problem) override {
+    Error error(ErrorCode::bad_format, printable(problem.what()));
+    // Its byte counts those read, so that the last one of them is the problem. A number that no double holds has none.
+    if (const auto* at = dynamic_cast<const json::parse_error*>(&problem)) {
+      error = std::move(error).at_byte(std::max<std::int64_t>(static_cast<std::int64_t>(at->byte) - 1, 0));
+    }
+    return fail(std::move(error));
+  }
+
+ private:
+  static constexpr std::size_t max_depth = 64;
+
+  /// Where the value is now.
+  json* put(json value) {
+    json* at = &root_;
+    if (!open_.empty() && open_.back()->is_array()) {
+      open_.back()->push_back(nullptr);
+      at = &open_.back()->back();
+    } else if (!open_.empty()) {
+      at = member_;
+    }
+    *at = std::move(value);
+    return at;
+  }
+  bool open(json empty) {
+    if (open_.size() >= max_depth) {
+      return fail(Error(ErrorCode::limit_exceeded, "JSON nested deeper than 64 levels"));
+    }
+    open_.push_back(put(std::move(empty)));
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+  bool fail(Error error) {
+    error_ = std::move(error);
+    return false;
+  }
+
+  Duplicates duplicates_;
+  json root_;
+  std::vector<json*> open_;  ///< objects and arrays that have not ended; what they hold so far does not move
+  json* member_ = nullptr;   ///< of the innermost object: where its next value goes
+  std::optional<Error> error_;
+};
+
+}  // namespace
 
 Result<nlohmann::json> parse_json(std::string_view text, Duplicates duplicates) {
-  constexpr int max_depth = 64;
-  bool too_deep = false;
-  std::vector<std::set<std::string>> names(max_depth + 1);  // of the open object at each depth
-  std::optional<std::string> twice;
   // The parser takes a zero byte for the end of the text and would not look behind it.
   if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
     return Error(ErrorCode::bad_format, "a zero byte in JSON").at_byte(static_cast<std::int64_t>(zero));
   }
-  try {
-    using Event = nlohmann::json::parse_event_t;
-    auto document = nlohmann::json::parse(text, [&](int depth, Event event, nlohmann::json& parsed) {
-      const bool opens = event == Event::array_start || event == Event::object_start;
-      too_deep = too_deep || (opens && depth >= max_depth);
-      if (too_deep) return false;
-      if (duplicates == Duplicates::refused) {
-        if (event == Event::object_start) names[static_cast<std::size_t>(depth) + 1].clear();
-        if (event == Event::key && !names[static_cast<std::size_t>(depth)].insert(parsed.get<std::string>()).second) {
-          twice = parsed.get<std::string>();
-        }
-      }
-      return true;
-    });
-    if (too_deep) return Error(ErrorCode::limit_exceeded, "JSON nested deeper than 64 levels");
-    if (twice) return Error(ErrorCode::bad_format, fmt::format("'{}' appears twice in one object", printable(*twice)));
-    return document;
-  } catch (const nlohmann::json::parse_error& problem) {
-    // Its byte counts those read, so that the last one of them is the problem.
-    const auto byte = static_cast<std::int64_t>(problem.byte);
-    return Error(ErrorCode::bad_format, printable(problem.what())).at_byte(std::max<std::int64_t>(byte - 1, 0));
-  } catch (const nlohmann::json::exception& problem) {
-    return Error(ErrorCode::bad_format, printable(problem.what()));  // a number that no double holds
-  }
+  DocumentBuilder builder(duplicates);
+  return builder.finish(json::sax_parse(text, &builder));
 }
 
 Result<nlohmann::json> read_json(const std::filesystem::path& path) {
