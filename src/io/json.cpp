@@ -58,10 +58,9 @@ class DocumentBuilder : public nlohmann::json_sax<json> {
   bool parse_error(std::size_t, const std::string&, const json::exception& problem) override {
     Error error(ErrorCode::bad_format, printable(problem.what()));
     // Its byte counts those read, so that the last one of them is the problem. A number that no double holds has none.
-    if (const auto* at = dynamic_cast<const json::parse_error*>(&problem)) {
-      error = std::move(error).at_byte(std::max<std::int64_t>(static_cast<std::int64_t>(at->byte) - 1, 0));
-    }
-    return fail(std::move(error));
+    const auto* at = dynamic_cast<const json::parse_error*>(&problem);
+    if (at == nullptr) return fail(std::move(error));
+    return fail(std::move(error).at_byte(std::max<std::int64_t>(static_cast<std::int64_t>(at->byte) - 1, 0)));
   }
 
  private:
