@@ -64,9 +64,8 @@ struct ChooseTables {
   KOKKOS_INLINE_FUNCTION void add(const codec::SymbolBlock& block, unsigned of_class, std::int64_t symbol,
                                   std::uint64_t count, unsigned long long* costs) const {
     for (int c = 0; c < block.choices; ++c) {
-      const int table = static_cast<int>(of_class) + block.least_choice + c;
-      const int bounded = table < 0 ? 0 : table < tables.tables ? table : tables.tables - 1;
-      Kokkos::atomic_add(&costs[c], count * tables.costs[std::int64_t{bounded} * rans::symbols + symbol]);
+      const std::int64_t table = block.table_of_class(tables, static_cast<int>(of_class), c);
+      Kokkos::atomic_add(&costs[c], count * tables.costs[table * rans::symbols + symbol]);
     }
   }
 

@@ -8,6 +8,7 @@
 
 #include "codec/batch.hpp"
 #include "codec/decoder.hpp"
+#include "core/check_memory.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
 #include "core/try.hpp"
@@ -22,9 +23,7 @@ Result<void> decode(const ExecutionSpace& space, const Codec& codec, std::span<c
   return guard_memory("to decode a batch of blocks", [&]() -> Result<void> {
     SEQKV_ASSIGN(const std::vector<codec::BlockParts> parts, codec::parse_blocks(space, out.shape, blocks));
     SEQKV_TRY(codec::check_references(out.shape, references));
-    if (out.memory != MemorySpace::host && is_host_space<ExecutionSpace>) {
-      return Error(ErrorCode::invalid_argument, "host memory is expected: the call runs on a host");
-    }
+    SEQKV_TRY(check_memory<ExecutionSpace>(out.memory));
     std::int64_t sum = 0;
     for (const codec::BlockParts& block : parts) sum += block.tokens;
     if (sum != out.tokens) {

@@ -9,6 +9,7 @@
 #include "codec/batch.hpp"
 #include "codec/encoder.hpp"
 #include "codec/predict/reuse.hpp"
+#include "core/check_memory.hpp"
 #include "core/execution_spaces.hpp"
 #include "core/guard_memory.hpp"
 #include "core/try.hpp"
@@ -18,16 +19,15 @@
 namespace seqkv {
 namespace {
 
-Result<void> check_arguments(const ConstKvView& kv, bool is_host_space, TokenSpan tokens, std::int64_t first_position,
+template <class ExecutionSpace>
+Result<void> check_arguments(const ConstKvView& kv, TokenSpan tokens, std::int64_t first_position,
                              std::int64_t block_tokens, const References& references) {
   SEQKV_TRY(kv.shape.check());
   const auto ids = static_cast<std::int64_t>(tokens.size());
   if (kv.tokens != ids) {
     return Error(ErrorCode::shape_mismatch, fmt::format("{} token ids for a cache of {} tokens", ids, kv.tokens));
   }
-  if (kv.memory != MemorySpace::host && is_host_space) {
-    return Error(ErrorCode::invalid_argument, "host memory is expected: the call runs on a host");
-  }
+  SEQKV_TRY(check_memory<ExecutionSpace>(kv.memory));
   if (first_position < 0 || first_position > limits::max_tokens - kv.tokens) {
     return Error(ErrorCode::invalid_argument, fmt::format("first position {}", first_position));
   }
@@ -85,7 +85,7 @@ template <class ExecutionSpace>
 Result<std::vector<CodedBlock>> encode(const ExecutionSpace& space, const Codec& codec, const ConstKvView& kv,
                                        TokenSpan tokens, std::int64_t first_position, std::int64_t block_tokens,
                                        const References& references) {
-  SEQKV_TRY(check_arguments(kv, is_host_space<ExecutionSpace>, tokens, first_position, block_tokens, references));
+  SEQKV_TRY(check_arguments<ExecutionSpace>(kv, tokens, first_position, block_tokens, references));
   return guard_memory("to code a batch of blocks", [&]() -> Result<std::vector<CodedBlock>> {
     if (codec.predictor() == Predictor::ref && codec.uses_references() && !references.spans.empty()) {
       // Nothing is left of what it is predicted from: the residual is none.

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "core/bytes.hpp"
+#include "core/check_memory.hpp"
 #include "core/copy_rows.hpp"
 #include "core/copy_tensors.hpp"
 #include "core/execution_spaces.hpp"
@@ -166,14 +167,11 @@ Result<void> copy(const ExecutionSpace& space, const ConstKvView& from, const Kv
     copy_on_host(space, from, to);
     return {};
   }
-  if constexpr (is_host_space<ExecutionSpace>) {
-    return Error(ErrorCode::invalid_argument, "host memory is expected: the call runs on a host");
-  } else {
-    return guard_memory("to copy a cache on a device", [&]() -> Result<void> {
-      DeviceCopier<ExecutionSpace>(space, from, to).run();
-      return {};
-    });
-  }
+  SEQKV_TRY(check_memory<ExecutionSpace>(MemorySpace::device));
+  return guard_memory("to copy a cache on a device", [&]() -> Result<void> {
+    if constexpr (!is_host_space<ExecutionSpace>) DeviceCopier<ExecutionSpace>(space, from, to).run();
+    return {};
+  });
 }
 
 Result<void> copy(const ConstKvView& from, const KvView& to) {

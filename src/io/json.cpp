@@ -28,18 +28,17 @@ class DocumentBuilder : public nlohmann::json_sax<json> {
  public:
   explicit DocumentBuilder(Duplicates duplicates) : duplicates_(duplicates) {}
 
-  Result<json> finish(bool is_whole) {
+  Result<json> finish() {
     if (error_) return std::move(*error_);
-    if (!is_whole) return Error(ErrorCode::bad_format, "no JSON");
     return std::move(root_);
   }
 
-  bool null() override { return put(nullptr) != nullptr; }
-  bool boolean(bool value) override { return put(value) != nullptr; }
-  bool number_integer(std::int64_t value) override { return put(value) != nullptr; }
-  bool number_unsigned(std::uint64_t value) override { return put(value) != nullptr; }
-  bool number_float(double value, const std::string&) override { return put(value) != nullptr; }
-  bool string(std::string& value) override { return put(std::move(value)) != nullptr; }
+  bool null() override { return take(nullptr); }
+  bool boolean(bool value) override { return take(value); }
+  bool number_integer(std::int64_t value) override { return take(value); }
+  bool number_unsigned(std::uint64_t value) override { return take(value); }
+  bool number_float(double value, const std::string&) override { return take(value); }
+  bool string(std::string& value) override { return take(std::move(value)); }
   bool binary(json::binary_t&) override { return fail(Error(ErrorCode::bad_format, "binary data in JSON")); }
   bool start_object(std::size_t) override { return open(json::object()); }
   bool start_array(std::size_t) override { return open(json::array()); }
@@ -68,15 +67,17 @@ class DocumentBuilder : public nlohmann::json_sax<json> {
 
   /// Where the value is now.
   json* put(json value) {
-    json* at = &root_;
     if (!open_.empty() && open_.back()->is_array()) {
-      open_.back()->push_back(nullptr);
-      at = &open_.back()->back();
-    } else if (!open_.empty()) {
-      at = member_;
+      open_.back()->push_back(std::move(value));
+      return &open_.back()->back();
     }
+    json* at = open_.empty() ? &root_ : member_;
     *at = std::move(value);
     return at;
+  }
+  bool take(json value) {
+    put(std::move(value));
+    return true;
   }
   bool open(json empty) {
     if (open_.size() >= max_depth) {
@@ -109,7 +110,8 @@ Result<nlohmann::json> parse_json(std::string_view text, Duplicates duplicates) 
     return Error(ErrorCode::bad_format, "a zero byte in JSON").at_byte(static_cast<std::int64_t>(zero));
   }
   DocumentBuilder builder(duplicates);
-  return builder.finish(json::sax_parse(text, &builder));
+  json::sax_parse(text, &builder);  // false where the builder has an error
+  return builder.finish();
 }
 
 Result<nlohmann::json> read_json(const std::filesystem::path& path) {

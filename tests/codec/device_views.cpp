@@ -90,7 +90,7 @@ TEST(DeviceBatches, OfManyBlocksAreCodedAsOnTheHost) {
   constexpr std::int64_t tokens = 300 * block_tokens + 5;
   const std::vector<Token> ids = test::random_tokens(tokens, 3, 50);
   const KvCache cache = test::random_cache(shape, tokens, 4);
-  const Kokkos::DefaultHostExecutionSpace host;
+  const Kokkos::Serial host;
   for (const char* spec : {"linear+ecsq:step=0.5", "linear+lossless"}) {
     const Codec codec = value_of(value_of(Codec::parse(spec)).with_profile(profile));
     const auto expected = value_of(encode(host, codec, cache.view(), ids, 0, block_tokens));

@@ -48,7 +48,10 @@ struct SymbolBlock {
   SEQKV_INLINE std::int64_t count() const { return runs * run_symbols; }
   SEQKV_INLINE std::uint8_t* run(std::int64_t r) const { return symbols + r * run_symbols; }
   SEQKV_INLINE std::int64_t table_of(const SymbolTables& tables, std::int64_t r, int choice) const {
-    const int table = classes[r] + least_choice + choice;
+    return table_of_class(tables, classes[r], choice);
+  }
+  SEQKV_INLINE std::int64_t table_of_class(const SymbolTables& tables, int of_class, int choice) const {
+    const int table = of_class + least_choice + choice;
     return table < 0 ? 0 : table < tables.tables ? table : tables.tables - 1;
   }
 

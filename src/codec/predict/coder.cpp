@@ -10,7 +10,7 @@ namespace seqkv::codec {
 template <class ExecutionSpace>
 PredictiveCoder<ExecutionSpace>::PredictiveCoder(const ExecutionSpace& space, const Codec& codec,
                                                  const typename KernelOwner<ExecutionSpace>::Kernel& kernel)
-    : space_(space), spaces_{space} {
+    : spaces_{space} {
   if constexpr (on_device) spaces_.push_back(Kokkos::Experimental::partition_space(space, 1)[0]);
   const auto device = std::make_shared<const DeviceProfile<ExecutionSpace>>(space, codec.profile()->data());
   for (const ExecutionSpace& of_part : spaces_) {
@@ -53,7 +53,8 @@ void PredictiveCoder<ExecutionSpace>::start(const BlockGrid& grid, const Token* 
 /// Other streams than that of the space do not wait for what it brings.
 template <class ExecutionSpace>
 void PredictiveCoder<ExecutionSpace>::await_tasks(std::int64_t number) const {
-  if (number == 0 && parts_of(blocks_) > 1) space_.fence("seqkv::codec::await_tasks: parts have streams of their own");
+  if (number == 0 && parts_of(blocks_) > 1)
+    spaces_.front().fence("seqkv::codec::await_tasks: parts have streams of their own");
 }
 
 template <class ExecutionSpace>

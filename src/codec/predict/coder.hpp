@@ -67,8 +67,7 @@ class PredictiveCoder {
   void for_each_part(std::int64_t blocks, const Work& work) const;
   void await_tasks(std::int64_t number) const;
 
-  ExecutionSpace space_;
-  std::vector<ExecutionSpace> spaces_;  ///< one a part, the first of them space_
+  std::vector<ExecutionSpace> spaces_;  ///< one a part, the first of them the caller's
   std::vector<std::unique_ptr<Part>> parts_;
   std::int64_t blocks_ = 0;  ///< of the batch
 };
