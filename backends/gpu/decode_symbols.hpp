@@ -35,14 +35,23 @@ struct EscapeReader {
   std::int64_t used = 0;
   bool fits = true;
 
+  /// What says of four symbols, soon, whether one of them is the escape.
+  struct Pattern {
+    std::uint32_t escapes;
+    std::uint32_t highest_bits;  ///< none where there is no escape
+    explicit KOKKOS_INLINE_FUNCTION Pattern(unsigned escape)
+        : escapes(escape * 0x01010101U), highest_bits(escape < rans::symbols ? 0x80808080U : 0U) {}
+    KOKKOS_INLINE_FUNCTION bool is_in(std::uint32_t symbols) const {
+      const std::uint32_t differ = symbols ^ escapes;
+      return ((differ - 0x01010101U) & ~differ & highest_bits) != 0;
+    }
+  };
+
   /// Bit 7 of each of the lane's symbols that is `escape`; `count` of the group are symbols.
-  static KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t symbols, unsigned escape) {
-    return escape >= rans::symbols ? 0U : zero_bytes(symbols ^ escape * 0x01010101U);
-  }
   static KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t symbols, unsigned escape, const Lane& lane,
                                                    int count) {
     const int mine = count - rans::steps * lane.number;
-    const std::uint32_t found = find(symbols, escape);
+    const std::uint32_t found = escape >= rans::symbols ? 0U : zero_bytes(symbols ^ escape * 0x01010101U);
     return mine >= rans::steps ? found : mine <= 0 ? 0U : found & ((1U << static_cast<unsigned>(8 * mine)) - 1U);
   }
 
@@ -149,7 +158,7 @@ struct DecodeSymbols {
 
   KOKKOS_INLINE_FUNCTION decltype(auto) table_at(const void* own, std::int64_t table) const {
     if constexpr (How == TablesAre::turned) {
-      return TurnedTable{static_cast<const std::uint32_t*>(own)};
+      return TurnedTable{TeamMemory(own)};
     } else if constexpr (How == TablesAre::searched) {
       return static_cast<const SearchTable*>(own)[table];
     } else {
@@ -170,13 +179,18 @@ struct DecodeSymbols {
     for (std::uint32_t run = 0; run < most; ++run) {
       const RunTables::Table table = How == TablesAre::turned ? only : run_tables.at(run);
       const auto& of_table = table_at(own, table.number);
+      const EscapeReader::Pattern pattern(table.escape);
       const bool takes = Same || run < runs;
       for (std::uint32_t g = 0; g < groups; ++g, out += group_lanes) {
         std::uint32_t symbols = decoder.whole_group(of_table, takes);
-        const std::uint32_t found = takes ? EscapeReader::find(symbols, table.escape) : 0U;
-        if (any_of_warp(found != 0 || decoder.is_behind_window())) {
+        const bool has_escapes = takes && pattern.is_in(symbols);
+        if (any_of_warp(has_escapes || decoder.is_behind_window())) {
           decoder.turn_window();
-          if (any_of_warp(found != 0)) symbols = escapes.add(symbols, found, table.escape, decoder.lane);
+          if (any_of_warp(has_escapes)) {
+            const int count = takes ? rans::group : 0;
+            const std::uint32_t found = EscapeReader::find(symbols, table.escape, decoder.lane, count);
+            symbols = escapes.add(symbols, found, table.escape, decoder.lane);
+          }
         }
         if (takes) *out = symbols;
       }

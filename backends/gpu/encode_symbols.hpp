@@ -28,6 +28,22 @@ KOKKOS_INLINE_FUNCTION void pack_planes(const std::uint8_t* numbers, std::int64_
   }
 }
 
+/// A rans::Code as it is read at once.
+class PackedCode {
+ public:
+  KOKKOS_DEFAULTED_FUNCTION PackedCode() = default;
+  explicit KOKKOS_INLINE_FUNCTION PackedCode(const rans::Code* code)
+      : bits_(*reinterpret_cast<const EightBytes*>(code)) {}
+  KOKKOS_INLINE_FUNCTION std::uint32_t frequency() const { return static_cast<std::uint32_t>(bits_) & 0xffffU; }
+  KOKKOS_INLINE_FUNCTION std::uint32_t start() const { return static_cast<std::uint32_t>(bits_) >> 16U; }
+  KOKKOS_INLINE_FUNCTION float reciprocal() const {
+    return detmath::from_bits(static_cast<std::uint32_t>(bits_ >> 32U));
+  }
+
+ private:
+  std::uint64_t bits_;
+};
+
 /// One block on its way, as one of its 8 threads sees it. Symbols are taken from the last to the first: words and
 /// escapes are written toward the front.
 struct BlockEncoder {
@@ -39,28 +55,29 @@ struct BlockEncoder {
 
   explicit KOKKOS_INLINE_FUNCTION BlockEncoder(int thread) : lane(thread) {}
 
-  /// The arithmetic is that of rans::Encoder::add_symbol.
-  KOKKOS_INLINE_FUNCTION void step(const rans::Code& code, bool takes) {
-    const std::uint32_t frequency = code.frequency;
-    std::uint32_t x = state;
-    const bool is_full = takes && x >> (32U - rans::probability_bits) >= frequency;
+  /// What comes out is what rans::Encoder::add_symbol makes. The quotient is at least 16 and below 2^20, so that adding
+  /// 2^23 brings it to the lowest bits; less 1/2 it is rounded down, as the reciprocal is, to what is at most 1 too
+  /// few.
+  KOKKOS_INLINE_FUNCTION void step(PackedCode code, bool takes) {
+    constexpr float rounded_down = 8388608.0F - 0.5F;
+    const std::uint32_t frequency = code.frequency();
+    const bool is_full = takes && state >> (32U - rans::probability_bits) >= frequency;
     const WarpMask all = ballot(is_full);
     words -= lane.count_in_group(all);
-    if (is_full) {
-      words[lane.count_below(all)] = static_cast<std::uint16_t>(x & 0xffffU);
-      x >>= 16U;
-    }
-    const auto quotient = static_cast<std::uint32_t>(static_cast<float>(x) * code.reciprocal);
+    if (is_full) words[lane.count_below(all)] = static_cast<std::uint16_t>(state & 0xffffU);
+    const std::uint32_t x = is_full ? state >> 16U : state;
+    const std::uint32_t quotient =
+        detmath::bits(detmath::fma(static_cast<float>(x), code.reciprocal(), rounded_down)) & 0x7fffffU;
     const std::uint32_t rest = x - quotient * frequency;
     const std::uint32_t added = rest >= frequency ? rans::total - frequency : 0U;
-    if (takes) state = (quotient << rans::probability_bits) + rest + code.start + added;
+    if (takes) state = (quotient << rans::probability_bits) + rest + code.start() + added;
   }
 
   /// A group as a lane has it: four symbols, the first in the lowest byte, and what codes them.
   struct Group {
     std::uint32_t symbols;
     unsigned escape;
-    rans::Code codes[rans::steps];
+    PackedCode codes[rans::steps];
 
     static KOKKOS_INLINE_FUNCTION unsigned symbol(std::uint32_t symbols, int t) {
       return symbols >> static_cast<unsigned>(8 * t) & 0xffU;
@@ -69,31 +86,40 @@ struct BlockEncoder {
         : symbols(of_lane), escape(from) {
       SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) {
         const unsigned s = symbol(symbols, t);
-        codes[t] = table[s < escape ? s : escape];
+        codes[t] = PackedCode(table + (s < escape ? s : escape));
       }
     }
   };
 
-  /// `count` of the group are symbols.
-  KOKKOS_INLINE_FUNCTION void add(const Group& group, int count = rans::group) {
-    seen |= group.symbols;
-    std::uint32_t found = 0;
+  /// A group of 32 symbols, or none.
+  KOKKOS_INLINE_FUNCTION void add_whole(const Group& group, bool takes = true) {
+    std::uint32_t all_below = ~0U;  // its highest bit: whether all symbols are below the escape
     SEQKV_UNROLL for (int t = rans::steps - 1; t >= 0; --t) {
-      const bool takes = rans::steps * lane.number + t < count;
-      found += takes && Group::symbol(group.symbols, t) >= group.escape ? 1U : 0U;
+      all_below &= Group::symbol(group.symbols, t) - group.escape;
       step(group.codes[t], takes);
     }
-    if (any_of_warp(found != 0)) keep_escapes(group.escape, group.symbols, found);
+    if (takes) seen |= group.symbols;
+    const bool escapes_here = takes && all_below >> 31U == 0;
+    if (any_of_warp(escapes_here)) keep_escapes(group, takes ? rans::group : 0);
   }
 
-  KOKKOS_INLINE_FUNCTION void keep_escapes(unsigned escape, std::uint32_t symbols, std::uint32_t found) {
+  /// `count` of the group are symbols.
+  KOKKOS_INLINE_FUNCTION void add_some(const Group& group, int count) {
+    seen |= group.symbols;
+    for (int t = rans::steps - 1; t >= 0; --t) step(group.codes[t], rans::steps * lane.number + t < count);
+    keep_escapes(group, count);
+  }
+
+  KOKKOS_INLINE_FUNCTION void keep_escapes(const Group& group, int count) {
+    const auto escapes_at = [&](int t) {
+      return rans::steps * lane.number + t < count && Group::symbol(group.symbols, t) >= group.escape;
+    };
+    std::uint32_t found = 0;
+    for (int t = 0; t < rans::steps; ++t) found += escapes_at(t) ? 1U : 0U;
     escapes -= lane.sum(found);
     std::byte* to = escapes + lane.sum_below(found);
-    for (unsigned t = 0; found > 0 && t < rans::steps; ++t) {
-      const unsigned symbol = symbols >> (8 * t) & 0xffU;
-      if (symbol < escape) continue;
-      *to++ = static_cast<std::byte>(symbol - escape);
-      --found;
+    for (int t = 0; t < rans::steps; ++t) {
+      if (escapes_at(t)) *to++ = static_cast<std::byte>(Group::symbol(group.symbols, t) - group.escape);
     }
   }
 
@@ -217,7 +243,7 @@ struct EncodeSymbols {
     for (std::uint32_t turn = 0; turn < most; ++turn) {
       const std::uint32_t later = load(turn + 2);
       const Group next = next_group(symbols);
-      encoder.add(group, Same || turn < mine ? rans::group : 0);
+      encoder.add_whole(group, Same || turn < mine);
       group = next;
       symbols = later;
     }
@@ -240,7 +266,7 @@ struct EncodeSymbols {
         escape = tables.escape(table);
       }
       const std::uint32_t symbols = here > 0 ? load(block, place, encoder.lane, here, false) : 0U;
-      encoder.add(BlockEncoder::Group(symbols, of_table, escape), here);
+      encoder.add_some(BlockEncoder::Group(symbols, of_table, escape), here);
       if (place.in_run-- == 0) place = {place.run - 1, of_run - 1};
     }
   }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <Kokkos_Core.hpp>
+#include <cstddef>
 #include <cstdint>
 
 namespace seqkv::gpu {
@@ -18,8 +19,46 @@ using WarpMask = std::uint64_t;
 using WarpMask = std::uint32_t;
 #endif
 
+/// 8 bytes of whatever type.
+using EightBytes [[gnu::may_alias]] = std::uint64_t;
+
 /// Threads in a group.
 inline constexpr int group_lanes = 8;
+
+/// Memory of a team, which CUDA reaches by addresses of 32 bits; the compiler, with pointers, takes an operation more.
+class TeamMemory {
+ public:
+  KOKKOS_DEFAULTED_FUNCTION TeamMemory() = default;
+#if defined(__CUDA_ARCH__)
+  explicit KOKKOS_INLINE_FUNCTION TeamMemory(const void* begin)
+      : begin_(static_cast<std::uint32_t>(__cvta_generic_to_shared(begin))) {}
+  KOKKOS_INLINE_FUNCTION std::uint32_t word32(std::uint32_t index) const {
+    std::uint32_t word = 0;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(begin_ + 4 * index));
+    return word;
+  }
+  /// Where this begins at a multiple of a power of two above the offset of the word.
+  KOKKOS_INLINE_FUNCTION std::uint32_t word16_inside(std::uint32_t offset) const {
+    std::uint16_t word = 0;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(word) : "r"(begin_ | offset) : "memory");
+    return word;
+  }
+
+ private:
+  std::uint32_t begin_ = 0;
+#else
+  explicit KOKKOS_INLINE_FUNCTION TeamMemory(const void* begin) : begin_(static_cast<const std::byte*>(begin)) {}
+  KOKKOS_INLINE_FUNCTION std::uint32_t word32(std::uint32_t index) const {
+    return reinterpret_cast<const std::uint32_t*>(begin_)[index];
+  }
+  KOKKOS_INLINE_FUNCTION std::uint32_t word16_inside(std::uint32_t offset) const {
+    return *reinterpret_cast<const std::uint16_t*>(begin_ + offset);
+  }
+
+ private:
+  const std::byte* begin_ = nullptr;
+#endif
+};
 
 /// Bit i: whether thread i of the warp says so.
 KOKKOS_INLINE_FUNCTION WarpMask ballot(bool says) {

@@ -261,7 +261,7 @@ struct EncodeLossless {
     for (std::int64_t g = groups - 1; g >= 0; --g) {
       const std::uint64_t later = load(g - 2);
       const BlockEncoder::Group next = group_of(before);
-      encoder.add(group, streams ? rans::group : 0);
+      encoder.add_whole(group, streams);
       group = next;
       before = later;
     }

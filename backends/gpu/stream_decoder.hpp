@@ -13,12 +13,9 @@ namespace seqkv::gpu {
 
 namespace rans = codec::rans;
 
-/// 8 bytes of whatever type.
-using EightBytes [[gnu::may_alias]] = std::uint64_t;
-
-/// Two chunks of 32 words, as many as a group of symbols can need; chunk c is at c % 2.
-struct alignas(128) WordWindow {
-  static constexpr std::uint32_t chunk_bytes = 2 * rans::group;
+/// Two chunks of 64 words, twice as many as a group of symbols can need; chunk c is at c % 2.
+struct alignas(256) WordWindow {
+  static constexpr std::uint32_t chunk_bytes = 4 * rans::group;
   static constexpr std::uint32_t size = 2 * chunk_bytes;
   std::byte bytes[size];
 };
@@ -37,10 +34,10 @@ struct WideTable {
 
 /// ... this one those that turned() gives, which take fewer operations ...
 struct TurnedTable {
-  const std::uint32_t* slots;
+  TeamMemory slots;
   static KOKKOS_INLINE_FUNCTION std::uint32_t turned(rans::Slot slot) { return slot << 8U | slot >> 24U; }
   KOKKOS_INLINE_FUNCTION std::uint32_t find(std::uint32_t state, std::uint32_t& symbol) const {
-    symbol = slots[state & (rans::total - 1)];
+    symbol = slots.word32(state & (rans::total - 1));
     return (symbol >> 20U) * (state >> rans::probability_bits) + (symbol >> 8U & (rans::total - 1));
   }
 };
@@ -89,9 +86,7 @@ class StreamDecoder {
   /// address and at least the bytes of its states; null: none.
   KOKKOS_INLINE_FUNCTION StreamDecoder(const Lane& of, WordWindow* windows, int window, const std::byte* stream,
                                        std::int64_t bytes)
-      : lane(of),
-        windows_(reinterpret_cast<std::byte*>(windows)),
-        window_(static_cast<std::uint32_t>(window) * WordWindow::size) {
+      : lane(of), bytes_(windows[window].bytes), window_(bytes_) {
     if (stream != nullptr) {
       const auto* from = reinterpret_cast<const std::uint16_t*>(stream);
       state_ = from[2 * lane.number] | std::uint32_t{from[2 * lane.number + 1]} << 16U;
@@ -143,6 +138,7 @@ class StreamDecoder {
 
  private:
   static constexpr std::uint32_t lane_bytes = WordWindow::chunk_bytes / group_lanes;  ///< that a lane brings of a chunk
+  static_assert(lane_bytes == 16);
 
   template <class Table>
   KOKKOS_INLINE_FUNCTION std::uint32_t step(const Table& table, bool takes) {
@@ -151,33 +147,36 @@ class StreamDecoder {
     const bool needs = takes && x < rans::lower_bound;
     const WarpMask all = ballot(needs);
     const std::uint32_t at = next_ + 2 * static_cast<std::uint32_t>(lane.count_below(all));
-    const std::uint32_t word =
-        *reinterpret_cast<const std::uint16_t*>(windows_ + ((at & (WordWindow::size - 1)) | window_));
+    const std::uint32_t word = window_.word16_inside(at & (WordWindow::size - 1));
     if (takes) state_ = needs ? x << 16U | word : x;
     next_ += 2 * static_cast<std::uint32_t>(lane.count_in_group(all));
     return symbol;
   }
 
+  struct alignas(16) Part {
+    EightBytes first, second;
+  };
+
   /// A lane's part of a chunk; zeros behind the end of the stream.
-  KOKKOS_INLINE_FUNCTION std::uint64_t load(std::uint32_t chunk) const {
+  KOKKOS_INLINE_FUNCTION Part load(std::uint32_t chunk) const {
     const std::uint32_t first = chunk * WordWindow::chunk_bytes + static_cast<std::uint32_t>(lane.number) * lane_bytes;
     const std::byte* from = chunks_ + first;
-    if (first + lane_bytes <= end_) return *reinterpret_cast<const EightBytes*>(from);
-    std::uint64_t part = 0;
+    if (first + lane_bytes <= end_) return *reinterpret_cast<const Part*>(from);
+    Part part{0, 0};
     for (std::uint32_t i = 0; first + i < end_ && i < lane_bytes; ++i) {
-      part |= static_cast<std::uint64_t>(from[i]) << (8 * i);
+      (i < 8 ? part.first : part.second) |= static_cast<std::uint64_t>(from[i]) << (8 * (i % 8));
     }
     return part;
   }
-  KOKKOS_INLINE_FUNCTION void store(std::uint64_t part, std::uint32_t chunk) const {
+  KOKKOS_INLINE_FUNCTION void store(const Part& part, std::uint32_t chunk) const {
     const std::uint32_t at = chunk % 2 * WordWindow::chunk_bytes + static_cast<std::uint32_t>(lane.number) * lane_bytes;
-    *reinterpret_cast<EightBytes*>(windows_ + (window_ | at)) = part;
+    *reinterpret_cast<Part*>(bytes_ + at) = part;
   }
 
-  std::byte* windows_;
-  std::uint32_t window_;               ///< where this stream's window begins
+  std::byte* bytes_;  ///< of the window
+  TeamMemory window_;
   const std::byte* chunks_ = nullptr;  ///< where chunk 0 begins: what is before the stream's words is skipped
-  std::uint64_t ahead_ = 0;            ///< the lane's part of the chunk behind the window
+  Part ahead_{0, 0};                   ///< the lane's part of the chunk behind the window
   std::uint32_t state_ = rans::lower_bound;
   std::uint32_t next_ = 0;  ///< byte
   std::uint32_t end_ = 0;

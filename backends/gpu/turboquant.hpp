@@ -8,7 +8,9 @@
 
 #include <Kokkos_Core.hpp>
 #include <algorithm>
+#include <type_traits>
 
+#include "backends/gpu/halves.hpp"
 #include "backends/gpu/lanes.hpp"
 #include "backends/kokkos/turboquant.hpp"
 #include "core/mirrored.hpp"
@@ -17,15 +19,106 @@ namespace seqkv::gpu {
 
 inline constexpr int turboquant_team = 256;
 
-/// A vector on 8 lanes: lane l has the components 16 m + 2 l and 16 m + 2 l + 1. Sums are those of row_sum, butterflies
-/// those of walsh_hadamard.
-template <int Dim>
+/// A float of the lane whose number differs by `distance`.
+KOKKOS_INLINE_FUNCTION float exchange_float(float value, int distance) {
+  return detmath::from_bits(exchange(detmath::bits(value), distance));
+}
+
+/// A vector on 8 lanes, each with `size` components that follow each other. Butterflies are those of walsh_hadamard.
+template <int Dim, class Pair>
 struct SpreadVector {
+  static constexpr int size = Dim / group_lanes;
+  static constexpr int pairs = size / 2;
+  struct alignas(16) Quad {
+    std::uint32_t pairs[4];
+  };
+  float x[size];
+
+  /// `vector`: where it begins.
+  KOKKOS_INLINE_FUNCTION void load(const Lane& lane, const std::uint32_t* vector) {
+    const auto* from = reinterpret_cast<const Quad*>(vector + lane.number * pairs);
+    SEQKV_UNROLL for (int q = 0; q < pairs / 4; ++q) {
+      const Quad quad = from[q];
+      SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
+        x[8 * q + 2 * j] = Pair::first(quad.pairs[j]);
+        x[8 * q + 2 * j + 1] = Pair::second(quad.pairs[j]);
+      }
+    }
+  }
+
+  /// Two lanes swap halves of what they have, so that what they write at once is 32 bytes in one piece.
+  KOKKOS_INLINE_FUNCTION void store(const Lane& lane, std::uint32_t* vector, bool is_there) const {
+    Quad quads[pairs / 4];
+    SEQKV_UNROLL for (int i = 0; i < pairs; ++i) quads[i / 4].pairs[i % 4] = Pair::join(x[2 * i], x[2 * i + 1]);
+    auto* const to = reinterpret_cast<Quad*>(vector);
+    if constexpr (pairs == 4) {
+      if (is_there) to[lane.number] = quads[0];
+    } else {
+      const bool is_odd = lane.number % 2 != 0;
+      SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
+        const std::uint32_t kept = is_odd ? quads[1].pairs[j] : quads[0].pairs[j];
+        const std::uint32_t got = exchange(is_odd ? quads[0].pairs[j] : quads[1].pairs[j], 1);
+        quads[0].pairs[j] = is_odd ? got : kept;
+        quads[1].pairs[j] = is_odd ? kept : got;
+      }
+      const int first = lane.number / 2 * 4 + lane.number % 2;
+      if (!is_there) return;
+      to[first] = quads[0];
+      to[first + 2] = quads[1];
+    }
+  }
+
+  KOKKOS_INLINE_FUNCTION void scale(float by) { SEQKV_UNROLL for (int i = 0; i < size; ++i) x[i] *= by; }
+  KOKKOS_INLINE_FUNCTION void scale(const float* by) { SEQKV_UNROLL for (int i = 0; i < size; ++i) x[i] *= by[i]; }
+
+  /// Without its factor.
+  KOKKOS_INLINE_FUNCTION void spread(const Lane& lane) {
+    SEQKV_UNROLL for (int half = 1; half < size; half *= 2) {
+      SEQKV_UNROLL for (int i = 0; i < size; ++i) {
+        if ((i & half) != 0) continue;
+        const float a = x[i];
+        x[i] = a + x[i + half];
+        x[i + half] = a - x[i + half];
+      }
+    }
+    SEQKV_UNROLL for (int distance = 1; distance < group_lanes; distance *= 2) {
+      const float sign = (lane.number & distance) != 0 ? -1.0F : 1.0F;
+      SEQKV_UNROLL for (int i = 0; i < size; ++i) x[i] = detmath::fma(x[i], sign, exchange_float(x[i], distance));
+    }
+  }
+
+  /// Pairs (i, i + Dim / 2), which lanes 4 apart have, by the angles of a position.
+  KOKKOS_INLINE_FUNCTION void turn(const Lane& lane, const float* cosine, const float* sine, float direction) {
+    const int first = lane.number % 4 * size;
+    const float sign = lane.number < 4 ? -direction : direction;
+    SEQKV_UNROLL for (int i = 0; i < size; ++i) {
+      const float other = exchange_float(x[i], 4) * (sign * sine[first + i]);
+      x[i] = detmath::fma(x[i], cosine[first + i], other);
+    }
+  }
+};
+
+/// The components 16 m + 2 l and 16 m + 2 l + 1 of a vector on lane l, which is how row_sum sums.
+template <int Dim, class Pair>
+struct SummedVector {
   static constexpr int parts = Dim / 16;
   float x[parts][2];
 
-  static KOKKOS_INLINE_FUNCTION float exchange_float(float value, int distance) {
-    return detmath::from_bits(exchange(detmath::bits(value), distance));
+  KOKKOS_INLINE_FUNCTION SummedVector(const Lane& lane, const std::uint32_t* vector, float scale) {
+    SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
+      const std::uint32_t pair = vector[m * group_lanes + lane.number];
+      x[m][0] = Pair::first(pair) * scale;
+      x[m][1] = Pair::second(pair) * scale;
+    }
+  }
+
+  KOKKOS_INLINE_FUNCTION void turn(const Lane& lane, const float* cosine, const float* sine, float direction) {
+    SEQKV_UNROLL for (int m = 0; m < parts / 2; ++m) {
+      SEQKV_UNROLL for (int e = 0; e < 2; ++e) {
+        const int i = 16 * m + 2 * lane.number + e;
+        kokkos::rotate(x[m][e], x[m + parts / 2][e], cosine[i], direction * sine[i]);
+      }
+    }
   }
 
   KOKKOS_INLINE_FUNCTION float norm() const {
@@ -38,103 +131,102 @@ struct SpreadVector {
     }
     return detmath::sqrt(sum[0] + sum[1]);
   }
+};
 
-  /// Bit e + 2 m of `signs`: whether a component of this lane changes its sign.
-  KOKKOS_INLINE_FUNCTION void flip(std::uint32_t signs) {
-    SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-      SEQKV_UNROLL for (int e = 0; e < 2; ++e) {
-        x[m][e] = detmath::from_bits(detmath::bits(x[m][e]) ^ (signs >> (2 * m + e) & 1U) << 31U);
-      }
+/// The indices of a lane's components: `Size` bits in each plane, one behind the other.
+template <int Size, int Bits>
+struct LaneIndices {
+  using Bitmap = std::conditional_t<Size == 16, std::uint16_t, std::uint8_t>;
+  static constexpr int levels = 1 << Bits;
+
+  /// Bit i of plane b, for i = first, first + Bits, ..., goes to bit 2 + i + b: a word has every Bits-th index,
+  /// times 4.
+  static constexpr std::uint32_t mask(int first, int b) {
+    std::uint32_t bits = 0;
+    for (int i = first; i < Size; i += Bits) bits |= 1U << (2 + i + b);
+    return bits;
+  }
+
+  /// x[i]: the level of component i. `levels` in memory of the team.
+  static KOKKOS_INLINE_FUNCTION void unpack(const std::byte* row, std::int64_t plane_bytes, const float* levels,
+                                            float* x) {
+    std::uint32_t plane[Bits];
+    SEQKV_UNROLL for (int b = 0; b < Bits; ++b) {
+      plane[b] = std::uint32_t{*reinterpret_cast<const Bitmap*>(row + b * plane_bytes)} << (2 + b);
+    }
+    std::uint32_t word[Bits] = {};
+    SEQKV_UNROLL for (int first = 0; first < Bits; ++first) {
+      SEQKV_UNROLL for (int b = 0; b < Bits; ++b) word[first] |= plane[b] & mask(first, b);
+    }
+    const auto* bytes = reinterpret_cast<const std::byte*>(levels);
+    SEQKV_UNROLL for (int i = 0; i < Size; ++i) {
+      const std::uint32_t at = word[i % Bits] >> i & (levels_mask << 2U);
+      x[i] = *reinterpret_cast<const float*>(bytes + at);
     }
   }
 
-  KOKKOS_INLINE_FUNCTION void spread(const Lane& lane, float scale) {
-    SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-      const float a = x[m][0];
-      x[m][0] = a + x[m][1];
-      x[m][1] = a - x[m][1];
-    }
-    SEQKV_UNROLL for (int distance = 1; distance < group_lanes; distance *= 2) {
-      const bool is_second = (lane.number & distance) != 0;
-      SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-        SEQKV_UNROLL for (int e = 0; e < 2; ++e) {
-          const float other = exchange_float(x[m][e], distance);
-          x[m][e] = is_second ? other - x[m][e] : x[m][e] + other;
-        }
+  /// `limits` between levels, in registers: a step of the search leaves half of them.
+  static KOKKOS_INLINE_FUNCTION void pack(const float* x, float inverse, const float* limits, std::byte* row,
+                                          std::int64_t plane_bytes) {
+    std::uint32_t plane[Bits] = {};
+    SEQKV_UNROLL for (int i = 0; i < Size; ++i) {
+      const float value = x[i] * inverse;
+      float left[levels];
+      SEQKV_UNROLL for (int j = 0; j < levels - 1; ++j) left[j] = limits[j];
+      SEQKV_UNROLL for (int b = Bits - 1; b >= 0; --b) {
+        const int half = 1 << b;
+        const bool is_above = value > left[half - 1];
+        if (is_above) plane[b] |= 1U << i;
+        SEQKV_UNROLL for (int j = 0; j < half - 1; ++j) left[j] = is_above ? left[half + j] : left[j];
       }
     }
-    SEQKV_UNROLL for (int half = 1; half < parts; half *= 2) {
-      SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-        if ((m & half) != 0) continue;
-        SEQKV_UNROLL for (int e = 0; e < 2; ++e) {
-          const float a = x[m][e];
-          x[m][e] = a + x[m + half][e];
-          x[m + half][e] = a - x[m + half][e];
-        }
-      }
+    SEQKV_UNROLL for (int b = 0; b < Bits; ++b) {
+      *reinterpret_cast<Bitmap*>(row + b * plane_bytes) = static_cast<Bitmap>(plane[b]);
     }
-    SEQKV_UNROLL for (int m = 0; m < parts; ++m) { SEQKV_UNROLL for (int e = 0; e < 2; ++e) x[m][e] *= scale; }
   }
 
-  /// Pairs (i, i + Dim / 2) by the angles of a position.
-  KOKKOS_INLINE_FUNCTION void turn(const Lane& lane, const float* cosine, const float* sine, float direction) {
-    SEQKV_UNROLL for (int m = 0; m < parts / 2; ++m) {
-      SEQKV_UNROLL for (int e = 0; e < 2; ++e) {
-        const int i = 16 * m + 2 * lane.number + e;
-        kokkos::rotate(x[m][e], x[m + parts / 2][e], cosine[i], direction * sine[i]);
-      }
-    }
-  }
+ private:
+  static constexpr std::uint32_t levels_mask = levels - 1;
 };
 
 /// Arguments as the portable kernel has them; what its functions take are its own.
-template <int Dim, int Bits>
+template <int Dim, int Bits, class Pair>
 struct TurboQuantTeam : kokkos::TurboQuant {
-  static constexpr int parts = SpreadVector<Dim>::parts;
-  static constexpr int row_words = Dim / 32;  ///< of 4 bytes, of a vector in a plane
+  using Vector = SpreadVector<Dim, Pair>;
+  using Indices = LaneIndices<Vector::size, Bits>;
+  static constexpr int vector_words = Dim / 2;
 
   explicit TurboQuantTeam(const kokkos::TurboQuant& codec) : kokkos::TurboQuant(codec) {}
 
-  KOKKOS_INLINE_FUNCTION std::uint32_t signs_of(const Lane& lane, std::uint64_t number) const {
-    std::uint32_t signs = 0;
-    for (int m = 0; m < parts; ++m) {
-      const int i = 16 * m + 2 * lane.number;
-      const std::uint64_t random = random_bits(rotation.seed + number, static_cast<std::uint64_t>(i / 64));
-      signs |= static_cast<std::uint32_t>(random >> static_cast<unsigned>(i % 64) & 3U) << (2 * m);
-    }
-    return signs;
-  }
-
-  static KOKKOS_INLINE_FUNCTION float to_float(std::uint32_t half, DType dtype) {
-    const auto low = static_cast<std::uint16_t>(half & 0xffffU);
-    return dtype == DType::bf16 ? bf16_to_float(low) : f16_to_float(low);
-  }
-  static KOKKOS_INLINE_FUNCTION std::uint32_t to_half(float x, DType dtype) {
-    return dtype == DType::bf16 ? float_to_bf16(x) : float_to_f16(x);
+  /// `by` with the sign of each component of the lane.
+  KOKKOS_INLINE_FUNCTION void signed_factors(const Lane& lane, std::uint64_t number, float by, float* factors) const {
+    const int first = Vector::size * lane.number;
+    const std::uint64_t random = random_bits(rotation.seed + number, static_cast<std::uint64_t>(first / 64)) >>
+                                 static_cast<unsigned>(first % 64);
+    SEQKV_UNROLL for (int i = 0; i < Vector::size; ++i) factors[i] = (random >> i & 1U) != 0 ? -by : by;
   }
 
   /// The exponent of the sub-block: magnitudes of 16 bits are ordered like the numbers.
   template <class Team>
   KOKKOS_INLINE_FUNCTION int exponent_of_all(const Team& team, const codec::Subblock& subblock,
                                              const std::byte* values) const {
-    struct alignas(16) Eight {
-      std::uint32_t pairs[4];
-    };
-    const auto* from = reinterpret_cast<const Eight*>(values);
-    std::uint32_t largest = 0;
-    Kokkos::parallel_reduce(
-        Kokkos::TeamThreadRange(team, subblock.values() / 8),
-        [&](const std::int64_t i, std::uint32_t& most) {
-          const Eight eight = from[i];
-          SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
-            const std::uint32_t low = eight.pairs[j] & 0x7fffU;
-            const std::uint32_t high = eight.pairs[j] >> 16U & 0x7fffU;
-            most = low > most ? low : most;
-            most = high > most ? high : most;
-          }
-        },
-        Kokkos::Max<std::uint32_t>(largest));
-    return exponent_of(detmath::bits(to_float(largest, subblock.dtype)));
+    const auto* from = reinterpret_cast<const typename Vector::Quad*>(values);
+    std::uint32_t pairs = 0;
+    const std::int64_t count = subblock.values() / 8;
+    constexpr int together = 4;  // that are on their way from memory
+    for (std::int64_t first = team.team_rank(); first < count; first += together * team.team_size()) {
+      typename Vector::Quad some[together];
+      SEQKV_UNROLL for (int k = 0; k < together; ++k) {
+        const std::int64_t i = first + k * team.team_size();
+        some[k] = from[i < count ? i : first];
+      }
+      SEQKV_UNROLL for (int k = 0; k < together; ++k) {
+        SEQKV_UNROLL for (int j = 0; j < 4; ++j) pairs = larger_halves(pairs, some[k].pairs[j] & 0x7fff7fffU);
+      }
+    }
+    unsigned largest = larger_halves(pairs, pairs >> 16U) & 0xffffU;
+    team.team_reduce(Kokkos::Max<unsigned>(largest));
+    return exponent_of(detmath::bits(Pair::first(largest)));
   }
 
   template <class Team>
@@ -144,31 +236,37 @@ struct TurboQuantTeam : kokkos::TurboQuant {
     if (e > most_exponent) return codec::not_codable;
     Kokkos::single(Kokkos::PerTeam(team), [&]() { write_header(task.coded, e); });
     const Lane lane(team.team_rank());
-    const std::uint32_t signs = signs_of(lane, task.number);
     const float down = power_of_two(-e);
+    const bool is_turned = turns(subblock);
+    float factors[Vector::size];
+    signed_factors(lane, task.number, is_turned ? 1.0F : down, factors);
+    float limits[Indices::levels - 1];
+    SEQKV_UNROLL for (int i = 0; i < Indices::levels - 1; ++i) limits[i] = shared[i];
     const std::int64_t vectors = subblock.vectors();
     const std::int64_t at_once = team.team_size() / group_lanes;
     for (std::int64_t first = 0; first < vectors; first += at_once) {
       const std::int64_t v = first + team.team_rank() / group_lanes;
       const bool is_there = v < vectors;
-      SpreadVector<Dim> vector{};
-      const auto* from = reinterpret_cast<const std::uint32_t*>(task.values) + v * (Dim / 2) + lane.number;
-      SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-        const std::uint32_t pair = is_there ? from[m * group_lanes] : 0U;
-        vector.x[m][0] = to_float(pair, subblock.dtype) * down;
-        vector.x[m][1] = to_float(pair >> 16U, subblock.dtype) * down;
-      }
-      if (turns(subblock) && is_there) {
-        const std::int64_t row = (subblock.batch_token + v % subblock.tokens) * rope_pairs;
+      const std::int64_t there = is_there ? v : vectors - 1;
+      const auto* values = reinterpret_cast<const std::uint32_t*>(task.values) + there * vector_words;
+      Vector vector;
+      vector.load(lane, values);
+      SummedVector<Dim, Pair> summed(lane, values, down);
+      if (is_turned) {
+        const std::int64_t row = (subblock.batch_token + there % subblock.tokens) * rope_pairs;
+        vector.scale(down);
         vector.turn(lane, cosine + row, sine + row, -1.0F);
+        summed.turn(lane, cosine + row, sine + row, -1.0F);
       }
-      const std::uint16_t norm = float_to_f16(vector.norm());
-      if (is_there && lane.number == 0) store16(task.coded + norm_at(v), norm);
-      vector.flip(signs);
-      vector.spread(lane, rotation.scale);
+      const std::uint16_t norm = float_to_f16(summed.norm());
+      vector.scale(factors);
+      vector.spread(lane);
+      vector.scale(rotation.scale);
+      if (!is_there) continue;
+      if (lane.number == 0) store16(task.coded + norm_at(v), norm);
       const float decoded_norm = f16_to_float(norm);
-      pack(lane, vector, decoded_norm > 0 ? 1.0F / decoded_norm : 0.0F, shared,
-           task.coded + planes_at(subblock) + v * plane_row(), vectors * plane_row(), is_there);
+      Indices::pack(vector.x, decoded_norm > 0 ? 1.0F / decoded_norm : 0.0F, limits, lane_row(subblock, task, lane, v),
+                    vectors * plane_row());
     }
     return size(subblock);
   }
@@ -179,7 +277,12 @@ struct TurboQuantTeam : kokkos::TurboQuant {
     int e = 0;
     if (!read_header(subblock, task.coded, task.bytes, e)) return false;
     const Lane lane(team.team_rank());
-    const std::uint32_t signs = signs_of(lane, task.number);
+    float factors[Vector::size];
+    signed_factors(lane, task.number, rotation.scale, factors);
+    // Components are 0 or above 2^-40, norms 0 or above 2^-25: with this exponent what is scaled stays normal, and a
+    // power of two can be multiplied with either first.
+    constexpr int least_joined_exponent = -50;
+    const bool is_joined = e >= least_joined_exponent;
     const float up = power_of_two(e);
     const std::int64_t vectors = subblock.vectors();
     const std::int64_t at_once = team.team_size() / group_lanes;
@@ -187,90 +290,37 @@ struct TurboQuantTeam : kokkos::TurboQuant {
       const std::int64_t v = first + team.team_rank() / group_lanes;
       const bool is_there = v < vectors;
       const std::int64_t there = is_there ? v : vectors - 1;
-      SpreadVector<Dim> vector;
-      unpack(lane, vector, shared, task.coded + planes_at(subblock) + there * plane_row(), vectors * plane_row());
-      vector.spread(lane, rotation.scale);
-      vector.flip(signs);
-      const float norm = f16_to_float(load16(task.coded + norm_at(there)));
-      SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-        SEQKV_UNROLL for (int i = 0; i < 2; ++i) vector.x[m][i] = vector.x[m][i] * norm * up;
-      }
+      Vector vector;
+      Indices::unpack(lane_row(subblock, task, lane, there), vectors * plane_row(), shared, vector.x);
+      const float norm = f16_to_float(load_norm(task.coded + norm_at(there)));
+      vector.spread(lane);
+      vector.scale(factors);
+      vector.scale(is_joined ? norm * up : norm);
+      if (!is_joined) vector.scale(up);
       if (turns(subblock)) {
         const std::int64_t row = (subblock.batch_token + there % subblock.tokens) * rope_pairs;
         vector.turn(lane, cosine + row, sine + row, 1.0F);
       }
-      auto* to = reinterpret_cast<std::uint32_t*>(task.values) + v * (Dim / 2) + lane.number;
-      SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-        const std::uint32_t pair = to_half(vector.x[m][0], subblock.dtype) | to_half(vector.x[m][1], subblock.dtype)
-                                                                                 << 16U;
-        if (is_there) to[m * group_lanes] = pair;
-      }
+      vector.store(lane, reinterpret_cast<std::uint32_t*>(task.values) + v * vector_words, is_there);
     }
     return true;
   }
 
  private:
-  /// Where the bits of a lane's components begin in the word of 32 that has part m; component 16 m + i is bit
-  /// 16 (m mod 2) + i of word m / 2.
-  static KOKKOS_INLINE_FUNCTION unsigned bit_of(const Lane& lane, int m) {
-    return static_cast<unsigned>(16 * (m % 2) + 2 * lane.number);
+  /// Where the bits of a lane's components begin in the first plane.
+  KOKKOS_INLINE_FUNCTION std::byte* lane_row(const codec::Subblock& subblock, const codec::Task& task, const Lane& lane,
+                                             std::int64_t v) const {
+    return task.coded + planes_at(subblock) + v * plane_row() + lane.number * (Vector::size / 8);
   }
-
-  /// Every lane has two bits of each word of every plane; afterwards it has some words whole, and writes them.
-  KOKKOS_INLINE_FUNCTION void pack(const Lane& lane, const SpreadVector<Dim>& vector, float inverse,
-                                   const float* limits, std::byte* row, std::int64_t plane_bytes, bool is_there) const {
-    constexpr int words = Bits * row_words;
-    constexpr int padded = (words + group_lanes - 1) / group_lanes * group_lanes;
-    std::uint32_t word[padded] = {};
-    SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-      SEQKV_UNROLL for (int e = 0; e < 2; ++e) {
-        const float value = vector.x[m][e] * inverse;
-        unsigned index = 0;
-        SEQKV_UNROLL for (unsigned step = 1U << (Bits - 1); step > 0; step /= 2) {
-          if (value > limits[index + step - 1]) index += step;
-        }
-        SEQKV_UNROLL for (int b = 0; b < Bits; ++b) {
-          word[b * row_words + m / 2] |= (index >> b & 1U) << (bit_of(lane, m) + e);
-        }
-      }
-    }
-    SEQKV_UNROLL for (int distance = group_lanes / 2, half = padded / 2; distance > 0; distance /= 2, half /= 2) {
-      const bool is_second = (lane.number & distance) != 0;
-      SEQKV_UNROLL for (int i = 0; i < half; ++i) {
-        const std::uint32_t kept = is_second ? word[i + half] : word[i];
-        const std::uint32_t given = is_second ? word[i] : word[i + half];
-        word[i] = kept | exchange(given, distance);
-      }
-    }
-    SEQKV_UNROLL for (int i = 0; i < padded / group_lanes; ++i) {
-      const int number = lane.number * (padded / group_lanes) + i;
-      if (!is_there || number >= words) continue;
-      *reinterpret_cast<std::uint32_t*>(row + number / row_words * plane_bytes + 4 * (number % row_words)) = word[i];
-    }
-  }
-
-  KOKKOS_INLINE_FUNCTION void unpack(const Lane& lane, SpreadVector<Dim>& vector, const float* levels,
-                                     const std::byte* row, std::int64_t plane_bytes) const {
-    SEQKV_UNROLL for (int w = 0; w < row_words; ++w) {
-      std::uint32_t word[Bits];
-      SEQKV_UNROLL for (int b = 0; b < Bits; ++b) {
-        word[b] = *reinterpret_cast<const std::uint32_t*>(row + b * plane_bytes + 4 * w);
-      }
-      SEQKV_UNROLL for (int m = 2 * w; m < 2 * w + 2; ++m) {
-        SEQKV_UNROLL for (int e = 0; e < 2; ++e) {
-          unsigned index = 0;
-          SEQKV_UNROLL for (int b = 0; b < Bits; ++b) index |= (word[b] >> (bit_of(lane, m) + e) & 1U) << b;
-          vector.x[m][e] = levels[index];
-        }
-      }
-    }
+  static KOKKOS_INLINE_FUNCTION std::uint16_t load_norm(const std::byte* from) {
+    return *reinterpret_cast<const std::uint16_t*>(from);
   }
 };
 
-template <class ExecutionSpace, int Dim, int Bits, bool Decodes>
+template <class ExecutionSpace, int Dim, int Bits, class Pair, bool Decodes>
 struct TurboQuantTask {
   using Team = typename Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<turboquant_team, 3>>::member_type;
-  TurboQuantTeam<Dim, Bits> codec;
+  TurboQuantTeam<Dim, Bits, Pair> codec;
   codec::Task* tasks;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
@@ -297,29 +347,38 @@ struct TurboQuantTask {
   }
 };
 
-template <bool Decodes, int Dim, int Bits, class ExecutionSpace>
+template <bool Decodes, int Dim, int Bits, class Pair, class ExecutionSpace>
 void run_turboquant(const ExecutionSpace& space, const kokkos::TurboQuant& codec, codec::Task* tasks,
                     std::int64_t count) {
+  using Kernel = TurboQuantTask<ExecutionSpace, Dim, Bits, Pair, Decodes>;
   Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<turboquant_team, 3>> policy(space, static_cast<int>(count),
                                                                                       turboquant_team);
   policy.set_scratch_size(0, Kokkos::PerTeam(256));
   Kokkos::parallel_for(Decodes ? "seqkv::codec::decode" : "seqkv::codec::encode", policy,
-                       TurboQuantTask<ExecutionSpace, Dim, Bits, Decodes>{TurboQuantTeam<Dim, Bits>(codec), tasks});
+                       Kernel{TurboQuantTeam<Dim, Bits, Pair>(codec), tasks});
 }
 
-template <bool Decodes, int Dim, class ExecutionSpace>
+template <bool Decodes, int Dim, class Pair, class ExecutionSpace>
 bool run_turboquant(const ExecutionSpace& space, const kokkos::TurboQuant& codec, codec::Task* tasks,
                     std::int64_t count) {
-  if (codec.bits == 2) return run_turboquant<Decodes, Dim, 2>(space, codec, tasks, count), true;
-  if (codec.bits == 3) return run_turboquant<Decodes, Dim, 3>(space, codec, tasks, count), true;
-  if (codec.bits == 4) return run_turboquant<Decodes, Dim, 4>(space, codec, tasks, count), true;
+  if (codec.bits == 2) return run_turboquant<Decodes, Dim, 2, Pair>(space, codec, tasks, count), true;
+  if (codec.bits == 3) return run_turboquant<Decodes, Dim, 3, Pair>(space, codec, tasks, count), true;
+  if (codec.bits == 4) return run_turboquant<Decodes, Dim, 4, Pair>(space, codec, tasks, count), true;
   return false;
 }
 
-/// Whether a sub-block and its payload lie so that lanes can take two components, and 32 bits of a plane, at once.
+template <bool Decodes, class Pair, class ExecutionSpace>
+bool run_turboquant(const ExecutionSpace& space, const kokkos::TurboQuant& codec, codec::Task* tasks,
+                    std::int64_t count) {
+  if (codec.rotation.dim == 64) return run_turboquant<Decodes, 64, Pair>(space, codec, tasks, count);
+  if (codec.rotation.dim == 128) return run_turboquant<Decodes, 128, Pair>(space, codec, tasks, count);
+  return false;
+}
+
+/// Whether a sub-block and its payload lie so that lanes can take their components, and bits of a plane, at once.
 inline bool fits_turboquant(const codec::Task& task) {
   const auto any = reinterpret_cast<std::uintptr_t>(task.values) | reinterpret_cast<std::uintptr_t>(task.coded);
-  return task.raw || (task.subblock.dtype != DType::f32 && any % 16 == 0 && task.subblock.vectors() % 2 == 0);
+  return task.raw || (task.subblock.dtype != DType::f32 && any % 16 == 0);
 }
 
 /// False, having done nothing, where the portable kernel must do the work.
@@ -328,11 +387,9 @@ bool run_tasks(const ExecutionSpace& space, const kokkos::TurboQuant& codec, con
                const Mirrored<ExecutionSpace, codec::Task>& list, std::int64_t count) {
   if (largest.dtype == DType::f32) return false;  // residuals, too, whose tasks the host does not know
   if (!std::all_of(list.host(), list.host() + count, fits_turboquant)) return false;
-  codec::Task* const tasks = list.device();
   if (codec.cosine != nullptr && codec.rope_pairs != codec.rotation.dim / 2) return false;
-  if (codec.rotation.dim == 64) return run_turboquant<Decodes, 64>(space, codec, tasks, count);
-  if (codec.rotation.dim == 128) return run_turboquant<Decodes, 128>(space, codec, tasks, count);
-  return false;
+  return largest.dtype == DType::bf16 ? run_turboquant<Decodes, Bf16Pair>(space, codec, list.device(), count)
+                                      : run_turboquant<Decodes, F16Pair>(space, codec, list.device(), count);
 }
 
 }  // namespace seqkv::gpu

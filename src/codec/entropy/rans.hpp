@@ -36,7 +36,7 @@ SEQKV_INLINE std::int64_t most_bytes(std::int64_t count) { return states_bytes +
 using Slot = std::uint32_t;
 
 /// How a table is used for encoding.
-struct Code {
+struct alignas(8) Code {
   std::uint16_t frequency;  ///< 0: the symbol cannot be coded
   std::uint16_t start;
   float reciprocal;  ///< reciprocal_of(frequency)
