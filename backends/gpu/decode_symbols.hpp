@@ -83,7 +83,7 @@ struct DecodeSymbols {
   std::int64_t count;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
-    const auto* in_team_memory = make_tables(team);
+    auto* in_team_memory = make_tables(team);
     auto* windows = static_cast<WordWindow*>(
         team.team_scratch(0).get_shmem_aligned(blocks_of(team) * sizeof(WordWindow), alignof(WordWindow)));
     const std::int64_t in_team = team.team_rank() / group_lanes;
@@ -92,8 +92,7 @@ struct DecodeSymbols {
   }
 
   /// All threads of a warp come here; those without a block go along.
-  KOKKOS_INLINE_FUNCTION void decode(int thread, const void* own, WordWindow* windows,
-                                     codec::SymbolBlock* of_team) const {
+  KOKKOS_INLINE_FUNCTION void decode(int thread, void* own, WordWindow* windows, codec::SymbolBlock* of_team) const {
     const Lane lane(thread);
     codec::SymbolBlock block{};
     codec::SymbolParts parts{};
@@ -127,7 +126,7 @@ struct DecodeSymbols {
 
  private:
   /// All threads of the team.
-  KOKKOS_INLINE_FUNCTION const void* make_tables(const Team& team) const {
+  KOKKOS_INLINE_FUNCTION void* make_tables(const Team& team) const {
     if constexpr (How == TablesAre::turned) {
       auto* turned =
           static_cast<std::uint32_t*>(team.team_scratch(0).get_shmem_aligned(rans::total * sizeof(rans::Slot), 16));
@@ -156,7 +155,7 @@ struct DecodeSymbols {
     }
   }
 
-  KOKKOS_INLINE_FUNCTION decltype(auto) table_at(const void* own, std::int64_t table) const {
+  KOKKOS_INLINE_FUNCTION decltype(auto) table_at(void* own, std::int64_t table) const {
     if constexpr (How == TablesAre::turned) {
       return TurnedTable{TeamMemory(own)};
     } else if constexpr (How == TablesAre::searched) {
@@ -168,7 +167,7 @@ struct DecodeSymbols {
 
   /// All blocks of the warp have runs of the same size, of whole groups; if `Same`, also as many.
   template <bool Same>
-  KOKKOS_INLINE_FUNCTION void decode_whole_groups(StreamDecoder& decoder, EscapeReader& escapes, const void* own,
+  KOKKOS_INLINE_FUNCTION void decode_whole_groups(StreamDecoder& decoder, EscapeReader& escapes, void* own,
                                                   const codec::SymbolBlock& block, int choice, bool streams) const {
     const auto groups = largest_of_warp(static_cast<std::uint32_t>(streams ? block.run_symbols / rans::group : 0));
     const auto runs = static_cast<std::uint32_t>(streams ? block.runs : 0);
@@ -198,7 +197,7 @@ struct DecodeSymbols {
   }
 
   /// Blocks of any layout, or none.
-  KOKKOS_INLINE_FUNCTION void decode_groups(StreamDecoder& decoder, EscapeReader& escapes, const void* own,
+  KOKKOS_INLINE_FUNCTION void decode_groups(StreamDecoder& decoder, EscapeReader& escapes, void* own,
                                             const codec::SymbolBlock& block, int choice, bool streams) const {
     const Lane& lane = decoder.lane;
     const std::int64_t of_run = GroupPlace::groups_of_run(block);

@@ -22,6 +22,8 @@ using WarpMask = std::uint32_t;
 /// 8 bytes of whatever type.
 using EightBytes [[gnu::may_alias]] = std::uint64_t;
 
+KOKKOS_INLINE_FUNCTION bool is_even(const void* at) { return reinterpret_cast<std::uintptr_t>(at) % 2 == 0; }
+
 /// Threads in a group.
 inline constexpr int group_lanes = 8;
 
@@ -30,33 +32,50 @@ class TeamMemory {
  public:
   KOKKOS_DEFAULTED_FUNCTION TeamMemory() = default;
 #if defined(__CUDA_ARCH__)
-  explicit KOKKOS_INLINE_FUNCTION TeamMemory(const void* begin)
+  explicit KOKKOS_INLINE_FUNCTION TeamMemory(void* begin)
       : begin_(static_cast<std::uint32_t>(__cvta_generic_to_shared(begin))) {}
   KOKKOS_INLINE_FUNCTION std::uint32_t word32(std::uint32_t index) const {
     std::uint32_t word = 0;
     asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(begin_ + 4 * index));
     return word;
   }
-  /// Where this begins at a multiple of a power of two above the offset of the word.
+  KOKKOS_INLINE_FUNCTION std::uint64_t word64(std::uint32_t index) const {
+    std::uint64_t word = 0;
+    asm volatile("ld.shared.u64 %0, [%1];" : "=l"(word) : "r"(begin_ + 8 * index));
+    return word;
+  }
+  /// This and the next where the memory begins at a multiple of a power of two above the offset in bytes.
   KOKKOS_INLINE_FUNCTION std::uint32_t word16_inside(std::uint32_t offset) const {
     std::uint16_t word = 0;
     asm volatile("ld.shared.u16 %0, [%1];" : "=h"(word) : "r"(begin_ | offset) : "memory");
     return word;
   }
+  KOKKOS_INLINE_FUNCTION void store16_inside(std::uint32_t offset, std::uint32_t word) const {
+    asm volatile("st.shared.u16 [%0], %1;"
+                 :
+                 : "r"(begin_ | offset), "h"(static_cast<std::uint16_t>(word & 0xffffU))
+                 : "memory");
+  }
 
  private:
   std::uint32_t begin_ = 0;
 #else
-  explicit KOKKOS_INLINE_FUNCTION TeamMemory(const void* begin) : begin_(static_cast<const std::byte*>(begin)) {}
+  explicit KOKKOS_INLINE_FUNCTION TeamMemory(void* begin) : begin_(static_cast<std::byte*>(begin)) {}
   KOKKOS_INLINE_FUNCTION std::uint32_t word32(std::uint32_t index) const {
     return reinterpret_cast<const std::uint32_t*>(begin_)[index];
+  }
+  KOKKOS_INLINE_FUNCTION std::uint64_t word64(std::uint32_t index) const {
+    return reinterpret_cast<const EightBytes*>(begin_)[index];
   }
   KOKKOS_INLINE_FUNCTION std::uint32_t word16_inside(std::uint32_t offset) const {
     return *reinterpret_cast<const std::uint16_t*>(begin_ + offset);
   }
+  KOKKOS_INLINE_FUNCTION void store16_inside(std::uint32_t offset, std::uint32_t word) const {
+    *reinterpret_cast<std::uint16_t*>(begin_ + offset) = static_cast<std::uint16_t>(word & 0xffffU);
+  }
 
  private:
-  const std::byte* begin_ = nullptr;
+  std::byte* begin_ = nullptr;
 #endif
 };
 
@@ -172,6 +191,15 @@ struct Lane {
     return out;
   }
 };
+
+/// Byte t of a word.
+KOKKOS_INLINE_FUNCTION std::uint32_t byte_of(std::uint32_t word, int t) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(word, 0, 0x4440U + static_cast<unsigned>(t));
+#else
+  return word >> static_cast<unsigned>(8 * t) & 0xffU;
+#endif
+}
 
 /// Bit 7 of every byte that is zero.
 KOKKOS_INLINE_FUNCTION std::uint32_t zero_bytes(std::uint32_t bytes) {

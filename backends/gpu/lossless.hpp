@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "backends/gpu/encode_symbols.hpp"
+#include "backends/gpu/block_encoder.hpp"
 #include "backends/gpu/stream_decoder.hpp"
 #include "backends/kokkos/lossless.hpp"
 #include "core/mirrored.hpp"
@@ -179,18 +179,22 @@ struct EncodeLossless {
   using Policy = LosslessPolicy<ExecutionSpace, 8>;
   using Team = typename Policy::member_type;
   codec::Task* tasks;
-  static constexpr std::int64_t team_bytes = heads_together * sizeof(HeadCounts);
+  static constexpr std::int64_t team_bytes =
+      heads_together * (sizeof(HeadCounts) + sizeof(WordWindow)) + alignof(WordWindow);
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     codec::Task& task = tasks[team.league_rank()];
     auto* heads = static_cast<HeadCounts*>(
-        team.team_scratch(0).get_shmem_aligned(static_cast<std::size_t>(team_bytes), alignof(HeadCounts)));
-    const std::int64_t written = encode(team, heads, task);
+        team.team_scratch(0).get_shmem_aligned(heads_together * sizeof(HeadCounts), alignof(HeadCounts)));
+    auto* windows = static_cast<WordWindow*>(
+        team.team_scratch(0).get_shmem_aligned(heads_together * sizeof(WordWindow), alignof(WordWindow)));
+    const std::int64_t written = encode(team, heads, windows, task);
     Kokkos::single(Kokkos::PerTeam(team), [&]() { task.bytes = written; });
   }
 
  private:
-  KOKKOS_INLINE_FUNCTION std::int64_t encode(const Team& team, HeadCounts* heads, const codec::Task& task) const {
+  KOKKOS_INLINE_FUNCTION std::int64_t encode(const Team& team, HeadCounts* heads, WordWindow* windows,
+                                             const codec::Task& task) const {
     const codec::LosslessLayout layout(task.subblock);
     std::int64_t table_at = layout.tables_at();
     for (std::int64_t first = 0; first < layout.heads; first += heads_together) {
@@ -200,7 +204,7 @@ struct EncodeLossless {
       team.team_barrier();
       std::int64_t own_at = table_at;
       for (std::int64_t h = 0; h < in_team && h < together; ++h) own_at += heads[h].table_bytes;
-      encode_head(team, task, layout, first + in_team, heads[in_team], task.coded + own_at);
+      encode_head(team, task, layout, first + in_team, heads[in_team], windows[in_team], task.coded + own_at);
       for (std::int64_t h = 0; h < together; ++h) table_at += heads[h].table_bytes;
       team.team_barrier();
     }
@@ -241,33 +245,33 @@ struct EncodeLossless {
   /// The table to its place, the stream to the end of its room.
   KOKKOS_INLINE_FUNCTION void encode_head(const Team& team, const codec::Task& task,
                                           const codec::LosslessLayout& layout, std::int64_t head, HeadCounts& own,
-                                          std::byte* table) const {
-    BlockEncoder encoder(team.team_rank());
-    const Lane& lane = encoder.lane;
+                                          WordWindow& window, std::byte* table) const {
     const bool works = head < layout.heads;
+    std::byte* const end = task.coded + layout.end_of_room(works ? head : 0);
+    BlockEncoder encoder(team.team_rank(), window, end, nullptr);
+    const Lane& lane = encoder.lane;
     if (works && lane.number == 0) codec::write_table(own.frequencies, 0, table);
     const bool streams = works && own.table_bytes > 2;
-    std::byte* const end = task.coded + layout.end_of_room(works ? head : 0);
-    encoder.words = reinterpret_cast<std::uint16_t*>(end);
     const std::uint64_t* from = values_of(task, layout, works ? head : 0, lane);
     const std::int64_t groups = layout.per_head / rans::group;
+    const TeamMemory codes(own.codes);
     // Values are read two groups ahead, and what codes them one.
     const auto group_of = [&](std::uint64_t values) {
-      return BlockEncoder::Group(FourValues::of(values).exponents, own.codes, rans::symbols);
+      return SymbolGroup(FourValues::of(values).exponents, codes, 0, rans::symbols);
     };
     const auto load = [&](std::int64_t g) { return g >= 0 ? from[g * group_lanes] : 0; };
-    BlockEncoder::Group group = group_of(load(groups - 1));
+    SymbolGroup group = group_of(load(groups - 1));
     std::uint64_t before = load(groups - 2);
     for (std::int64_t g = groups - 1; g >= 0; --g) {
       const std::uint64_t later = load(g - 2);
-      const BlockEncoder::Group next = group_of(before);
+      const SymbolGroup next = group_of(before);
       encoder.add_whole(group, streams);
       group = next;
       before = later;
     }
-    if (streams) encoder.finish();
+    encoder.finish(streams);
     if (!works || lane.number != 0) return;
-    const std::int64_t bytes = streams ? end - reinterpret_cast<std::byte*>(encoder.words) : 0;
+    const std::int64_t bytes = streams ? end - encoder.begin() : 0;
     codec::store_u32(task.coded + codec::LosslessLayout::size_at(head), static_cast<std::uint32_t>(bytes));
   }
 

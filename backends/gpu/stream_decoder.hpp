@@ -7,18 +7,10 @@
 #pragma once
 
 #include "backends/gpu/lanes.hpp"
+#include "backends/gpu/word_window.hpp"
 #include "codec/entropy/rans.hpp"
 
 namespace seqkv::gpu {
-
-namespace rans = codec::rans;
-
-/// Two chunks of 64 words, twice as many as a group of symbols can need; chunk c is at c % 2.
-struct alignas(256) WordWindow {
-  static constexpr std::uint32_t chunk_bytes = 4 * rans::group;
-  static constexpr std::uint32_t size = 2 * chunk_bytes;
-  std::byte bytes[size];
-};
 
 /// Tables are given to decoders as what says of a slot its symbol, in the lowest byte of `symbol`, and the step of the
 /// state. This one has slots as they are ...
@@ -137,8 +129,8 @@ class StreamDecoder {
   KOKKOS_INLINE_FUNCTION bool ended() const { return state_ == rans::lower_bound && next_ == end_; }
 
  private:
-  static constexpr std::uint32_t lane_bytes = WordWindow::chunk_bytes / group_lanes;  ///< that a lane brings of a chunk
-  static_assert(lane_bytes == 16);
+  using Part = WordWindow::Part;
+  static constexpr std::uint32_t lane_bytes = WordWindow::lane_bytes;
 
   template <class Table>
   KOKKOS_INLINE_FUNCTION std::uint32_t step(const Table& table, bool takes) {
@@ -152,10 +144,6 @@ class StreamDecoder {
     next_ += 2 * static_cast<std::uint32_t>(lane.count_in_group(all));
     return symbol;
   }
-
-  struct alignas(16) Part {
-    EightBytes first, second;
-  };
 
   /// A lane's part of a chunk; zeros behind the end of the stream.
   KOKKOS_INLINE_FUNCTION Part load(std::uint32_t chunk) const {

@@ -9,11 +9,10 @@
 #include <Kokkos_Core.hpp>
 
 #include "backends/gpu/lanes.hpp"
+#include "backends/gpu/word_window.hpp"
 #include "codec/entropy/symbols.hpp"
 
 namespace seqkv::gpu {
-
-namespace rans = codec::rans;
 
 /// Where a group of 32 symbols stands in its block. Groups do not go over the ends of runs.
 struct GroupPlace {
@@ -32,8 +31,6 @@ struct GroupPlace {
     return rest < rans::group ? static_cast<int>(rest) : static_cast<int>(rans::group);
   }
 };
-
-KOKKOS_INLINE_FUNCTION bool is_even(const void* at) { return reinterpret_cast<std::uintptr_t>(at) % 2 == 0; }
 
 /// Whether lanes can take their four symbols as one word.
 KOKKOS_INLINE_FUNCTION bool takes_words(const codec::SymbolBlock& block) {
@@ -129,12 +126,15 @@ SymbolsPolicy<ExecutionSpace> symbols_policy(const ExecutionSpace& space, std::i
 
 /// A table that a team shares: a copy in memory of its own if `Shared`, which all threads of the team make.
 template <bool Shared, class Team, class Entry>
-KOKKOS_INLINE_FUNCTION const Entry* shared_copy(const Team& team, const Entry* from, std::int64_t count) {
-  if constexpr (!Shared) return from;
-  auto* copy = static_cast<Entry*>(team.team_scratch(0).get_shmem_aligned(count * sizeof(Entry), 16));
-  for (std::int64_t i = team.team_rank(); i < count; i += team.team_size()) copy[i] = from[i];
-  team.team_barrier();
-  return copy;
+KOKKOS_INLINE_FUNCTION auto shared_copy(const Team& team, const Entry* from, std::int64_t count) {
+  if constexpr (Shared) {
+    auto* copy = static_cast<Entry*>(team.team_scratch(0).get_shmem_aligned(count * sizeof(Entry), 16));
+    for (std::int64_t i = team.team_rank(); i < count; i += team.team_size()) copy[i] = from[i];
+    team.team_barrier();
+    return copy;
+  } else {
+    return from;
+  }
 }
 
 }  // namespace seqkv::gpu
