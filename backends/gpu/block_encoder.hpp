@@ -13,36 +13,57 @@
 
 namespace seqkv::gpu {
 
-/// A rans::Code as it is read at once.
-class PackedCode {
- public:
-  KOKKOS_DEFAULTED_FUNCTION PackedCode() = default;
-  KOKKOS_INLINE_FUNCTION PackedCode(const rans::Code* table, std::uint32_t index)
-      : bits_(reinterpret_cast<const EightBytes*>(table)[index]) {}
-  KOKKOS_INLINE_FUNCTION PackedCode(const TeamMemory& table, std::uint32_t index) : bits_(table.word64(index)) {}
-  KOKKOS_INLINE_FUNCTION std::uint32_t frequency() const { return static_cast<std::uint32_t>(bits_) & 0xffffU; }
-  KOKKOS_INLINE_FUNCTION std::uint32_t start() const { return static_cast<std::uint32_t>(bits_) >> 16U; }
-  KOKKOS_INLINE_FUNCTION float reciprocal() const {
-    return detmath::from_bits(static_cast<std::uint32_t>(bits_ >> 32U));
-  }
+/// A rans::Code as a step takes it. Logic is what a step has most of, so nothing is packed where there is room.
+struct alignas(16) WideCode {
+  std::uint32_t most;  ///< the largest state that gives no word
+  std::uint32_t frequency;
+  std::uint32_t start;
+  float reciprocal;
 
- private:
-  std::uint64_t bits_;
+  KOKKOS_DEFAULTED_FUNCTION WideCode() = default;
+  explicit KOKKOS_INLINE_FUNCTION WideCode(const rans::Code& code)
+      : most((std::uint32_t{code.frequency} << (32U - rans::probability_bits)) - 1U),
+        frequency(code.frequency),
+        start(code.start),
+        reciprocal(code.reciprocal) {}
+};
+
+/// Where a lane finds codes: in memory of the device ...
+struct CodesAsGiven {
+  const rans::Code* codes;
+  KOKKOS_INLINE_FUNCTION WideCode at(std::uint32_t index) const {
+    const std::uint64_t bits = reinterpret_cast<const EightBytes*>(codes)[index];
+    const auto both = static_cast<std::uint32_t>(bits);
+    return WideCode(rans::Code{static_cast<std::uint16_t>(both & 0xffffU), static_cast<std::uint16_t>(both >> 16U),
+                               detmath::from_bits(static_cast<std::uint32_t>(bits >> 32U))});
+  }
+};
+
+/// ... or in that of its team.
+struct WideCodes {
+  TeamMemory codes;
+  KOKKOS_INLINE_FUNCTION WideCode at(std::uint32_t index) const {
+    WideCode code;
+    std::uint32_t reciprocal = 0;
+    codes.four_words(index, code.most, code.frequency, code.start, reciprocal);
+    code.reciprocal = detmath::from_bits(reciprocal);
+    return code;
+  }
 };
 
 /// A group of 32 symbols as a lane has it: four, the first in the lowest byte, and what codes them.
 struct SymbolGroup {
   std::uint32_t symbols = 0;
   std::uint32_t escape = rans::symbols;
-  PackedCode codes[rans::steps];
+  WideCode codes[rans::steps];
 
-  /// `table`: of codes, in memory of the team or of the device, from number `first` on.
-  template <class Table>
-  KOKKOS_INLINE_FUNCTION SymbolGroup(std::uint32_t of_lane, const Table& table, std::uint32_t first, std::uint32_t from)
+  /// Of a table whose codes begin at number `first`.
+  template <class Codes>
+  KOKKOS_INLINE_FUNCTION SymbolGroup(std::uint32_t of_lane, const Codes& table, std::uint32_t first, std::uint32_t from)
       : symbols(of_lane), escape(from) {
     SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) {
       const std::uint32_t s = byte_of(symbols, t);
-      codes[t] = PackedCode(table, first + (s < escape ? s : escape));
+      codes[t] = table.at(first + (s < escape ? s : escape));
     }
   }
 
@@ -115,19 +136,19 @@ class BlockEncoder {
   /// What comes out is what rans::Encoder::add_symbol makes. The quotient is at least 16 and below 2^20, so that adding
   /// 2^23 brings it to the lowest bits; less 1/2 it is rounded down, as the reciprocal is, to what is at most 1 too
   /// few.
-  KOKKOS_INLINE_FUNCTION void step(PackedCode code, bool takes) {
+  KOKKOS_INLINE_FUNCTION void step(const WideCode& code, bool takes) {
     constexpr float rounded_down = 8388608.0F - 0.5F;
-    const std::uint32_t frequency = code.frequency();
-    const bool is_full = takes && state_ >> (32U - rans::probability_bits) >= frequency;
+    const std::uint32_t frequency = code.frequency;
+    const bool is_full = takes && state_ > code.most;
     const WarpMask all = ballot(is_full);
     at_ -= 2 * lane.count_in_group(all);
     if (is_full) put(2 * lane.count_below(all), state_);
     const std::uint32_t x = is_full ? state_ >> 16U : state_;
     const std::uint32_t quotient =
-        detmath::bits(detmath::fma(static_cast<float>(x), code.reciprocal(), rounded_down)) & 0x7fffffU;
+        detmath::bits(detmath::fma(static_cast<float>(x), code.reciprocal, rounded_down)) & 0x7fffffU;
     const std::uint32_t rest = x - quotient * frequency;
     const std::uint32_t added = rest >= frequency ? rans::total - frequency : 0U;
-    if (takes) state_ = (quotient << rans::probability_bits) + rest + code.start() + added;
+    if (takes) state_ = (quotient << rans::probability_bits) + rest + code.start + added;
   }
 
   /// A word so many bytes behind the first.

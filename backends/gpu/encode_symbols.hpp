@@ -38,10 +38,10 @@ struct EncodeSymbols {
   std::int64_t count;
   bool is_chosen;  ///< by choose_tables()
 
-  using Table = std::conditional_t<Shared, TeamMemory, const rans::Code*>;
+  using Codes = std::conditional_t<Shared, WideCodes, CodesAsGiven>;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
-    const Table codes(shared_copy<Shared>(team, tables.codes, tables.tables * std::int64_t{rans::symbols}));
+    const Codes codes = codes_for(team);
     auto* windows = static_cast<WordWindow*>(
         team.team_scratch(0).get_shmem_aligned(blocks_of(team) * sizeof(WordWindow), alignof(WordWindow)));
     const std::int64_t in_team = team.team_rank() / group_lanes;
@@ -50,7 +50,7 @@ struct EncodeSymbols {
   }
 
   /// All threads of a warp come here; those without a block go along.
-  KOKKOS_INLINE_FUNCTION void encode(int thread, const Table& codes, WordWindow& window,
+  KOKKOS_INLINE_FUNCTION void encode(int thread, const Codes& codes, WordWindow& window,
                                      codec::SymbolBlock* of_team) const {
     codec::SymbolBlock block{};
     const bool works = of_team != nullptr;
@@ -80,6 +80,20 @@ struct EncodeSymbols {
   }
 
  private:
+  /// All threads of the team.
+  KOKKOS_INLINE_FUNCTION Codes codes_for(const Team& team) const {
+    if constexpr (Shared) {
+      const std::int64_t all = tables.tables * std::int64_t{rans::symbols};
+      auto* wide =
+          static_cast<WideCode*>(team.team_scratch(0).get_shmem_aligned(all * sizeof(WideCode), alignof(WideCode)));
+      for (std::int64_t i = team.team_rank(); i < all; i += team.team_size()) wide[i] = WideCode(tables.codes[i]);
+      team.team_barrier();
+      return {TeamMemory(wide)};
+    } else {
+      return {tables.codes};
+    }
+  }
+
   /// What an encoder has left in the room of its block.
   struct Parts {
     const std::byte* stream;
@@ -119,40 +133,39 @@ struct EncodeSymbols {
   }
 
   /// All blocks of the warp have runs of the same size, of whole groups; if `Same`, also as many. Symbols are read two
-  /// groups ahead, and what codes them one.
+  /// groups ahead.
   template <bool Same>
-  KOKKOS_INLINE_FUNCTION void encode_whole_groups(BlockEncoder& encoder, const Table& codes,
+  KOKKOS_INLINE_FUNCTION void encode_whole_groups(BlockEncoder& encoder, const Codes& codes,
                                                   const codec::SymbolBlock& block, int choice, bool works) const {
     const auto of_run = largest_of_warp(static_cast<std::uint32_t>(works ? block.run_symbols / rans::group : 0));
     const std::uint32_t mine = of_run * static_cast<std::uint32_t>(works ? block.runs : 0);
     const std::uint32_t most = Same ? mine : largest_of_warp(mine);
     RunTables run_tables(tables, block, choice, static_cast<std::uint32_t>(works ? block.runs : 0), true, encoder.lane);
-    const auto* const first = reinterpret_cast<const std::uint32_t*>(block.symbols) + encoder.lane.number;
-    const auto load = [&](std::uint32_t turn) {
-      return turn < mine ? first[std::int64_t{mine - 1 - turn} * group_lanes] : 0U;
+    // The lane's symbols of the group that is read, and how many are left with it.
+    const auto* at =
+        reinterpret_cast<const std::uint32_t*>(block.symbols) + std::int64_t{mine} * group_lanes + encoder.lane.number;
+    std::uint32_t left = mine;
+    const auto load = [&]() {
+      if (left == 0) return 0U;
+      --left;
+      at -= group_lanes;
+      return *at;
     };
-    RunTables::Table table{0, 0};
-    std::uint32_t run = 0;
-    std::uint32_t in_run = 0;
-    const auto next_group = [&](std::uint32_t symbols) {
-      if (in_run == 0) table = run_tables.at(run++);
-      if (++in_run == of_run) in_run = 0;
-      return SymbolGroup(symbols, codes, table.number * rans::symbols, table.escape);
-    };
-    if (most == 0) return;
-    SymbolGroup group = next_group(load(0));
-    std::uint32_t symbols = load(1);
-    for (std::uint32_t turn = 0; turn < most; ++turn) {
-      const std::uint32_t later = load(turn + 2);
-      const SymbolGroup next = next_group(symbols);
-      encoder.add_whole(group, Same || turn < mine);
-      group = next;
-      symbols = later;
+    std::uint32_t symbols = load();
+    std::uint32_t later = load();
+    for (std::uint32_t run = 0, turn = 0; turn < most; ++run) {
+      const RunTables::Table table = run_tables.at(run);
+      for (std::uint32_t g = 0; g < of_run; ++g, ++turn) {
+        const SymbolGroup group(symbols, codes, table.number * rans::symbols, table.escape);
+        symbols = later;
+        later = load();
+        encoder.add_whole(group, Same || turn < mine);
+      }
     }
   }
 
   /// Blocks of any layout, or none.
-  KOKKOS_INLINE_FUNCTION void encode_groups(BlockEncoder& encoder, const Table& codes, const codec::SymbolBlock& block,
+  KOKKOS_INLINE_FUNCTION void encode_groups(BlockEncoder& encoder, const Codes& codes, const codec::SymbolBlock& block,
                                             int choice, bool works) const {
     const std::int64_t of_run = GroupPlace::groups_of_run(block);
     const auto mine = static_cast<std::uint32_t>(works ? block.runs * of_run : 0);
@@ -226,7 +239,7 @@ template <class ExecutionSpace>
 void encode_symbols(const ExecutionSpace& space, const codec::SymbolTables& tables, codec::SymbolBlock* blocks,
                     std::int64_t count) {
   constexpr int most_shared_tables = 8;
-  const std::int64_t table_bytes = tables.tables * std::int64_t{rans::symbols * sizeof(rans::Code)};
+  const std::int64_t table_bytes = tables.tables * std::int64_t{rans::symbols * sizeof(WideCode)};
   const bool are_chosen = tables.tables > 1;
   if (are_chosen) choose_tables(space, tables, blocks, count);
   const auto run = [&](auto kernel, std::int64_t of_team) {

@@ -39,10 +39,12 @@ class TeamMemory {
     asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(begin_ + 4 * index));
     return word;
   }
-  KOKKOS_INLINE_FUNCTION std::uint64_t word64(std::uint32_t index) const {
-    std::uint64_t word = 0;
-    asm volatile("ld.shared.u64 %0, [%1];" : "=l"(word) : "r"(begin_ + 8 * index));
-    return word;
+  /// The words 4 index to 4 index + 3.
+  KOKKOS_INLINE_FUNCTION void four_words(std::uint32_t index, std::uint32_t& a, std::uint32_t& b, std::uint32_t& c,
+                                         std::uint32_t& d) const {
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(a), "=r"(b), "=r"(c), "=r"(d)
+                 : "r"(begin_ + 16 * index));
   }
   /// This and the next where the memory begins at a multiple of a power of two above the offset in bytes.
   KOKKOS_INLINE_FUNCTION std::uint32_t word16_inside(std::uint32_t offset) const {
@@ -64,8 +66,12 @@ class TeamMemory {
   KOKKOS_INLINE_FUNCTION std::uint32_t word32(std::uint32_t index) const {
     return reinterpret_cast<const std::uint32_t*>(begin_)[index];
   }
-  KOKKOS_INLINE_FUNCTION std::uint64_t word64(std::uint32_t index) const {
-    return reinterpret_cast<const EightBytes*>(begin_)[index];
+  KOKKOS_INLINE_FUNCTION void four_words(std::uint32_t index, std::uint32_t& a, std::uint32_t& b, std::uint32_t& c,
+                                         std::uint32_t& d) const {
+    a = word32(4 * index);
+    b = word32(4 * index + 1);
+    c = word32(4 * index + 2);
+    d = word32(4 * index + 3);
   }
   KOKKOS_INLINE_FUNCTION std::uint32_t word16_inside(std::uint32_t offset) const {
     return *reinterpret_cast<const std::uint16_t*>(begin_ + offset);

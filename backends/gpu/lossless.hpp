@@ -179,6 +179,7 @@ struct EncodeLossless {
   using Policy = LosslessPolicy<ExecutionSpace, 8>;
   using Team = typename Policy::member_type;
   codec::Task* tasks;
+  static constexpr int reads_together = 4;  ///< of a thread, on their way from memory
   static constexpr std::int64_t team_bytes =
       heads_together * (sizeof(HeadCounts) + sizeof(WordWindow)) + alignof(WordWindow);
 
@@ -224,10 +225,18 @@ struct EncodeLossless {
     for (int s = lane.number; s < rans::symbols; s += group_lanes) own.counts[s] = 0;
     sync_warp();
     const std::uint64_t* from = values_of(task, layout, works ? head : 0, lane);
-    for (std::int64_t g = 0; works && g < layout.per_head / rans::group; ++g) {
-      const std::uint32_t exponents = FourValues::of(from[g * group_lanes]).exponents;
-      SEQKV_UNROLL for (unsigned i = 0; i < 4; ++i) {
-        Kokkos::atomic_add(&own.counts[exponents >> (8 * i) & 0xffU], 1U);
+    const std::int64_t groups = works ? layout.per_head / rans::group : 0;
+    for (std::int64_t first = 0; first < groups; first += reads_together) {
+      std::uint64_t some[reads_together];
+      SEQKV_UNROLL for (int j = 0; j < reads_together; ++j) {
+        some[j] = first + j < groups ? from[(first + j) * group_lanes] : 0;
+      }
+      SEQKV_UNROLL for (int j = 0; j < reads_together; ++j) {
+        if (first + j >= groups) continue;
+        const std::uint32_t exponents = FourValues::of(some[j]).exponents;
+        SEQKV_UNROLL for (unsigned i = 0; i < 4; ++i) {
+          Kokkos::atomic_add(&own.counts[exponents >> (8 * i) & 0xffU], 1U);
+        }
       }
     }
     sync_warp();
@@ -254,20 +263,15 @@ struct EncodeLossless {
     const bool streams = works && own.table_bytes > 2;
     const std::uint64_t* from = values_of(task, layout, works ? head : 0, lane);
     const std::int64_t groups = layout.per_head / rans::group;
-    const TeamMemory codes(own.codes);
-    // Values are read two groups ahead, and what codes them one.
-    const auto group_of = [&](std::uint64_t values) {
-      return SymbolGroup(FourValues::of(values).exponents, codes, 0, rans::symbols);
-    };
+    const CodesAsGiven codes{own.codes};
     const auto load = [&](std::int64_t g) { return g >= 0 ? from[g * group_lanes] : 0; };
-    SymbolGroup group = group_of(load(groups - 1));
+    std::uint64_t values = load(groups - 1);
     std::uint64_t before = load(groups - 2);
     for (std::int64_t g = groups - 1; g >= 0; --g) {
-      const std::uint64_t later = load(g - 2);
-      const SymbolGroup next = group_of(before);
+      const SymbolGroup group(FourValues::of(values).exponents, codes, 0, rans::symbols);
+      values = before;
+      before = load(g - 2);
       encoder.add_whole(group, streams);
-      group = next;
-      before = later;
     }
     encoder.finish(streams);
     if (!works || lane.number != 0) return;
@@ -288,21 +292,35 @@ struct EncodeLossless {
                 reinterpret_cast<const std::uint16_t*>(task.coded + layout.end_of_room(head) - bytes), bytes / 2);
       at += bytes;
     }
-    std::uint32_t any = 0;
     const std::int64_t total = task.subblock.values();
-    auto* plane = reinterpret_cast<std::uint16_t*>(task.coded + at);
-    const auto* from = reinterpret_cast<const std::uint64_t*>(task.values);
-    Kokkos::parallel_reduce(
-        Kokkos::TeamThreadRange(team, total / 4),
-        [&](const std::int64_t i, std::uint32_t& bits) {
-          const std::uint32_t rests = FourValues::of(from[i]).rests;
-          plane[2 * i] = static_cast<std::uint16_t>(rests & 0xffffU);
-          plane[2 * i + 1] = static_cast<std::uint16_t>(rests >> 16U);
-          bits |= rests;
-        },
-        Kokkos::BOr<std::uint32_t>(any));
+    std::uint32_t any = write_rests(team, task, reinterpret_cast<std::uint16_t*>(task.coded + at));
+    team.team_reduce(Kokkos::BOr<std::uint32_t>(any));
     Kokkos::single(Kokkos::PerTeam(team), [&]() { codec::store_u32(task.coded, any != 0 ? 1U : 0U); });
     return any != 0 ? at + total : at;
+  }
+
+  /// Returns bits of what this thread has written.
+  static KOKKOS_INLINE_FUNCTION std::uint32_t write_rests(const Team& team, const codec::Task& task,
+                                                          std::uint16_t* plane) {
+    const auto* from = reinterpret_cast<const std::uint64_t*>(task.values);
+    const std::int64_t count = task.subblock.values() / 4;
+    std::uint32_t any = 0;
+    for (std::int64_t first = team.team_rank(); first < count; first += reads_together * lossless_team) {
+      std::uint64_t some[reads_together];
+      SEQKV_UNROLL for (int j = 0; j < reads_together; ++j) {
+        const std::int64_t i = first + j * lossless_team;
+        some[j] = i < count ? from[i] : 0;
+      }
+      SEQKV_UNROLL for (int j = 0; j < reads_together; ++j) {
+        const std::int64_t i = first + j * lossless_team;
+        if (i >= count) continue;
+        const std::uint32_t rests = FourValues::of(some[j]).rests;
+        plane[2 * i] = static_cast<std::uint16_t>(rests & 0xffffU);
+        plane[2 * i + 1] = static_cast<std::uint16_t>(rests >> 16U);
+        any |= rests;
+      }
+    }
+    return any;
   }
 
   static KOKKOS_INLINE_FUNCTION void move_down(const Team& team, std::uint16_t* to, const std::uint16_t* from,

@@ -124,17 +124,4 @@ SymbolsPolicy<ExecutionSpace> symbols_policy(const ExecutionSpace& space, std::i
   return policy;
 }
 
-/// A table that a team shares: a copy in memory of its own if `Shared`, which all threads of the team make.
-template <bool Shared, class Team, class Entry>
-KOKKOS_INLINE_FUNCTION auto shared_copy(const Team& team, const Entry* from, std::int64_t count) {
-  if constexpr (Shared) {
-    auto* copy = static_cast<Entry*>(team.team_scratch(0).get_shmem_aligned(count * sizeof(Entry), 16));
-    for (std::int64_t i = team.team_rank(); i < count; i += team.team_size()) copy[i] = from[i];
-    team.team_barrier();
-    return copy;
-  } else {
-    return from;
-  }
-}
-
 }  // namespace seqkv::gpu
