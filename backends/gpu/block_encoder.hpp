@@ -31,6 +31,8 @@ struct alignas(16) WideCode {
 /// Where a lane finds codes: in memory of the device ...
 struct CodesAsGiven {
   const rans::Code* codes;
+  /// From number `first` on.
+  KOKKOS_INLINE_FUNCTION CodesAsGiven from(std::uint32_t first) const { return {codes + first}; }
   KOKKOS_INLINE_FUNCTION WideCode at(std::uint32_t index) const {
     const std::uint64_t bits = reinterpret_cast<const EightBytes*>(codes)[index];
     const auto both = static_cast<std::uint32_t>(bits);
@@ -42,6 +44,9 @@ struct CodesAsGiven {
 /// ... or in that of its team.
 struct WideCodes {
   TeamMemory codes;
+  KOKKOS_INLINE_FUNCTION WideCodes from(std::uint32_t first) const {
+    return {codes.from(first * static_cast<std::uint32_t>(sizeof(WideCode)))};
+  }
   KOKKOS_INLINE_FUNCTION WideCode at(std::uint32_t index) const {
     WideCode code;
     std::uint32_t reciprocal = 0;
@@ -57,13 +62,12 @@ struct SymbolGroup {
   std::uint32_t escape = rans::symbols;
   WideCode codes[rans::steps];
 
-  /// Of a table whose codes begin at number `first`.
   template <class Codes>
-  KOKKOS_INLINE_FUNCTION SymbolGroup(std::uint32_t of_lane, const Codes& table, std::uint32_t first, std::uint32_t from)
+  KOKKOS_INLINE_FUNCTION SymbolGroup(std::uint32_t of_lane, const Codes& table, std::uint32_t from)
       : symbols(of_lane), escape(from) {
     SEQKV_UNROLL for (int t = 0; t < rans::steps; ++t) {
       const std::uint32_t s = byte_of(symbols, t);
-      codes[t] = table.at(first + (s < escape ? s : escape));
+      codes[t] = table.at(s < escape ? s : escape);
     }
   }
 

@@ -155,8 +155,9 @@ struct EncodeSymbols {
     std::uint32_t later = load();
     for (std::uint32_t run = 0, turn = 0; turn < most; ++run) {
       const RunTables::Table table = run_tables.at(run);
+      const Codes of_table = codes.from(table.number * rans::symbols);
       for (std::uint32_t g = 0; g < of_run; ++g, ++turn) {
-        const SymbolGroup group(symbols, codes, table.number * rans::symbols, table.escape);
+        const SymbolGroup group(symbols, of_table, table.escape);
         symbols = later;
         later = load();
         encoder.add_whole(group, Same || turn < mine);
@@ -180,7 +181,8 @@ struct EncodeSymbols {
         escape = tables.escape(table);
       }
       const std::uint32_t symbols = here > 0 ? load(block, place, encoder.lane, here, false) : 0U;
-      encoder.add_some(SymbolGroup(symbols, codes, static_cast<std::uint32_t>(table * rans::symbols), escape), here);
+      encoder.add_some(SymbolGroup(symbols, codes.from(static_cast<std::uint32_t>(table * rans::symbols)), escape),
+                       here);
       if (place.in_run-- == 0) place = {place.run - 1, of_run - 1};
     }
   }
@@ -194,9 +196,12 @@ struct EncodeSymbols {
     const bool streams = works && !is_packed;
     std::byte* at = block.coded + codec::SymbolBlock::head_bytes;
     std::byte* const stream = at + (has_escapes ? codec::SymbolBlock::escape_count_bytes : 0);
-    move_down(lane, reinterpret_cast<std::uint16_t*>(stream), reinterpret_cast<const std::uint16_t*>(parts.stream),
-              streams ? parts.stream_bytes / 2 : 0);
-    move_down(lane, stream + parts.stream_bytes, parts.escapes, streams ? parts.escape_count : 0);
+    const auto sync = [] { sync_warp(); };
+    const WordMover<decltype(sync)> mover{lane.number, group_lanes, sync};
+    const std::int64_t words = streams ? parts.stream_bytes / 2 : 0;
+    mover.move(reinterpret_cast<std::uint16_t*>(stream), reinterpret_cast<const std::uint16_t*>(parts.stream), words,
+               largest_of_warp(mover.of_rounds(words)));
+    move_bytes(lane, stream + parts.stream_bytes, parts.escapes, streams ? parts.escape_count : 0);
     if (streams) {
       block.bytes = stream + parts.stream_bytes + parts.escape_count - block.coded;
     } else if (works) {
@@ -212,16 +217,16 @@ struct EncodeSymbols {
     rans::store16(at + 2, static_cast<std::uint32_t>(parts.escape_count) >> 16U);
   }
 
-  /// What 8 threads have read before any of them writes, some a thread at a time.
-  template <class T>
-  static KOKKOS_INLINE_FUNCTION void move_down(const Lane& lane, T* to, const T* from, std::int64_t count) {
+  /// Toward the front, some a thread at a time.
+  static KOKKOS_INLINE_FUNCTION void move_bytes(const Lane& lane, std::byte* to, const std::byte* from,
+                                                std::int64_t count) {
     constexpr int together = 8;
     const auto most = std::int64_t{largest_of_warp(static_cast<std::uint32_t>(count))};
     for (std::int64_t first = 0; first < most; first += together * group_lanes) {
-      T some[together];
+      std::byte some[together];
       SEQKV_UNROLL for (int j = 0; j < together; ++j) {
         const std::int64_t i = first + j * group_lanes + lane.number;
-        some[j] = i < count ? from[i] : T{};
+        some[j] = i < count ? from[i] : std::byte{0};
       }
       sync_warp();
       SEQKV_UNROLL for (int j = 0; j < together; ++j) {

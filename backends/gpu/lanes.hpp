@@ -34,6 +34,11 @@ class TeamMemory {
 #if defined(__CUDA_ARCH__)
   explicit KOKKOS_INLINE_FUNCTION TeamMemory(void* begin)
       : begin_(static_cast<std::uint32_t>(__cvta_generic_to_shared(begin))) {}
+  KOKKOS_INLINE_FUNCTION TeamMemory from(std::uint32_t bytes) const {
+    TeamMemory memory;
+    memory.begin_ = begin_ + bytes;
+    return memory;
+  }
   KOKKOS_INLINE_FUNCTION std::uint32_t word32(std::uint32_t index) const {
     std::uint32_t word = 0;
     asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(begin_ + 4 * index));
@@ -63,6 +68,7 @@ class TeamMemory {
   std::uint32_t begin_ = 0;
 #else
   explicit KOKKOS_INLINE_FUNCTION TeamMemory(void* begin) : begin_(static_cast<std::byte*>(begin)) {}
+  KOKKOS_INLINE_FUNCTION TeamMemory from(std::uint32_t bytes) const { return TeamMemory(begin_ + bytes); }
   KOKKOS_INLINE_FUNCTION std::uint32_t word32(std::uint32_t index) const {
     return reinterpret_cast<const std::uint32_t*>(begin_)[index];
   }

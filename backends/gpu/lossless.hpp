@@ -268,7 +268,7 @@ struct EncodeLossless {
     std::uint64_t values = load(groups - 1);
     std::uint64_t before = load(groups - 2);
     for (std::int64_t g = groups - 1; g >= 0; --g) {
-      const SymbolGroup group(FourValues::of(values).exponents, codes, 0, rans::symbols);
+      const SymbolGroup group(FourValues::of(values).exponents, codes, rans::symbols);
       values = before;
       before = load(g - 2);
       encoder.add_whole(group, streams);
@@ -286,10 +286,13 @@ struct EncodeLossless {
       Kokkos::single(Kokkos::PerTeam(team), [&]() { task.coded[at] = std::byte{0}; });
       ++at;
     }
+    const auto sync = [&] { team.team_barrier(); };
+    const WordMover<decltype(sync)> mover{team.team_rank(), lossless_team, sync};
     for (std::int64_t head = 0; head < layout.heads; ++head) {
       const std::int64_t bytes = codec::load_u32(task.coded + codec::LosslessLayout::size_at(head));
-      move_down(team, reinterpret_cast<std::uint16_t*>(task.coded + at),
-                reinterpret_cast<const std::uint16_t*>(task.coded + layout.end_of_room(head) - bytes), bytes / 2);
+      mover.move(reinterpret_cast<std::uint16_t*>(task.coded + at),
+                 reinterpret_cast<const std::uint16_t*>(task.coded + layout.end_of_room(head) - bytes), bytes / 2,
+                 mover.of_rounds(bytes / 2));
       at += bytes;
     }
     const std::int64_t total = task.subblock.values();
@@ -321,24 +324,6 @@ struct EncodeLossless {
       }
     }
     return any;
-  }
-
-  static KOKKOS_INLINE_FUNCTION void move_down(const Team& team, std::uint16_t* to, const std::uint16_t* from,
-                                               std::int64_t count) {
-    constexpr int together = 8;
-    for (std::int64_t first = 0; first < count; first += together * lossless_team) {
-      std::uint16_t some[together];
-      SEQKV_UNROLL for (int j = 0; j < together; ++j) {
-        const std::int64_t i = first + j * lossless_team + team.team_rank();
-        some[j] = i < count ? from[i] : std::uint16_t{0};
-      }
-      team.team_barrier();
-      SEQKV_UNROLL for (int j = 0; j < together; ++j) {
-        const std::int64_t i = first + j * lossless_team + team.team_rank();
-        if (i < count) to[i] = some[j];
-      }
-      team.team_barrier();
-    }
   }
 };
 
