@@ -153,13 +153,25 @@ struct EncodeSymbols {
     };
     std::uint32_t symbols = load();
     std::uint32_t later = load();
-    for (std::uint32_t run = 0, turn = 0; turn < most; ++run) {
-      const RunTables::Table table = run_tables.at(run);
-      const Codes of_table = codes.from(table.number * rans::symbols);
-      for (std::uint32_t g = 0; g < of_run; ++g, ++turn) {
-        const SymbolGroup group(symbols, of_table, table.escape);
-        symbols = later;
-        later = load();
+    RunTables::Table table{0, 0};
+    std::uint32_t run = 0;
+    std::uint32_t in_run = 0;
+    const auto next_group = [&]() {
+      if (in_run == 0) table = run_tables.at(run++);
+      if (++in_run == of_run) in_run = 0;
+      const SymbolGroup group(symbols, codes.from(table.number * rans::symbols), table.escape);
+      symbols = later;
+      later = load();
+      return group;
+    };
+    if constexpr (Shared) {
+      for (std::uint32_t turn = 0; turn < most; ++turn) encoder.add_whole(next_group(), Same || turn < mine);
+    } else {
+      // Codes that are far away are read a group ahead, too.
+      SymbolGroup ahead = next_group();
+      for (std::uint32_t turn = 0; turn < most; ++turn) {
+        const SymbolGroup group = ahead;
+        ahead = next_group();
         encoder.add_whole(group, Same || turn < mine);
       }
     }
