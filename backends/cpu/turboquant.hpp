@@ -61,7 +61,7 @@ class TurboQuantTask {
 
   void decode() {
     int e = 0;
-    if (!codec_.read_header(task_.subblock, task_.coded, task_.bytes, e)) {
+    if (!codec_.read_header(task_.subblock, task_.coded, task_.bytes, e) || !has_norms()) {
       task_.bytes = codec::not_codable;
       return;
     }
@@ -70,8 +70,9 @@ class TurboQuantTask {
     for_each_rows([&](std::int64_t first, std::int64_t count) {
       with_bits(codec_.bits, [&](auto bits) { look_up_centroids<bits.value>(first, count); });
       spread_rows(rotation_, x_, count);
+      read_norms(first, count);
       // Numbers of rotated unit vectors are below 2^5 and norms below 2^16: below 2^most_safe nothing becomes infinite.
-      if (read_norms(first, count) && e <= most_safe) {
+      if (e <= most_safe) {
         store_rows(first, count, [](auto* word, f32x16 a) { store_number(F(), word, a); });
       } else {
         store_rows(first, count, [](auto* word, f32x16 a) { store(F(), word, a); });
@@ -150,14 +151,18 @@ class TurboQuantTask {
     store(norms_, select_less(zero, norms, splat(1.0F) / norms, zero));
   }
 
-  /// To norms_; whether all are finite.
-  SEQKV_INLINE bool read_norms(std::int64_t first, std::int64_t count) {
+  /// To norms_.
+  SEQKV_INLINE void read_norms(std::int64_t first, std::int64_t count) {
     std::uint16_t halves[lanes] = {};
     __builtin_memcpy(halves, coded_norms(first), static_cast<std::size_t>(2 * count));
     store(norms_, load(F16(), halves));
-    bool finite = true;
-    for (std::uint16_t half : halves) finite = finite && F16::layout.exponent(half) != 31;
-    return finite;
+  }
+  bool has_norms() const {
+    bool all = true;
+    for (std::int64_t v = 0; v < task_.subblock.vectors(); ++v) {
+      all = all && codec::TurboQuant::is_norm(codec::TurboQuant::load16(task_.coded + codec::TurboQuant::norm_at(v)));
+    }
+    return all;
   }
 
   PlaneRows coded_planes(std::int64_t vector) const {

@@ -186,8 +186,8 @@ struct DecodeSymbols {
         if (any_of_warp(has_escapes || decoder.is_behind_window())) {
           decoder.turn_window();
           if (any_of_warp(has_escapes)) {
-            const int count = takes ? rans::group : 0;
-            const std::uint32_t found = EscapeReader::find(symbols, table.escape, decoder.lane, count);
+            const int there = takes ? rans::group : 0;
+            const std::uint32_t found = EscapeReader::find(symbols, table.escape, decoder.lane, there);
             symbols = escapes.add(symbols, found, table.escape, decoder.lane);
           }
         }

@@ -104,7 +104,7 @@ struct TurboQuantTeam : kokkos::TurboQuant {
   KOKKOS_FUNCTION bool decode(const Team& team, const codec::Task& task, const float* shared) const {
     const codec::Subblock& subblock = task.subblock;
     int e = 0;
-    if (!read_header(subblock, task.coded, task.bytes, e)) return false;
+    if (!read_header(subblock, task.coded, task.bytes, e) || !has_norms(team, task)) return false;
     const Lane lane(team.team_rank());
     float factors[Vector::size];
     signed_factors(lane, task.number, rotation.scale, factors);
@@ -140,6 +140,15 @@ struct TurboQuantTeam : kokkos::TurboQuant {
   KOKKOS_INLINE_FUNCTION std::byte* lane_row(const codec::Subblock& subblock, const codec::Task& task, const Lane& lane,
                                              std::int64_t v) const {
     return task.coded + planes_at(subblock) + v * plane_row() + lane.number * (Vector::size / 8);
+  }
+  template <class Team>
+  KOKKOS_INLINE_FUNCTION bool has_norms(const Team& team, const codec::Task& task) const {
+    int broken = 0;
+    for (std::int64_t v = team.team_rank(); v < task.subblock.vectors(); v += team.team_size()) {
+      broken += is_norm(load_norm(task.coded + norm_at(v))) ? 0 : 1;
+    }
+    team.team_reduce(Kokkos::Sum<int>(broken));
+    return broken == 0;
   }
   static KOKKOS_INLINE_FUNCTION std::uint16_t load_norm(const std::byte* from) {
     return *reinterpret_cast<const std::uint16_t*>(from);

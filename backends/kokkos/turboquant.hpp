@@ -91,6 +91,11 @@ struct TurboQuant : codec::TurboQuant {
     int e = 0;
     if (!read_header(subblock, in, bytes, e)) return false;
     const std::int64_t vectors = subblock.vectors();
+    int broken = 0;
+    Kokkos::parallel_reduce(
+        Kokkos::TeamThreadRange(team, vectors),
+        [&](const std::int64_t v, int& some) { some += is_norm(load16(in + norm_at(v))) ? 0 : 1; }, broken);
+    if (broken != 0) return false;
     Kokkos::parallel_for(Kokkos::TeamThreadRange(team, vectors), [&](const std::int64_t v) {
       const std::int64_t dim = rotation.dim;
       float x[Rotation::most_dim];

@@ -176,6 +176,7 @@ TEST_P(TurboQuantKernels, RefuseTheSameValues) {
 }
 
 TEST_P(TurboQuantKernels, DecodeAnyBytesAlike) {
+  constexpr std::size_t vectors = 2 * 5;
   const std::int64_t dim = GetParam();
   std::mt19937 random(7);
   for (int bits = 1; bits <= 5; ++bits) {
@@ -184,12 +185,21 @@ TEST_P(TurboQuantKernels, DecodeAnyBytesAlike) {
         Coder coder(dim, bits, dtype, keys, 5);
         Bytes coded(coder.payload_bytes());
         for (int exponent : {-101, -100, -3, 100, 101, 110, 111}) {
-          // Norms of every kind: NaN, infinite, negative, subnormal.
           std::generate(coded.begin(), coded.end(), [&] { return static_cast<std::byte>(random()); });
+          // Norms of every kind, subnormal ones too.
+          for (std::size_t v = 0; v < vectors; ++v)
+            store16(coded, 4 + 2 * v, static_cast<std::uint16_t>(random() % 0x7c00));
           store16(coded, 0, static_cast<std::uint16_t>(exponent));
           store16(coded, 2, 0);
           EXPECT_EQ(coder.decode(nullptr, coded).has_value(), exponent >= -100 && exponent <= 110);
           coder.expect_the_same_values(coded);
+        }
+        store16(coded, 0, 0);
+        for (std::uint16_t norm : {0x7c00, 0x7e01, 0x8000, 0xc000, 0xfc00, 0xffff}) {  // infinite, NaN, negative
+          Bytes broken = coded;
+          store16(broken, 4 + 2 * (random() % vectors), norm);
+          EXPECT_FALSE(coder.decode(nullptr, broken).has_value()) << norm;
+          coder.expect_the_same_values(broken);
         }
         store16(coded, 2, 256);
         coder.expect_the_same_values(coded);

@@ -467,6 +467,7 @@ def decode_turboquant(payload, shape, dtype, bits, rope):
     require(len(payload) == 4 + vectors * (2 + bits * row), "size of a payload")
     exponent, reserved = struct.unpack_from("<hH", payload)
     require(reserved == 0 and -100 <= exponent <= 110, "head of a payload")
+    require((np.frombuffer(payload, "<u2", vectors, 4) < 0x7C00).all(), "norms of a payload")
     norms = np.frombuffer(payload, "<f2", vectors, 4).astype(np.float32)
     planes = np.frombuffer(payload, np.uint8, bits * vectors * row, 4 + 2 * vectors).reshape(
         bits, vectors, row

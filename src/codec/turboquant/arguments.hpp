@@ -57,6 +57,9 @@ struct TurboQuant {
     return exponent >= least_exponent && exponent <= most_exponent;
   }
 
+  /// Of those that an encoder can have written: finite, not negative.
+  static SEQKV_INLINE bool is_norm(std::uint16_t norm) { return norm < 0x7c00U; }
+
   /// The exponent e for which all |values| < 2^(e + top + 1), from the bits of the largest magnitude. Above
   /// most_exponent for NaN, infinities and values so large that a reconstruction could overflow: not codable.
   static SEQKV_INLINE int exponent_of(std::uint32_t largest) {
