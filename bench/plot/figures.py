@@ -223,9 +223,9 @@ def entropy_coders(folder):
 
 
 def device(folder):
-    name, with_peer = "device-h200.json", "device-h200-nvcomp.json"
+    name = "device-h200.json"
     result = load(folder, name)
-    rows = medians(load(folder, with_peer)) | medians(result)
+    rows = medians(result)
     copy = rows["copy_memory/KiB:1048576/real_time"]["GB/s"] / 1e9
     wanted = [("symbols, 3 bits, 16 KiB", "symbols/{}/bits:3/block_KiB:16/KiB:1048576", OURS), ("nvCOMP ANS, 16 KiB", "nvcomp-ans/{}/bits:3/chunk_KiB:16", PEER),
               ("nvCOMP ANS, 1 MiB", "nvcomp-ans/{}/bits:3/chunk_KiB:1024", PEER), ("none+turboquant:3", "none+turboquant:3/{}", OURS),
@@ -250,7 +250,7 @@ def device(folder):
     axis.set_xticks([100, 1000], ["100", "1,000"])
     below(axis, 1)
     return Figure("device-h200", "A GPU, and its memory as the roof", f"{result['context']['machine']}; data in the memory of the device. Copy: {copy:,.0f} GB/s read and written. "
-                  f"Every uncoded byte is moved once, and its coded part with it. nvCOMP in a run of its own.", [name, with_peer], figure, "Speed")
+                  f"Every uncoded byte is moved once, and its coded part with it.", [name], figure, "Speed")
 
 
 def tries(folder):

@@ -181,6 +181,8 @@ def test_what_is_refused(stored, tmp_path):
 
 
 def test_memory_short_of_supply(tmp_path):
+    if run("info", "--json").json["devices"] > 0:
+        pytest.skip("a GPU takes more addresses than are left here")
     count = 3_000_000
     numbers = random.Random(1)
     header = f"{{'descr': '<i4', 'fortran_order': False, 'shape': ({count},), }}".ljust(117) + "\n"
