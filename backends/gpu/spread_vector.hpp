@@ -135,7 +135,7 @@ struct SummedVector {
 template <int Size, int Bits>
 struct LaneIndices {
   using Bitmap = std::conditional_t<Size == 16, std::uint16_t, std::uint8_t>;
-  static constexpr int levels = 1 << Bits;
+  static constexpr int level_count = 1 << Bits;
 
   /// Bit i of plane b, for i = first, first + Bits, ..., goes to bit 2 + i + b: a word has every Bits-th index,
   /// times 4.
@@ -158,7 +158,7 @@ struct LaneIndices {
     }
     const auto* bytes = reinterpret_cast<const std::byte*>(levels);
     SEQKV_UNROLL for (int i = 0; i < Size; ++i) {
-      const std::uint32_t at = word[i % Bits] >> i & (levels_mask << 2U);
+      const std::uint32_t at = word[i % Bits] >> i & (level_mask << 2U);
       x[i] = *reinterpret_cast<const float*>(bytes + at);
     }
   }
@@ -169,8 +169,8 @@ struct LaneIndices {
     std::uint32_t plane[Bits] = {};
     SEQKV_UNROLL for (int i = 0; i < Size; ++i) {
       const float value = x[i] * inverse;
-      float left[levels];
-      SEQKV_UNROLL for (int j = 0; j < levels - 1; ++j) left[j] = limits[j];
+      float left[level_count];
+      SEQKV_UNROLL for (int j = 0; j < level_count - 1; ++j) left[j] = limits[j];
       SEQKV_UNROLL for (int b = Bits - 1; b >= 0; --b) {
         const int half = 1 << b;
         const bool is_above = value > left[half - 1];
@@ -184,7 +184,7 @@ struct LaneIndices {
   }
 
  private:
-  static constexpr std::uint32_t levels_mask = levels - 1;
+  static constexpr std::uint32_t level_mask = level_count - 1;
 };
 
 }  // namespace seqkv::gpu

@@ -69,8 +69,8 @@ struct TurboQuantTeam : kokkos::TurboQuant {
     const bool is_turned = turns(subblock);
     float factors[Vector::size];
     signed_factors(lane, task.number, is_turned ? 1.0F : down, factors);
-    float limits[Indices::levels - 1];
-    SEQKV_UNROLL for (int i = 0; i < Indices::levels - 1; ++i) limits[i] = shared[i];
+    float limits[Indices::level_count - 1];
+    SEQKV_UNROLL for (int i = 0; i < Indices::level_count - 1; ++i) limits[i] = shared[i];
     const std::int64_t vectors = subblock.vectors();
     const std::int64_t at_once = team.team_size() / group_lanes;
     for (std::int64_t first = 0; first < vectors; first += at_once) {

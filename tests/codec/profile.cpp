@@ -74,7 +74,9 @@ TEST_F(ProfileFile, MetadataThatIsWrongIsNamed) {
 
 TEST_F(ProfileFile, TensorsThatAreWrongAreNamed) {
   const ProfileParts whole = test::made_up_profile(profile_shape);
-  for (const auto& [name, tensor] : whole.tensors) {
+  for (const auto& entry : whole.tensors) {
+    const std::string& name = entry.first;  // clang 14 captures no structured bindings
+    const ProfileParts::Tensor& tensor = entry.second;
     if (name != "lossless.tables") {  // without it a profile is of the time before
       expect_refused([&](ProfileParts& parts) { parts.tensors.erase(name); }, ErrorCode::missing_field, name);
     }
