@@ -21,7 +21,6 @@ struct HeadCounts {
   };
   std::uint16_t frequencies[rans::symbols];
   std::int64_t table_bytes;
-  std::int64_t stream_bytes;
 };
 
 template <class ExecutionSpace>

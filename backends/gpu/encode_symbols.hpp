@@ -122,9 +122,8 @@ struct EncodeSymbols {
 
   /// The lane's symbols of a group, 0 behind its end.
   static KOKKOS_INLINE_FUNCTION std::uint32_t load(const codec::SymbolBlock& block, const GroupPlace& place,
-                                                   const Lane& lane, int count, bool by_words) {
+                                                   const Lane& lane, int count) {
     const std::uint8_t* from = place.at(block, lane);
-    if (by_words && count == rans::group) return *reinterpret_cast<const std::uint32_t*>(from);
     std::uint32_t symbols = 0;
     for (int t = 0; t < rans::steps && rans::steps * lane.number + t < count; ++t) {
       symbols |= std::uint32_t{from[t]} << static_cast<unsigned>(8 * t);
@@ -192,7 +191,7 @@ struct EncodeSymbols {
         table = block.table_of(tables, place.run, choice);
         escape = tables.escape(table);
       }
-      const std::uint32_t symbols = here > 0 ? load(block, place, encoder.lane, here, false) : 0U;
+      const std::uint32_t symbols = here > 0 ? load(block, place, encoder.lane, here) : 0U;
       encoder.add_some(SymbolGroup(symbols, codes.from(static_cast<std::uint32_t>(table * rans::symbols)), escape),
                        here);
       if (place.in_run-- == 0) place = {place.run - 1, of_run - 1};
