@@ -8,6 +8,7 @@
 #include <Kokkos_Core.hpp>
 
 #include "backends/gpu/lanes.hpp"
+#include "backends/gpu/team_memory.hpp"
 #include "backends/gpu/word_window.hpp"
 #include "core/detmath.hpp"
 

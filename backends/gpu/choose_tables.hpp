@@ -9,6 +9,7 @@
 #include <Kokkos_Core.hpp>
 
 #include "backends/gpu/symbol_group.hpp"
+#include "backends/gpu/team_memory.hpp"
 #include "codec/entropy/symbols.hpp"
 
 namespace seqkv::gpu {
@@ -36,10 +37,8 @@ struct ChooseTables {
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     codec::SymbolBlock& block = blocks[team.league_rank()];
     const std::int64_t numbers = classes * counted;
-    auto* costs = static_cast<unsigned long long*>(
-        team.team_scratch(0).get_shmem_aligned(codec::most_choices * sizeof(unsigned long long), 8));
-    auto* counts = static_cast<std::uint32_t*>(
-        team.team_scratch(0).get_shmem_aligned(static_cast<std::size_t>(numbers) * sizeof(std::uint32_t), 8));
+    auto* costs = team_array<unsigned long long>(team, codec::most_choices);
+    auto* counts = team_array<std::uint32_t>(team, numbers);
     for (std::int64_t i = team.team_rank(); i < numbers; i += team.team_size()) counts[i] = 0;
     for (int c = team.team_rank(); c < block.choices; c += team.team_size()) costs[c] = 0;
     team.team_barrier();

@@ -9,6 +9,7 @@
 
 #include "backends/gpu/lossless_values.hpp"
 #include "backends/gpu/stream_decoder.hpp"
+#include "backends/gpu/team_memory.hpp"
 #include "backends/kokkos/lossless.hpp"
 
 namespace seqkv::gpu {
@@ -57,10 +58,8 @@ struct DecodeLossless {
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     codec::Task& task = tasks[team.league_rank()];
-    auto* tables = static_cast<HeadTable*>(
-        team.team_scratch(0).get_shmem_aligned(heads_together * sizeof(HeadTable), alignof(HeadTable)));
-    auto* windows = static_cast<WordWindow*>(
-        team.team_scratch(0).get_shmem_aligned(heads_together * sizeof(WordWindow), alignof(WordWindow)));
+    auto* tables = team_array<HeadTable>(team, heads_together);
+    auto* windows = team_array<WordWindow>(team, heads_together);
     if (task.raw) {
       Kokkos::parallel_for(Kokkos::TeamThreadRange(team, task.bytes),
                            [&](const std::int64_t i) { task.values[i] = task.coded[i]; });

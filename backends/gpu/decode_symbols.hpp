@@ -9,6 +9,7 @@
 
 #include "backends/gpu/stream_decoder.hpp"
 #include "backends/gpu/symbol_group.hpp"
+#include "backends/gpu/team_memory.hpp"
 
 namespace seqkv::gpu {
 
@@ -84,8 +85,7 @@ struct DecodeSymbols {
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     auto* in_team_memory = make_tables(team);
-    auto* windows = static_cast<WordWindow*>(
-        team.team_scratch(0).get_shmem_aligned(blocks_of(team) * sizeof(WordWindow), alignof(WordWindow)));
+    auto* windows = team_array<WordWindow>(team, blocks_of(team));
     const std::int64_t in_team = team.team_rank() / group_lanes;
     const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of(team) + in_team;
     decode(team.team_rank(), in_team_memory, windows, number < count ? blocks + number : nullptr);
@@ -128,16 +128,14 @@ struct DecodeSymbols {
   /// All threads of the team.
   KOKKOS_INLINE_FUNCTION void* make_tables(const Team& team) const {
     if constexpr (How == TablesAre::turned) {
-      auto* turned =
-          static_cast<std::uint32_t*>(team.team_scratch(0).get_shmem_aligned(rans::total * sizeof(rans::Slot), 16));
+      auto* turned = team_array<std::uint32_t>(team, rans::total);
       for (std::uint32_t i = team.team_rank(); i < rans::total; i += team.team_size()) {
         turned[i] = TurnedTable::turned(tables.slots[i]);
       }
       team.team_barrier();
       return turned;
     } else if constexpr (How == TablesAre::searched) {
-      auto* searched = static_cast<SearchTable*>(
-          team.team_scratch(0).get_shmem_aligned(tables.tables * sizeof(SearchTable), alignof(SearchTable)));
+      auto* searched = team_array<SearchTable>(team, tables.tables);
       for (std::int64_t t = 0; t < tables.tables; ++t) {
         for (std::uint32_t s = team.team_rank(); s <= rans::symbols; s += team.team_size()) {
           searched[t].starts[s] = s < tables.alphabets[t] ? tables.codes[t * rans::symbols + s].start : rans::total;

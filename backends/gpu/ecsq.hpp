@@ -10,6 +10,7 @@
 
 #include "backends/gpu/lanes.hpp"
 #include "backends/gpu/predict.hpp"
+#include "backends/gpu/team_memory.hpp"
 #include "codec/predict/ecsq_steps.hpp"
 
 namespace seqkv::gpu {
@@ -131,7 +132,7 @@ struct OrderBlock : BlockKernel<ExecutionSpace> {
     const std::int64_t first = block * step.grid.block_tokens;
     const std::int64_t tokens = step.grid.tokens_of(block);
     std::int32_t* order = step.order + block * step.slots();
-    auto* keys = static_cast<std::uint16_t*>(team.team_scratch(0).get_shmem_aligned(scratch_bytes(), 8));
+    auto* keys = team_array<std::uint16_t>(team, step.grid.block_tokens);
     for (std::int64_t i = team.team_rank(); i < step.slots(); i += team.team_size()) order[i] = -1;
     std::int32_t fresh = 0;
     Kokkos::parallel_reduce(
@@ -169,7 +170,7 @@ template <class Team, class Tile, class Skipped>
 KOKKOS_INLINE_FUNCTION std::int64_t for_each_tile(const Team& team, const codec::EcsqStep& step, std::int64_t block,
                                                   const Tile& tile, const Skipped& skipped) {
   constexpr int warp = 8 * sizeof(WarpMask);
-  auto* counts = static_cast<WarpCounts*>(team.team_scratch(0).get_shmem_aligned(sizeof(WarpCounts), 8));
+  auto* counts = team_array<WarpCounts>(team, 1);
   const int thread = team.team_rank();
   const int warps = (team.team_size() + warp - 1) / warp;
   const WarpMask below = (WarpMask{1} << static_cast<unsigned>(thread % warp)) - 1U;

@@ -9,6 +9,7 @@
 
 #include "backends/gpu/block_encoder.hpp"
 #include "backends/gpu/lossless_values.hpp"
+#include "backends/gpu/team_memory.hpp"
 #include "backends/kokkos/lossless.hpp"
 
 namespace seqkv::gpu {
@@ -34,10 +35,8 @@ struct EncodeLossless {
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     codec::Task& task = tasks[team.league_rank()];
-    auto* heads = static_cast<HeadCounts*>(
-        team.team_scratch(0).get_shmem_aligned(heads_together * sizeof(HeadCounts), alignof(HeadCounts)));
-    auto* windows = static_cast<WordWindow*>(
-        team.team_scratch(0).get_shmem_aligned(heads_together * sizeof(WordWindow), alignof(WordWindow)));
+    auto* heads = team_array<HeadCounts>(team, heads_together);
+    auto* windows = team_array<WordWindow>(team, heads_together);
     const std::int64_t written = encode(team, heads, windows, task);
     Kokkos::single(Kokkos::PerTeam(team), [&]() { task.bytes = written; });
   }

@@ -11,6 +11,7 @@
 #include "backends/gpu/block_encoder.hpp"
 #include "backends/gpu/choose_tables.hpp"
 #include "backends/gpu/symbol_group.hpp"
+#include "backends/gpu/team_memory.hpp"
 
 namespace seqkv::gpu {
 
@@ -42,8 +43,7 @@ struct EncodeSymbols {
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const Codes codes = codes_for(team);
-    auto* windows = static_cast<WordWindow*>(
-        team.team_scratch(0).get_shmem_aligned(blocks_of(team) * sizeof(WordWindow), alignof(WordWindow)));
+    auto* windows = team_array<WordWindow>(team, blocks_of(team));
     const std::int64_t in_team = team.team_rank() / group_lanes;
     const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of(team) + in_team;
     encode(team.team_rank(), codes, windows[in_team], number < count ? blocks + number : nullptr);
@@ -84,8 +84,7 @@ struct EncodeSymbols {
   KOKKOS_INLINE_FUNCTION Codes codes_for(const Team& team) const {
     if constexpr (Shared) {
       const std::int64_t all = tables.tables * std::int64_t{rans::symbols};
-      auto* wide =
-          static_cast<WideCode*>(team.team_scratch(0).get_shmem_aligned(all * sizeof(WideCode), alignof(WideCode)));
+      auto* wide = team_array<WideCode>(team, all);
       for (std::int64_t i = team.team_rank(); i < all; i += team.team_size()) wide[i] = WideCode(tables.codes[i]);
       team.team_barrier();
       return {TeamMemory(wide)};

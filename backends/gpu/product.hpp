@@ -9,6 +9,7 @@
 
 #include <Kokkos_Core.hpp>
 
+#include "backends/gpu/team_memory.hpp"
 #include "core/detmath.hpp"
 #include "core/float16.hpp"
 #include "core/gemm.hpp"
@@ -103,7 +104,7 @@ struct Product {
   std::int64_t tiles() const { return (rows + tile_rows - 1) / tile_rows * weights.blocks * tiles_of_block(); }
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
-    auto* slices = static_cast<Slice*>(team.team_scratch(0).get_shmem_aligned(2 * sizeof(Slice), 16));
+    auto* slices = team_array<Slice>(team, 2);
     const std::int64_t of_block = tiles_of_block();
     const std::int64_t tile = team.league_rank() % (weights.blocks * of_block);
     Place at{team.team_rank(), team.league_rank() / (weights.blocks * of_block) * tile_rows, tile / of_block,

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "backends/gpu/lanes.hpp"
+#include "backends/gpu/team_memory.hpp"
 #include "backends/gpu/word_window.hpp"
 #include "codec/entropy/rans.hpp"
 

@@ -11,6 +11,7 @@
 
 #include "backends/gpu/lanes.hpp"
 #include "backends/gpu/spread_vector.hpp"
+#include "backends/gpu/team_memory.hpp"
 #include "backends/kokkos/turboquant.hpp"
 #include "core/mirrored.hpp"
 
@@ -166,7 +167,7 @@ struct TurboQuantTask {
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     codec::Task& task = tasks[team.league_rank()];
     constexpr int levels = 1 << Bits;
-    auto* shared = static_cast<float*>(team.team_scratch(0).get_shmem_aligned(levels * sizeof(float), 16));
+    auto* shared = team_array<float>(team, levels);
     Kokkos::parallel_for(Kokkos::TeamThreadRange(team, levels),
                          [&](const int i) { shared[i] = Decodes ? codec.centroids[i] : codec.thresholds[i]; });
     team.team_barrier();
