@@ -86,8 +86,9 @@ struct DecodeLossless {
                                            const codec::Task& task, const codec::LosslessParts& parts,
                                            std::int64_t first) const {
     const Lane lane(team.team_rank());
-    HeadTable& own = tables[team.team_rank() / group_lanes];
-    const std::int64_t head = first + team.team_rank() / group_lanes;
+    const int in_team = team.team_rank() / group_lanes;
+    HeadTable& own = tables[in_team];
+    const std::int64_t head = first + in_team;
     const bool works = head < task.subblock.heads;
     const std::byte* table = parts.tables;
     const std::byte* stream = parts.streams;
@@ -100,7 +101,7 @@ struct DecodeLossless {
     const bool is_lone = works && codec::is_lone(table);
     const bool adds_up = own.read(lane, table, works && !is_lone);
     const bool streams = works && !is_lone && adds_up && bytes >= rans::states_bytes;
-    StreamDecoder decoder(lane, windows, team.team_rank() / group_lanes, streams ? stream : nullptr, bytes);
+    StreamDecoder decoder(lane, windows[in_team], streams ? stream : nullptr, bytes);
     const std::int64_t per_head = task.subblock.tokens * task.subblock.dim;
     const auto exponent = works ? codec::first_exponent(table) * 0x01010101U : 0U;
     const bool has_rests = (parts.stored & 1U) != 0;

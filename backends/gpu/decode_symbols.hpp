@@ -88,11 +88,11 @@ struct DecodeSymbols {
     auto* windows = team_array<WordWindow>(team, blocks_of(team));
     const std::int64_t in_team = team.team_rank() / group_lanes;
     const std::int64_t number = std::int64_t{team.league_rank()} * blocks_of(team) + in_team;
-    decode(team.team_rank(), in_team_memory, windows, number < count ? blocks + number : nullptr);
+    decode(team.team_rank(), in_team_memory, windows[in_team], number < count ? blocks + number : nullptr);
   }
 
   /// All threads of a warp come here; those without a block go along.
-  KOKKOS_INLINE_FUNCTION void decode(int thread, void* own, WordWindow* windows, codec::SymbolBlock* of_team) const {
+  KOKKOS_INLINE_FUNCTION void decode(int thread, void* own, WordWindow& window, codec::SymbolBlock* of_team) const {
     const Lane lane(thread);
     codec::SymbolBlock block{};
     codec::SymbolParts parts{};
@@ -107,7 +107,7 @@ struct DecodeSymbols {
         whole = streams = parts.payload_bytes >= rans::states_bytes && parts.payload_bytes % 2 == 0;
       }
     }
-    StreamDecoder decoder(lane, windows, thread / group_lanes, streams ? parts.payload : nullptr, parts.payload_bytes);
+    StreamDecoder decoder(lane, window, streams ? parts.payload : nullptr, parts.payload_bytes);
     EscapeReader escapes{parts.escapes, parts.escape_count};
     switch (compare_blocks(block, streams)) {
       case WarpBlocks::same:

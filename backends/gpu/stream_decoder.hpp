@@ -75,11 +75,10 @@ class StreamDecoder {
  public:
   const Lane lane;
 
-  /// All threads of a warp. `windows` of the team; this stream has the window of number `window`. A stream has an even
-  /// address and at least the bytes of its states; null: none.
-  KOKKOS_INLINE_FUNCTION StreamDecoder(const Lane& of, WordWindow* windows, int window, const std::byte* stream,
-                                       std::int64_t bytes)
-      : lane(of), bytes_(windows[window].bytes), window_(bytes_) {
+  /// All threads of a warp. `window` in memory of the team. A stream has an even address and at least the bytes of its
+  /// states; null: none.
+  KOKKOS_INLINE_FUNCTION StreamDecoder(const Lane& of, WordWindow& window, const std::byte* stream, std::int64_t bytes)
+      : lane(of), bytes_(window.bytes), window_(window.bytes) {
     if (stream != nullptr) {
       const auto* from = reinterpret_cast<const std::uint16_t*>(stream);
       state_ = from[2 * lane.number] | std::uint32_t{from[2 * lane.number + 1]} << 16U;
