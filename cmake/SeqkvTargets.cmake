@@ -19,7 +19,7 @@ if(SEQKV_ENABLE_WERROR)
 endif()
 if(SEQKV_ENABLE_CUDA)
   # Targets that link to Kokkos are compiled by nvcc, which contracts too; the others by the host compiler.
-  set(by_nvcc $<BOOL:$<FILTER:$<TARGET_PROPERTY:LINK_LIBRARIES>,INCLUDE,Kokkos|seqkv::seqkv>>)
+  set(by_nvcc $<BOOL:$<FILTER:$<TARGET_PROPERTY:LINK_LIBRARIES>,INCLUDE,Kokkos|seqkv::seqkv|seqkv::mpi>>)
   target_compile_options(seqkv_options INTERFACE $<IF:${by_nvcc},--fmad=false;--expt-relaxed-constexpr,${warnings}>)
   # fmt 9 checks format strings at compile time with functions that it does not make constexpr for nvcc, unless told.
   target_compile_definitions(seqkv_options INTERFACE $<${by_nvcc}:FMT_USE_CONSTEXPR=1>)

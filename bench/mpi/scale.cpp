@@ -141,12 +141,11 @@ class Bench {
       auto* values = reinterpret_cast<float*>(tensor);
       for (std::int64_t i = 0; i < tokens * 2 * 64; ++i) values[i] = normal(random);
     }
-    const std::vector<Token> ids(tokens, 5);
-    const TokenSpan span = ids;
+    std::vector<Token> ids(tokens, 5);
     const Codec codec = value_of(Codec::parse("none+lossless"));
     std::vector<CodedBlock> blocks;
     const auto bytes = static_cast<double>(cache.bytes());
-    const auto code = [&] { blocks = value_of(encode(space, codec, cache.view(), span, 0, 256)); };
+    const auto code = [&] { blocks = value_of(encode(space, codec, cache.view(), TokenSpan(ids), 0, 256)); };
     code();
     const Times coded = timed(code);
     const std::vector<CodedBlockView> views(blocks.begin(), blocks.end());
