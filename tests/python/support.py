@@ -4,6 +4,7 @@
 
 import collections
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -73,6 +74,14 @@ code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(code)
 """
+
+
+@functools.cache
+def kernels():
+    """The kinds of CPU kernels that this machine has, for SEQKV_CPU, best first. Those it lacks are the portable ones."""
+    best = run("info", "--json").json["cpu_kernels"]
+    kinds = ["avx512", "avx2", "portable"]
+    return kinds[kinds.index(best) :]
 
 
 def most_memory(*arguments):

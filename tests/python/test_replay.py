@@ -6,13 +6,12 @@ transformers are there, caches of transformers with the states that entered each
 import json
 import lzma
 import pathlib
-import subprocess
 import sys
 
 import pytest
 from support import BAD_INPUT, CORRUPT, MODEL, SHARED, SOURCE, USAGE, read_safetensors, refused, run, write_json_lines
 
-DUMP = SOURCE / "bench" / "replay" / "dump_transformers.py"
+sys.path.insert(0, str(SOURCE / "bench" / "replay"))
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +124,15 @@ def test_tokens_by_the_model(cache, tmp_path):
 
 
 def dump(model, folder, **options):
+    import dump_transformers
+
     arguments = [str(value) for pair in options.items() for value in (f"--{pair[0]}", pair[1])]
     text = SHARED / "text" / "eval.jsonl.xz"
     if not text.exists():
         text = folder.with_suffix(".jsonl.xz")
         pages = [{"text": page.read_text()} for page in sorted((SOURCE / "docs").glob("*.md"))]
         text.write_bytes(lzma.compress("".join(json.dumps(page) + "\n" for page in pages).encode()))
-    subprocess.run([sys.executable, DUMP, model, folder, "--text", text, "--docs", "1", *arguments], check=True)
+    dump_transformers.main([str(model), str(folder), "--text", str(text), "--docs", "1", *arguments])
     return folder / "000.safetensors"
 
 
