@@ -5,6 +5,7 @@
 import collections
 import contextlib
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -82,6 +83,11 @@ def kernels():
     best = run("info", "--json").json["cpu_kernels"]
     kinds = ["avx512", "avx2", "portable"]
     return kinds[kinds.index(best) :]
+
+
+def ways():
+    """Threads, memory and kernels, which must make no difference."""
+    return zip((3, 2, 1), ("1", "1G", "1"), itertools.cycle(kernels()))
 
 
 def most_memory(*arguments):

@@ -5,13 +5,12 @@
 Needs nothing but the standard library (and pytest).
 """
 
-import itertools
 import json
 import shutil
 import sys
 
 import pytest
-from support import BAD_INPUT, CORRUPT, SOURCE, USAGE, kernels, read_safetensors, refused, run
+from support import BAD_INPUT, CORRUPT, SOURCE, USAGE, kernels, read_safetensors, refused, run, ways
 
 CODEC = "linear+ecsq:step=1"
 
@@ -229,7 +228,7 @@ def test_models_of_transformers(heads, kv_heads, dim, model, tmp_path):
     run("prefill", "--model", folder, "--text", texts[0], "--max-tokens", 300, "--dtype", "bf16", "--out", kv)
     for codec in ("linear+ecsq:step=0.5", "linear+turboquant:4"):
         frame, back, seen = tmp_path / "kv.sqkv", tmp_path / "back.safetensors", set()
-        for threads, memory, kind in zip((3, 2, 1), ("1", "1G", "1"), itertools.cycle(kernels())):
+        for threads, memory, kind in ways():
             options = ["--profile", out, "--threads", threads, "--memory", memory]
             how = {"environment": {"SEQKV_CPU": kind}}
             run("compress", kv, frame, "--codec", codec, "--block-tokens", 64, *options, **how)

@@ -3,13 +3,12 @@
 """References as a user of the program meets them: documents behind several preambles in a store. Needs nothing but the
 standard library (and pytest); what decodes by the specification alone needs numpy."""
 
-import itertools
 import json
 import struct
 from types import SimpleNamespace
 
 import pytest
-from support import CORRUPT, SOURCE, USAGE, kernels, read_safetensors, refused, run
+from support import CORRUPT, SOURCE, USAGE, read_safetensors, refused, run, ways
 
 CODEC = "linear+ref+ecsq:step=1"
 MODEL = SOURCE / "models" / "docs-7m"
@@ -104,7 +103,7 @@ def test_restored_in_parts_as_a_whole(stored, tmp_path):
     whole, part, back = (tmp_path / name for name in ("whole.safetensors", "part.safetensors", "back.safetensors"))
     run("restore", "--store", store, "--session", session, "--out", whole)
     seen = set()
-    for threads, memory, kind in zip((3, 2, 1), ("1", "1G", "1"), itertools.cycle(kernels())):
+    for threads, memory, kind in ways():
         run("restore", "--store", store, "--session", session, "--out", back, "--threads", threads, "--memory", memory,
             environment={"SEQKV_CPU": kind})
         seen.add(back.read_bytes())
