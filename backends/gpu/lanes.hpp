@@ -10,6 +10,8 @@
 #include <Kokkos_Core.hpp>
 #include <cstdint>
 
+#include "core/detmath.hpp"
+
 namespace seqkv::gpu {
 
 #if defined(__HIP_DEVICE_COMPILE__)
@@ -49,7 +51,7 @@ KOKKOS_INLINE_FUNCTION int count_bits(WarpMask mask) {
 #endif
 }
 
-/// The value of the thread whose number differs by `distance` (a power of two below the size of a group).
+/// The value of the thread whose number differs by `distance` (a power of two below the size of a warp).
 KOKKOS_INLINE_FUNCTION std::uint32_t exchange(std::uint32_t value, int distance) {
 #if defined(__CUDA_ARCH__)
   return __shfl_xor_sync(0xffffffffU, value, distance);
@@ -58,6 +60,10 @@ KOKKOS_INLINE_FUNCTION std::uint32_t exchange(std::uint32_t value, int distance)
 #else
   return (void)distance, value;
 #endif
+}
+
+KOKKOS_INLINE_FUNCTION float exchange_float(float value, int distance) {
+  return detmath::from_bits(exchange(detmath::bits(value), distance));
 }
 
 /// The value of thread `thread` of the warp.

@@ -17,52 +17,45 @@
 
 namespace seqkv::gpu {
 
-/// A float of the lane whose number differs by `distance`.
-KOKKOS_INLINE_FUNCTION float exchange_float(float value, int distance) {
-  return detmath::from_bits(exchange(detmath::bits(value), distance));
-}
-
-/// A vector on 8 lanes, each with `size` components that follow each other. Butterflies are those of walsh_hadamard.
-template <int Dim, class Pair>
+/// A vector on 8 lanes, which take runs of `Run` neighbors in turn. Butterflies are those of walsh_hadamard.
+template <int Dim, int Run, class Pair>
 struct SpreadVector {
   static constexpr int size = Dim / group_lanes;
-  static constexpr int pairs = size / 2;
   struct alignas(16) Quad {
     std::uint32_t pairs[4];
   };
+  static constexpr int of_quad = 8;  ///< components
+  static_assert(size % Run == 0 && Run % of_quad == 0);
   float x[size];
 
-  /// `vector`: where it begins.
-  KOKKOS_INLINE_FUNCTION void load(const Lane& lane, const std::uint32_t* vector) {
-    const auto* from = reinterpret_cast<const Quad*>(vector + lane.number * pairs);
-    SEQKV_UNROLL for (int q = 0; q < pairs / 4; ++q) {
-      const Quad quad = from[q];
-      SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
-        x[8 * q + 2 * j] = Pair::first(quad.pairs[j]);
-        x[8 * q + 2 * j + 1] = Pair::second(quad.pairs[j]);
-      }
-    }
+  /// Which of the vector's components x[i] is.
+  static KOKKOS_INLINE_FUNCTION int component(int lane, int i) {
+    return Run * (i / Run * group_lanes + lane) + i % Run;
   }
 
-  /// Two lanes swap halves of what they have, so that what they write at once is 32 bytes in one piece.
-  KOKKOS_INLINE_FUNCTION void store(const Lane& lane, std::uint32_t* vector, bool is_there) const {
-    Quad quads[pairs / 4];
-    SEQKV_UNROLL for (int i = 0; i < pairs; ++i) quads[i / 4].pairs[i % 4] = Pair::join(x[2 * i], x[2 * i + 1]);
+  /// What a lane has of a vector, as it is in memory.
+  struct Halves {
+    Quad quads[size / of_quad];
+    /// `vector`: where it begins.
+    KOKKOS_INLINE_FUNCTION void load(int lane, const std::uint32_t* vector) {
+      const auto* from = reinterpret_cast<const Quad*>(vector);
+      SEQKV_UNROLL for (int q = 0; q < size / of_quad; ++q) quads[q] = from[component(lane, q * of_quad) / of_quad];
+    }
+  };
+
+  KOKKOS_INLINE_FUNCTION void take(const Halves& halves) {
+    SEQKV_UNROLL for (int i = 0; i < size; i += 2) {
+      const std::uint32_t pair = halves.quads[i / of_quad].pairs[i % of_quad / 2];
+      x[i] = Pair::first(pair);
+      x[i + 1] = Pair::second(pair);
+    }
+  }
+  KOKKOS_INLINE_FUNCTION void store(int lane, std::uint32_t* vector) const {
     auto* const to = reinterpret_cast<Quad*>(vector);
-    if constexpr (pairs == 4) {
-      if (is_there) to[lane.number] = quads[0];
-    } else {
-      const bool is_odd = lane.number % 2 != 0;
-      SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
-        const std::uint32_t kept = is_odd ? quads[1].pairs[j] : quads[0].pairs[j];
-        const std::uint32_t got = exchange(is_odd ? quads[0].pairs[j] : quads[1].pairs[j], 1);
-        quads[0].pairs[j] = is_odd ? got : kept;
-        quads[1].pairs[j] = is_odd ? kept : got;
-      }
-      const int first = lane.number / 2 * 4 + lane.number % 2;
-      if (!is_there) return;
-      to[first] = quads[0];
-      to[first + 2] = quads[1];
+    SEQKV_UNROLL for (int i = 0; i < size; i += of_quad) {
+      Quad quad;
+      SEQKV_UNROLL for (int j = 0; j < 4; ++j) quad.pairs[j] = Pair::join(x[i + 2 * j], x[i + 2 * j + 1]);
+      to[component(lane, i) / of_quad] = quad;
     }
   }
 
@@ -70,28 +63,43 @@ struct SpreadVector {
   KOKKOS_INLINE_FUNCTION void scale(const float* by) { SEQKV_UNROLL for (int i = 0; i < size; ++i) x[i] *= by[i]; }
 
   /// Without its factor.
-  KOKKOS_INLINE_FUNCTION void spread(const Lane& lane) {
-    SEQKV_UNROLL for (int half = 1; half < size; half *= 2) {
+  KOKKOS_INLINE_FUNCTION void spread(int lane) {
+    butterflies<1, Run>();
+    SEQKV_UNROLL for (int distance = 1; distance < group_lanes; distance *= 2) {
+      const float sign = (lane & distance) != 0 ? -1.0F : 1.0F;
+      SEQKV_UNROLL for (int i = 0; i < size; ++i) x[i] = detmath::fma(x[i], sign, exchange_float(x[i], distance));
+    }
+    butterflies<Run, size>();
+  }
+
+  /// Pairs (i, i + Dim / 2) by the angles of a position.
+  KOKKOS_INLINE_FUNCTION void turn(int lane, const float* cosine, const float* sine, float direction) {
+    if constexpr (size > Run) {  // a lane has both
+      SEQKV_UNROLL for (int i = 0; i < size / 2; ++i) {
+        const int at = component(lane, i);
+        kokkos::rotate(x[i], x[i + size / 2], cosine[at], direction * sine[at]);
+      }
+    } else {
+      constexpr int apart = group_lanes / 2;
+      const int first = component(lane % apart, 0);
+      const float sign = lane < apart ? -direction : direction;
+      SEQKV_UNROLL for (int i = 0; i < size; ++i) {
+        const float other = exchange_float(x[i], apart) * (sign * sine[first + i]);
+        x[i] = detmath::fma(x[i], cosine[first + i], other);
+      }
+    }
+  }
+
+ private:
+  template <int From, int To>
+  KOKKOS_INLINE_FUNCTION void butterflies() {
+    SEQKV_UNROLL for (int half = From; half < To; half *= 2) {
       SEQKV_UNROLL for (int i = 0; i < size; ++i) {
         if ((i & half) != 0) continue;
         const float a = x[i];
         x[i] = a + x[i + half];
         x[i + half] = a - x[i + half];
       }
-    }
-    SEQKV_UNROLL for (int distance = 1; distance < group_lanes; distance *= 2) {
-      const float sign = (lane.number & distance) != 0 ? -1.0F : 1.0F;
-      SEQKV_UNROLL for (int i = 0; i < size; ++i) x[i] = detmath::fma(x[i], sign, exchange_float(x[i], distance));
-    }
-  }
-
-  /// Pairs (i, i + Dim / 2), which lanes 4 apart have, by the angles of a position.
-  KOKKOS_INLINE_FUNCTION void turn(const Lane& lane, const float* cosine, const float* sine, float direction) {
-    const int first = lane.number % 4 * size;
-    const float sign = lane.number < 4 ? -direction : direction;
-    SEQKV_UNROLL for (int i = 0; i < size; ++i) {
-      const float other = exchange_float(x[i], 4) * (sign * sine[first + i]);
-      x[i] = detmath::fma(x[i], cosine[first + i], other);
     }
   }
 };
@@ -102,18 +110,18 @@ struct SummedVector {
   static constexpr int parts = Dim / 16;
   float x[parts][2];
 
-  KOKKOS_INLINE_FUNCTION SummedVector(const Lane& lane, const std::uint32_t* vector, float scale) {
+  KOKKOS_INLINE_FUNCTION SummedVector(int lane, const std::uint32_t* vector, float scale) {
     SEQKV_UNROLL for (int m = 0; m < parts; ++m) {
-      const std::uint32_t pair = vector[m * group_lanes + lane.number];
+      const std::uint32_t pair = vector[m * group_lanes + lane];
       x[m][0] = Pair::first(pair) * scale;
       x[m][1] = Pair::second(pair) * scale;
     }
   }
 
-  KOKKOS_INLINE_FUNCTION void turn(const Lane& lane, const float* cosine, const float* sine, float direction) {
+  KOKKOS_INLINE_FUNCTION void turn(int lane, const float* cosine, const float* sine, float direction) {
     SEQKV_UNROLL for (int m = 0; m < parts / 2; ++m) {
       SEQKV_UNROLL for (int e = 0; e < 2; ++e) {
-        const int i = 16 * m + 2 * lane.number + e;
+        const int i = 16 * m + 2 * lane + e;
         kokkos::rotate(x[m][e], x[m + parts / 2][e], cosine[i], direction * sine[i]);
       }
     }
@@ -131,46 +139,68 @@ struct SummedVector {
   }
 };
 
-/// The indices of a lane's components: `Size` bits in each plane, one behind the other.
+/// Reads the indices of a lane's components, which come in runs of 8: a byte of a plane each, 8 bytes apart.
 template <int Size, int Bits>
-struct LaneIndices {
-  using Bitmap = std::conditional_t<Size == 16, std::uint16_t, std::uint8_t>;
+struct IndexReader {
   static constexpr int level_count = 1 << Bits;
 
-  /// Bit i of plane b, for i = first, first + Bits, ..., goes to bit 2 + i + b: a word has every Bits-th index,
-  /// times 4.
-  static constexpr std::uint32_t mask(int first, int b) {
-    std::uint32_t bits = 0;
-    for (int i = first; i < Size; i += Bits) bits |= 1U << (2 + i + b);
-    return bits;
-  }
+  /// A lane's bytes of the planes.
+  struct Bytes {
+    std::uint32_t of_plane[Bits][Size / 8];
+    /// `row`: the lane's first byte in plane 0.
+    KOKKOS_INLINE_FUNCTION void load(const std::byte* row, std::uint32_t plane_bytes) {
+      SEQKV_UNROLL for (int b = 0; b < Bits; ++b) {
+        SEQKV_UNROLL for (int i = 0; i < Size / 8; ++i) {
+          of_plane[b][i] = static_cast<std::uint32_t>(row[b * plane_bytes + i * group_lanes]);
+        }
+      }
+    }
+  };
 
   /// x[i]: the level of component i. `levels` in memory of the team.
-  static KOKKOS_INLINE_FUNCTION void unpack(const std::byte* row, std::int64_t plane_bytes, const float* levels,
-                                            float* x) {
-    std::uint32_t plane[Bits];
-    SEQKV_UNROLL for (int b = 0; b < Bits; ++b) {
-      plane[b] = std::uint32_t{*reinterpret_cast<const Bitmap*>(row + b * plane_bytes)} << (2 + b);
-    }
+  static KOKKOS_INLINE_FUNCTION void read(const Bytes& bytes, const float* levels, float* x) {
     std::uint32_t word[Bits] = {};
-    SEQKV_UNROLL for (int first = 0; first < Bits; ++first) {
-      SEQKV_UNROLL for (int b = 0; b < Bits; ++b) word[first] |= plane[b] & mask(first, b);
+    SEQKV_UNROLL for (int b = 0; b < Bits; ++b) {
+      std::uint32_t plane = 0;
+      SEQKV_UNROLL for (int i = 0; i < Size / 8; ++i) plane |= bytes.of_plane[b][i] << (8 * i + 2 + b);
+      SEQKV_UNROLL for (int first = 0; first < Bits; ++first) word[first] |= plane & mask(first, b);
     }
-    const auto* bytes = reinterpret_cast<const std::byte*>(levels);
+    const auto* from = reinterpret_cast<const std::byte*>(levels);
     SEQKV_UNROLL for (int i = 0; i < Size; ++i) {
-      const std::uint32_t at = word[i % Bits] >> i & (level_mask << 2U);
-      x[i] = *reinterpret_cast<const float*>(bytes + at);
+      const std::uint32_t at = word[i % Bits] >> i & ((level_count - 1U) << 2U);
+      x[i] = *reinterpret_cast<const float*>(from + at);
     }
   }
 
+ private:
+  static_assert(Size <= 16, "three planes of a lane, shifted, fit into words");
+
+  /// Bit i of plane b, for i = first, first + Bits, ..., goes to bit 2 + i + b: a word has every Bits-th index, times
+  /// the size of a level.
+  static constexpr std::uint32_t mask(int first, int b) {
+    std::uint32_t bits = 0;
+    // Of a fixed count, so that nothing of it is left to run.
+    SEQKV_UNROLL for (int i = 0; i < Size; ++i) {
+      if (i % Bits == first) bits |= 1U << (2 + i + b);
+    }
+    return bits;
+  }
+};
+
+/// Writes the indices of a lane's components, neighbors: `Size` bits in each plane.
+template <int Size, int Bits>
+struct IndexWriter {
+  using Bitmap = std::conditional_t<Size == 16, std::uint16_t, std::uint8_t>;
+  static constexpr int limit_count = (1 << Bits) - 1;
+
   /// `limits` between levels, in registers: a step of the search leaves half of them.
-  static KOKKOS_INLINE_FUNCTION void pack(const float* x, float inverse, const float* limits, std::byte* row,
-                                          std::int64_t plane_bytes) {
+  static KOKKOS_INLINE_FUNCTION void write(const float* x, float inverse, const float* limits, std::byte* row,
+                                           std::uint32_t plane_bytes) {
     std::uint32_t plane[Bits] = {};
     SEQKV_UNROLL for (int i = 0; i < Size; ++i) {
       const float value = x[i] * inverse;
-      float left[level_count];
-      SEQKV_UNROLL for (int j = 0; j < level_count - 1; ++j) left[j] = limits[j];
+      float left[limit_count];
+      SEQKV_UNROLL for (int j = 0; j < limit_count; ++j) left[j] = limits[j];
       SEQKV_UNROLL for (int b = Bits - 1; b >= 0; --b) {
         const int half = 1 << b;
         const bool is_above = value > left[half - 1];
@@ -182,9 +212,6 @@ struct LaneIndices {
       *reinterpret_cast<Bitmap*>(row + b * plane_bytes) = static_cast<Bitmap>(plane[b]);
     }
   }
-
- private:
-  static constexpr std::uint32_t level_mask = level_count - 1;
 };
 
 }  // namespace seqkv::gpu

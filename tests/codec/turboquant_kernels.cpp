@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
-// TurboQuant on every kind of CPU kernels that this machine has, against the portable kernel: the same payloads, the
-// same verdicts and values, to the bit.
+// TurboQuant on every kind of CPU kernels that this machine has, and on the device of the build, against the portable
+// kernel: the same payloads, the same verdicts and values, to the bit.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -20,6 +20,8 @@ namespace {
 using test::value_of;
 using Bytes = std::vector<std::byte>;
 using Alone = Kokkos::Serial;
+using Device = Kokkos::DefaultExecutionSpace;
+constexpr bool has_device = !is_host_space<Device>;
 
 constexpr std::int64_t dims[] = {4, 8, 16, 20, 48, 64, 80, 96, 112, 128, 144, 192, 256, 496, 512};
 
@@ -29,15 +31,31 @@ std::string codec_of(int bits, Keys keys) {
   return "none+turboquant:" + std::to_string(bits) + (keys == Keys::as_they_are ? "" : ",keys=unrotated");
 }
 
-/// A codec for one sub-block of keys, with each implementation.
+/// A codec for one sub-block of keys, on a space.
+template <class Space>
+struct Owner {
+  Space space;
+  codec::KernelOwner<Space> kernels;
+  codec::Tasks<Space> tasks;
+
+  Owner(const Codec& codec, const KvShape& shape, std::int64_t first_position, std::int64_t tokens)
+      : kernels(value_of(codec::KernelOwner<Space>::create(space, codec, shape))) {
+    kernels.set_positions(space, first_position, tokens);
+    tasks.reserve("seqkv::test::tasks", 1);
+  }
+  const kokkos::TurboQuant& kernel() const { return std::get<kokkos::TurboQuant>(kernels.kernel()); }
+};
+
+/// The same with each implementation.
 class Coder {
  public:
   Coder(std::int64_t dim, int bits, DType dtype, Keys keys, std::int64_t tokens)
       : subblock_{heads, tokens, dim, dtype, true, first_token},
-        owner_(value_of(codec::KernelOwner<Alone>::create(space_, value_of(Codec::parse(codec_of(bits, keys))),
-                                                          shape_of(dim, dtype, keys)))) {
-    owner_.set_positions(space_, 1000, first_token + tokens);
-    tasks_.reserve("seqkv::test::tasks", 1);
+        alone_(value_of(Codec::parse(codec_of(bits, keys))), shape_of(dim, dtype, keys), 1000, first_token + tokens) {
+    if constexpr (has_device) {
+      device_.emplace(value_of(Codec::parse(codec_of(bits, keys))), shape_of(dim, dtype, keys), 1000,
+                      first_token + tokens);
+    }
   }
 
   std::int64_t values() const { return subblock_.values(); }
@@ -48,28 +66,36 @@ class Coder {
   /// The payload, with a margin that must not be written; nothing if the values cannot be coded. `cpu` null: portable.
   std::optional<Bytes> encode(const cpu::Kernels* cpu, Bytes values) {
     Bytes coded(payload_bytes() + margin, std::byte{0xee});
-    tasks_[0] = {subblock_, number, values.data(), coded.data(), 0, false};
+    alone_.tasks[0] = {subblock_, number, values.data(), coded.data(), 0, false};
     if (cpu == nullptr) {
-      codec::encode_tasks_portably(space_, kernel(), subblock_, tasks_, 1);
+      codec::encode_tasks_portably(alone_.space, kernel(), subblock_, alone_.tasks, 1);
     } else {
-      EXPECT_TRUE(cpu::encode(*cpu, space_, kernel(), subblock_, tasks_.host(), 1));
+      EXPECT_TRUE(cpu::encode(*cpu, alone_.space, kernel(), subblock_, alone_.tasks.host(), 1));
     }
-    if (tasks_[0].bytes == codec::not_codable) return {};
-    EXPECT_EQ(tasks_[0].bytes, static_cast<std::int64_t>(payload_bytes()));
+    if (alone_.tasks[0].bytes == codec::not_codable) return {};
+    EXPECT_EQ(alone_.tasks[0].bytes, static_cast<std::int64_t>(payload_bytes()));
     return coded;
   }
 
   /// The values, with a margin that must not be written; nothing if the payload is broken.
   std::optional<Bytes> decode(const cpu::Kernels* cpu, Bytes coded, bool raw = false) {
     Bytes values(raw_bytes() + margin, std::byte{0xee});
-    tasks_[0] = {subblock_, number, values.data(), coded.data(), static_cast<std::int64_t>(coded.size()), raw};
+    alone_.tasks[0] = {subblock_, number, values.data(), coded.data(), static_cast<std::int64_t>(coded.size()), raw};
     if (cpu == nullptr) {
-      codec::decode_tasks_portably(space_, kernel(), subblock_, tasks_, 1);
+      codec::decode_tasks_portably(alone_.space, kernel(), subblock_, alone_.tasks, 1);
     } else {
-      EXPECT_TRUE(cpu::decode(*cpu, space_, kernel(), subblock_, tasks_.host(), 1));
+      EXPECT_TRUE(cpu::decode(*cpu, alone_.space, kernel(), subblock_, alone_.tasks.host(), 1));
     }
-    if (tasks_[0].bytes == codec::not_codable) return {};
+    if (alone_.tasks[0].bytes == codec::not_codable) return {};
     return values;
+  }
+
+  /// The same on the device, values to payload or back.
+  std::optional<Bytes> encode_on_device(const Bytes& values) {
+    return code_on_device<false>(values, payload_bytes(), 0);
+  }
+  std::optional<Bytes> decode_on_device(const Bytes& coded, bool raw = false) {
+    return code_on_device<true>(coded, raw_bytes(), static_cast<std::int64_t>(coded.size()), raw);
   }
 
   /// All implementations encode alike, and decode what the portable one wrote alike.
@@ -80,6 +106,9 @@ class Coder {
         EXPECT_EQ(encode(cpu, values), coded) << cpu->name;
       }
     }
+    if constexpr (has_device) {
+      EXPECT_EQ(encode_on_device(values), coded) << Device::name();
+    }
     if (coded) expect_the_same_values(Bytes(coded->begin(), coded->end() - margin));
   }
   void expect_the_same_values(const Bytes& coded) {
@@ -88,6 +117,9 @@ class Coder {
       if (fits()) {
         EXPECT_EQ(decode(cpu, coded), values) << cpu->name;
       }
+    }
+    if constexpr (has_device) {
+      EXPECT_EQ(decode_on_device(coded), values) << Device::name();
     }
   }
 
@@ -102,12 +134,31 @@ class Coder {
     if (keys == Keys::half_unrotated) shape.rope.dim = dim / 2;
     return shape;
   }
-  const kokkos::TurboQuant& kernel() const { return std::get<kokkos::TurboQuant>(owner_.kernel()); }
+  const kokkos::TurboQuant& kernel() const { return alone_.kernel(); }
 
-  Alone space_;
+  template <bool Decodes>
+  std::optional<Bytes> code_on_device(const Bytes& input, std::size_t bytes, std::int64_t coded_bytes,
+                                      bool raw = false) {
+    const Device& space = device_->space;
+    const codec::Tasks<Device>& tasks = device_->tasks;
+    const test::Array<Device, std::byte> from(input), to(Bytes(bytes + margin, std::byte{0xee}));
+    tasks[0] = {subblock_,   number, Decodes ? to.data() : from.data(), Decodes ? from.data() : to.data(),
+                coded_bytes, raw};
+    tasks.to_device(space, 1);
+    if constexpr (Decodes) {
+      codec::decode_tasks(space, device_->kernel(), subblock_, tasks, 1);
+    } else {
+      codec::encode_tasks(space, device_->kernel(), subblock_, tasks, 1);
+    }
+    tasks.to_host(space, 1);
+    space.fence("seqkv::test: the results are read");
+    if (tasks[0].bytes == codec::not_codable) return {};
+    return to.read();
+  }
+
   codec::Subblock subblock_;
-  codec::KernelOwner<Alone> owner_;
-  codec::Tasks<Alone> tasks_;
+  Owner<Alone> alone_;
+  std::optional<Owner<Device>> device_;
 };
 
 /// Normal numbers times a scale, among them zeros; some vectors small, some zero, some with one number only.
@@ -221,6 +272,11 @@ TEST_P(TurboQuantKernels, CopyRawTasks) {
     const auto decoded = coder.decode(cpu, values, true);
     ASSERT_TRUE(decoded.has_value());
     EXPECT_TRUE(std::equal(values.begin(), values.end(), decoded->begin())) << cpu->name;
+  }
+  if constexpr (has_device) {
+    const auto decoded = coder.decode_on_device(values, true);
+    ASSERT_TRUE(decoded.has_value());
+    EXPECT_TRUE(std::equal(values.begin(), values.end(), decoded->begin())) << Device::name();
   }
 }
 
