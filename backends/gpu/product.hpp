@@ -18,11 +18,14 @@ namespace seqkv::gpu {
 
 inline constexpr int tile_rows = 128;
 inline constexpr int tile_depth = 8;
-/// Of less there is a thread an output, which the portable kernel does.
+/// Of less there is a thread an output.
 inline constexpr std::int64_t least_rows = 16;
 
 struct alignas(16) FourFloats {
   float x[4];
+};
+struct alignas(8) FourHalves {
+  std::uint16_t x[4];
 };
 
 /// Matrices of one size along a diagonal, or one matrix: outputs of block b take inputs from b * inputs on.
@@ -40,11 +43,15 @@ struct Weights {
     if (panel >= panels()) return -1;
     return (b * panels() + panel) * block.inputs * panel_width + output % panel_width;
   }
+  KOKKOS_INLINE_FUNCTION float one(std::int64_t at) const {
+    return block.is_bf16 ? bf16_to_float(static_cast<const std::uint16_t*>(block.data)[at])
+                         : static_cast<const float*>(block.data)[at];
+  }
   /// Four outputs side by side.
   KOKKOS_INLINE_FUNCTION FourFloats load(std::int64_t at) const {
     if (!block.is_bf16) return *reinterpret_cast<const FourFloats*>(static_cast<const float*>(block.data) + at);
-    const auto* from = static_cast<const std::uint16_t*>(block.data) + at;
-    return {{bf16_to_float(from[0]), bf16_to_float(from[1]), bf16_to_float(from[2]), bf16_to_float(from[3])}};
+    const auto from = *reinterpret_cast<const FourHalves*>(static_cast<const std::uint16_t*>(block.data) + at);
+    return {{bf16_to_float(from.x[0]), bf16_to_float(from.x[1]), bf16_to_float(from.x[2]), bf16_to_float(from.x[3])}};
   }
 };
 
@@ -96,6 +103,7 @@ struct Product {
     int thread;
     std::int64_t first_row, block, first_output;
     std::int64_t weights;  ///< of this thread's outputs; -1: none
+    bool is_inside;        ///< all rows and outputs of the tile are there, and come by fours
   };
 
   KOKKOS_INLINE_FUNCTION std::int64_t tiles_of_block() const {
@@ -107,19 +115,29 @@ struct Product {
     auto* slices = team_array<Slice>(team, 2);
     const std::int64_t of_block = tiles_of_block();
     const std::int64_t tile = team.league_rank() % (weights.blocks * of_block);
-    Place at{team.team_rank(), team.league_rank() / (weights.blocks * of_block) * tile_rows, tile / of_block,
-             outputs.first + tile % of_block * tile_outputs, 0};
+    Place at{team.team_rank(),
+             team.league_rank() / (weights.blocks * of_block) * tile_rows,
+             tile / of_block,
+             outputs.first + tile % of_block * tile_outputs,
+             0,
+             false};
     at.weights = weights.place(at.block, at.first_output + at.thread % (tile_outputs / 4) * 4);
+    at.is_inside = source.has_fours && at.first_row + tile_rows <= rows &&
+                   at.first_output + tile_outputs <= weights.panels() * kernels::panel_width;
     const std::int64_t depth = weights.block.inputs;
 
     float sums[part][part] = {};
     Loaded loaded;
-    load(at, 0, loaded);
+    load<false>(at, 0, loaded);
     for (std::int64_t k = 0, turn = 0; k < depth; k += tile_depth, turn ^= 1) {
       Slice& slice = slices[turn];
       store(at.thread, loaded, slice);
       team.team_barrier();
-      if (k + tile_depth < depth) load(at, k + tile_depth, loaded);
+      if (at.is_inside && k + 2 * tile_depth <= depth) {
+        load<true>(at, k + tile_depth, loaded);
+      } else if (k + tile_depth < depth) {
+        load<false>(at, k + tile_depth, loaded);
+      }
       if (depth - k >= tile_depth) {
         // A fragment is read while the one before is multiplied.
         Fragment now(at.thread, slice, 0);
@@ -137,6 +155,8 @@ struct Product {
   }
 
  private:
+  /// The slice from inner index `first_k` on; zeros where nothing is, unless it lies `Inside` both matrices.
+  template <bool Inside>
   KOKKOS_INLINE_FUNCTION void load(const Place& at, std::int64_t first_k, Loaded& loaded) const {
     const std::int64_t depth = weights.block.inputs;
     const std::int64_t base = at.block * depth;
@@ -145,7 +165,7 @@ struct Product {
       SEQKV_UNROLL for (int i = 0; i < row_values / 4; ++i) {
         const std::int64_t k = first_k + at.thread / (tile_rows / 4) + i * depths_of_rows;
         FourFloats four{};
-        if (k < depth && row + 4 <= rows && source.has_fours) {
+        if (Inside || (k < depth && row + 4 <= rows && source.has_fours)) {
           four = source.four(row, base + k);
         } else if (k < depth) {
           SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
@@ -159,8 +179,8 @@ struct Product {
       SEQKV_UNROLL for (int i = 0; i < row_values / 4; ++i) {
         const std::int64_t row = at.first_row + at.thread / quads + i * rows_at_once;
         FourFloats four{};
-        if (row < rows && k < depth) {
-          if (source.has_fours) {
+        if (Inside || (row < rows && k < depth)) {
+          if (Inside || source.has_fours) {
             four = source.four(row, base + k);
           } else {
             SEQKV_UNROLL for (int j = 0; j < 4; ++j) {
@@ -174,7 +194,7 @@ struct Product {
     SEQKV_UNROLL for (int i = 0; i < output_values / 4; ++i) {
       const std::int64_t k = first_k + at.thread / (tile_outputs / 4) + i * depths_at_once;
       loaded.outputs[i] =
-          at.weights >= 0 && k < depth ? weights.load(at.weights + k * kernels::panel_width) : FourFloats{};
+          Inside || (at.weights >= 0 && k < depth) ? weights.load(at.weights + k * kernels::panel_width) : FourFloats{};
     }
   }
 

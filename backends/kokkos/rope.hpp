@@ -20,45 +20,64 @@ KOKKOS_INLINE_FUNCTION void rotate(float& a, float& b, float cosine, float sine)
 
 /// One head of one row.
 struct RopeHead {
-  kernels::Rope args;
-  std::int64_t all_heads;
-  KOKKOS_FUNCTION void operator()(const std::int64_t at) const {
-    const std::int64_t m = at / all_heads;
-    const std::int64_t head = at % all_heads;
+  const kernels::Rope& args;
+  std::int64_t row, head;
+  const float* in;
+  const float* bias;
+  const float* weight;  ///< of the norm, null: none
+
+  /// Number `at` of all heads of all rows.
+  KOKKOS_INLINE_FUNCTION RopeHead(const kernels::Rope& of, std::int64_t at) : args(of) {
+    const std::int64_t all_heads = args.heads.query_heads + 2 * args.heads.kv_heads;
+    row = at / all_heads;
+    head = at % all_heads;
+    in = args.qkv + row * args.ld_qkv + head * args.heads.head_dim;
+    bias = args.bias == nullptr ? nullptr : args.bias + head * args.heads.head_dim;
+    weight = is_query() ? args.q_norm : is_value() ? nullptr : args.k_norm;
+  }
+
+  KOKKOS_INLINE_FUNCTION bool is_query() const { return head < args.heads.query_heads; }
+  KOKKOS_INLINE_FUNCTION bool is_value() const { return head >= args.heads.query_heads + args.heads.kv_heads; }
+  /// Component i before norm and rotation.
+  KOKKOS_INLINE_FUNCTION float operator()(std::int64_t i) const { return bias == nullptr ? in[i] : in[i] + bias[i]; }
+
+  /// Every `step`-th component of a value, or pair of components, from number `first` on, to where it belongs.
+  KOKKOS_INLINE_FUNCTION void write(std::int64_t first, std::int64_t step, float scale) const {
     const std::int64_t dim = args.heads.head_dim;
-    const bool is_query = head < args.heads.query_heads;
-    const bool is_value = head >= args.heads.query_heads + args.heads.kv_heads;
-    const float* in = args.qkv + m * args.ld_qkv + head * dim;
-    const float* bias = args.bias == nullptr ? nullptr : args.bias + head * dim;
-    const auto x = [=](std::int64_t i) { return bias == nullptr ? in[i] : in[i] + bias[i]; };
-    const kernels::RowInfo row = args.info[m];
-    const kernels::CacheTable& cache = args.caches[row.sequence];
-    if (is_value) {
+    const kernels::RowInfo info = args.info[row];
+    const kernels::CacheTable& cache = args.caches[info.sequence];
+    if (is_value()) {
       const std::int64_t kv_head = head - args.heads.query_heads - args.heads.kv_heads;
-      float* out = kernels::value_row_at(cache, args.heads, args.layer, kv_head, row.position);
-      for (std::int64_t i = 0; i < dim; ++i) out[i] = x(i);
+      float* out = kernels::value_row_at(cache, args.heads, args.layer, kv_head, info.position);
+      for (std::int64_t i = first; i < dim; i += step) out[i] = (*this)(i);
       return;
     }
-    const float* weight = is_query ? args.q_norm : args.k_norm;
-    const float scale = weight == nullptr ? 1.0F : inverse_rms(dim, args.epsilon, x);
-    const auto y = [=](std::int64_t i) { return weight == nullptr ? x(i) : x(i) * scale * weight[i]; };
-    float* out = args.q + m * args.ldq + head * dim;
-    std::int64_t step = 1;
-    if (!is_query) {
+    const auto y = [&](std::int64_t i) { return weight == nullptr ? (*this)(i) : (*this)(i)*scale * weight[i]; };
+    float* out = args.q + row * args.ldq + head * dim;
+    std::int64_t distance = 1;
+    if (!is_query()) {
       const std::int64_t kv_head = head - args.heads.query_heads;
-      out = kernels::key_tile_at(cache, args.heads, args.layer, kv_head, row.position / kernels::key_tile) +
-            row.position % kernels::key_tile;
-      step = kernels::key_tile;
+      out = kernels::key_tile_at(cache, args.heads, args.layer, kv_head, info.position / kernels::key_tile) +
+            info.position % kernels::key_tile;
+      distance = kernels::key_tile;
     }
-    const float* cosine = args.cosine + row.position * (dim / 2);
-    const float* sine = args.sine + row.position * (dim / 2);
-    for (std::int64_t i = 0; i < dim / 2; ++i) {
+    const float* cosine = args.cosine + info.position * (dim / 2);
+    const float* sine = args.sine + info.position * (dim / 2);
+    for (std::int64_t i = first; i < dim / 2; i += step) {
       float a = y(i);
       float b = y(i + dim / 2);
       rotate(a, b, cosine[i], sine[i]);
-      out[i * step] = is_query ? a * args.query_scale : a;
-      out[(i + dim / 2) * step] = is_query ? b * args.query_scale : b;
+      out[i * distance] = is_query() ? a * args.query_scale : a;
+      out[(i + dim / 2) * distance] = is_query() ? b * args.query_scale : b;
     }
+  }
+};
+
+struct RopeThread {
+  kernels::Rope args;
+  KOKKOS_FUNCTION void operator()(const std::int64_t at) const {
+    const RopeHead head(args, at);
+    head.write(0, 1, head.weight == nullptr ? 1.0F : inverse_rms(args.heads.head_dim, args.epsilon, head));
   }
 };
 
@@ -66,7 +85,7 @@ template <class ExecutionSpace>
 void rope(const ExecutionSpace& space, const kernels::Rope& args) {
   using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
   const std::int64_t all_heads = args.heads.query_heads + 2 * args.heads.kv_heads;
-  Kokkos::parallel_for("seqkv::model::rope", Policy(space, 0, args.rows * all_heads), RopeHead{args, all_heads});
+  Kokkos::parallel_for("seqkv::model::rope", Policy(space, 0, args.rows * all_heads), RopeThread{args});
 }
 
 }  // namespace seqkv::kokkos

@@ -25,11 +25,16 @@ SEQKV_INLINE float row_sum(std::int64_t count, const Step& step) {
   return lanes[0];
 }
 
-/// 1 / sqrt(mean of x(i)^2 + epsilon).
+/// 1 / sqrt(mean + epsilon), of the sum of `width` squares.
+SEQKV_INLINE float inverse_rms(float squares, std::int64_t width, float epsilon) {
+  return 1.0F / detmath::sqrt(squares / static_cast<float>(width) + epsilon);
+}
+
+/// The same of x(i), i < width.
 template <class Get>
 SEQKV_INLINE float inverse_rms(std::int64_t width, float epsilon, const Get& x) {
   const float squares = row_sum(width, [&x](std::int64_t i, float sum) { return detmath::fma(x(i), x(i), sum); });
-  return 1.0F / detmath::sqrt(squares / static_cast<float>(width) + epsilon);
+  return inverse_rms(squares, width, epsilon);
 }
 
 }  // namespace seqkv::kokkos

@@ -63,8 +63,10 @@ using Matrix = Kokkos::View<float**, Kokkos::LayoutRight, typename ExecutionSpac
 template <class ExecutionSpace>
 class Forward {
  public:
-  /// How many tokens go through the layers together, over all items.
-  static constexpr std::int64_t default_chunk = 256;
+  /// How many tokens go through the layers together, over all items: a host's caches hold less than it takes to
+  /// occupy a GPU.
+  static constexpr std::int64_t default_chunk =
+      Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename ExecutionSpace::memory_space>::accessible ? 256 : 2048;
 
   struct Item {
     Sequence<ExecutionSpace>* sequence = nullptr;

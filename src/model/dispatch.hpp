@@ -10,6 +10,7 @@
 
 #include "backends/cpu/launch.hpp"
 #include "backends/gemm.hpp"
+#include "backends/gpu/launch_model.hpp"
 #include "backends/kokkos/activation.hpp"
 #include "backends/kokkos/attention.hpp"
 #include "backends/kokkos/norm.hpp"
@@ -39,8 +40,10 @@ using seqkv::gemm;
         cpu::function(*best, space, args);                            \
         return;                                                       \
       }                                                               \
+      kokkos::function(space, args);                                  \
+    } else {                                                          \
+      gpu::function(space, args);                                     \
     }                                                                 \
-    kokkos::function(space, args);                                    \
   }
 
 SEQKV_DISPATCH(norm, kernels::Norm)

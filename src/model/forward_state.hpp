@@ -198,9 +198,19 @@ struct Forward<ExecutionSpace>::State {
   }
 
   void attend(const ExecutionSpace& space, std::int64_t rows, std::int64_t layer) const {
-    model::attention(space, kernels::Attention{rows, layer, config().window[layer], heads(), info.device(),
-                                               caches.device(), q.data(), static_cast<std::int64_t>(q.stride(0)),
-                                               attended.data(), static_cast<std::int64_t>(attended.stride(0))});
+    kernels::Attention args;
+    args.rows = rows;
+    args.layer = layer;
+    args.window = config().window[layer];
+    args.heads = heads();
+    args.info = info.device();
+    args.caches = caches.device();
+    args.q = q.data();
+    args.ldq = static_cast<std::int64_t>(q.stride(0));
+    args.out = attended.data();
+    args.ldo = static_cast<std::int64_t>(attended.stride(0));
+    args.sequences = info[rows - 1].sequence - info[0].sequence + 1;
+    model::attention(space, args);
   }
 
   /// From attention to the end of the layer; what is to be added to x is left in delta.

@@ -108,6 +108,7 @@ struct Attention {
   std::int64_t ldq = 0;
   float* out = nullptr;
   std::int64_t ldo = 0;
+  std::int64_t sequences = 1;  ///< that the rows belong to, at most; rows of one lie together, in its order
 };
 
 SEQKV_INLINE std::int64_t padded_value_width(std::int64_t head_dim) {

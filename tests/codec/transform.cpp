@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "backends/cpu/launch_transform.hpp"
+#include "backends/gpu/transform.hpp"
 #include "backends/kokkos/transform.hpp"
 #include "core/bytes.hpp"
 #include "support/kernels.hpp"
@@ -140,15 +141,6 @@ template <class Space>
 class Transforms : public testing::Test {
  protected:
   Space space;
-
-  /// The portable kernels (null) and those of this CPU.
-  static std::vector<const cpu::Kernels*> implementations() {
-    std::vector<const cpu::Kernels*> all = {nullptr};
-    if constexpr (is_host_space<Space>) {
-      for (const cpu::Kernels* kernels : test::cpu_kernels()) all.push_back(kernels);
-    }
-    return all;
-  }
 };
 TYPED_TEST_SUITE(Transforms, test::Spaces);
 
@@ -161,7 +153,7 @@ TYPED_TEST(Transforms, ForwardGivesTheNumbersOfTheDefinition) {
     const Case test(rows, inputs, outputs, blocks);
     const Array<TypeParam, float> in(test.in), matrix(test.packed);
     const Array<TypeParam, Quantizer> quantizers(test.quantizers);
-    for (const cpu::Kernels* kernels : this->implementations()) {
+    for (const test::Implementation& by : test::implementations<TypeParam>()) {
       const Array<TypeParam, std::int16_t> numbers(std::vector<std::int16_t>(static_cast<std::size_t>(rows * outputs)));
       const codec::ForwardTransform args{rows,
                                          in.data(),
@@ -171,14 +163,13 @@ TYPED_TEST(Transforms, ForwardGivesTheNumbersOfTheDefinition) {
                                          numbers.data(),
                                          rows};
       if constexpr (is_host_space<TypeParam>) {
-        kernels != nullptr ? cpu::forward_transform(*kernels, this->space, args)
-                           : kokkos::forward_transform(this->space, args);
+        by.cpu != nullptr ? cpu::forward_transform(*by.cpu, this->space, args)
+                          : kokkos::forward_transform(this->space, args);
       } else {
-        kokkos::forward_transform(this->space, args);
+        by.gpu ? gpu::forward_transform(this->space, args) : kokkos::forward_transform(this->space, args);
       }
       this->space.fence("seqkv::test: numbers are read");
-      EXPECT_EQ(numbers.read(), test.forward())
-          << (kernels != nullptr ? kernels->name : "portable") << " " << rows << " x " << inputs << " x " << outputs;
+      EXPECT_EQ(numbers.read(), test.forward()) << by.name << " " << rows << " x " << inputs << " x " << outputs;
     }
   }
 }
@@ -193,7 +184,7 @@ TYPED_TEST(Transforms, InverseIsTheChainOfTheDefinition) {
     const Array<TypeParam, std::int16_t> on_device(numbers);
     const Array<TypeParam, float> matrix(test.packed);
     const Array<TypeParam, Quantizer> quantizers(test.quantizers);
-    for (const cpu::Kernels* kernels : this->implementations()) {
+    for (const test::Implementation& by : test::implementations<TypeParam>()) {
       const Array<TypeParam, float> out(before);
       const codec::InverseTransform args{rows,
                                          on_device.data(),
@@ -203,17 +194,17 @@ TYPED_TEST(Transforms, InverseIsTheChainOfTheDefinition) {
                                          out.data(),
                                          ld};
       if constexpr (is_host_space<TypeParam>) {
-        kernels != nullptr ? cpu::inverse_transform(*kernels, this->space, args)
-                           : kokkos::inverse_transform(this->space, args);
+        by.cpu != nullptr ? cpu::inverse_transform(*by.cpu, this->space, args)
+                          : kokkos::inverse_transform(this->space, args);
       } else {
-        kokkos::inverse_transform(this->space, args);
+        by.gpu ? gpu::inverse_transform(this->space, args) : kokkos::inverse_transform(this->space, args);
       }
       this->space.fence("seqkv::test: values are read");
       const auto values = out.read();
       for (std::int64_t r = 0; r < rows; ++r) {
         for (std::int64_t i = 0; i < outputs; ++i) {
-          ASSERT_EQ(values[r * ld + i], expected[r * ld + i]) << (kernels != nullptr ? kernels->name : "portable")
-                                                              << " " << rows << " x " << inputs << " x " << outputs;
+          ASSERT_EQ(values[r * ld + i], expected[r * ld + i])
+              << by.name << " " << rows << " x " << inputs << " x " << outputs;
         }
       }
     }

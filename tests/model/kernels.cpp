@@ -66,12 +66,12 @@ struct Product {
   }
 
   template <class Space>
-  std::vector<float> operator()(const Space& space, const cpu::Kernels* cpu) const {
+  std::vector<float> operator()(const Space& space, const test::Implementation& by) const {
     const std::int64_t ldc = round_up(outputs, kernels::panel_width);
     const Array<Space, float> left(a), right32(weights32), c(std::vector<float>(rows * ldc, -7.0F));
     const Array<Space, std::uint16_t> right16(weights16);
     const void* right = is_bf16 ? static_cast<const void*>(right16.data()) : right32.data();
-    test::run_kernel(space, cpu,
+    test::run_kernel(space, by,
                      kernels::Gemm{rows, left.data(), inputs, {right, is_bf16, outputs, inputs}, c.data(), ldc});
     // What lies in the panel behind the last output is undefined.
     std::vector<float> out;
@@ -87,7 +87,7 @@ TYPED_TEST(KernelsTest, Gemm) {
     for (bool is_bf16 : {true, false}) {
       SCOPED_TRACE(testing::Message() << rows << " x " << inputs << " x " << outputs << (is_bf16 ? " bf16" : " float"));
       const Product product(rows, inputs, outputs, is_bf16);
-      EXPECT_TRUE(test::same_bits(product(this->space, nullptr), product.by_definition()));
+      EXPECT_TRUE(test::same_bits(product(this->space, {}), product.by_definition()));
       test::expect_same_bits(this->space, product);
     }
   };
@@ -105,7 +105,7 @@ struct NormProblem {
   float scale;
 
   template <class Space>
-  std::vector<float> operator()(const Space& space, const cpu::Kernels* cpu) const {
+  std::vector<float> operator()(const Space& space, const test::Implementation& by) const {
     Numbers numbers(static_cast<std::uint32_t>(width));
     const std::int64_t ld = width + 3;  // rows of an odd distance: nothing is aligned
     const Array<Space, float> x(numbers.take(rows * ld, scale)), delta(numbers.take(rows * ld)),
@@ -113,7 +113,7 @@ struct NormProblem {
     kernels::Norm args{rows, width, x.data(), ld, nullptr, ld, nullptr, weight.data(), 1e-5F, y.data(), ld};
     if (with_delta) args.delta = delta.data();
     if (with_bias) args.bias = bias.data();
-    test::run_kernel(space, cpu, args);
+    test::run_kernel(space, by, args);
     std::vector<float> out = x.read();
     const std::vector<float> normed = y.read();
     out.insert(out.end(), normed.begin(), normed.end());
@@ -139,7 +139,7 @@ struct ActivationProblem {
   bool with_bias;
 
   template <class Space>
-  std::vector<float> operator()(const Space& space, const cpu::Kernels* cpu) const {
+  std::vector<float> operator()(const Space& space, const test::Implementation& by) const {
     Numbers numbers(static_cast<std::uint32_t>(width));
     const std::int64_t ldg = 2 * width + 5;
     const std::int64_t lda = width + 3;
@@ -150,7 +150,7 @@ struct ActivationProblem {
     const Array<Space, float> gate_up(values), bias(numbers.take(2 * width)),
         act(std::vector<float>(rows * lda, -7.0F));
     test::run_kernel(
-        space, cpu,
+        space, by,
         kernels::GatedActivation{rows, width, gate_up.data(), ldg, with_bias ? bias.data() : nullptr, act.data(), lda});
     return act.read();
   }
@@ -172,7 +172,7 @@ struct RopeProblem {
   bool with_bias, with_norms;
 
   template <class Space>
-  std::vector<float> operator()(const Space& space, const cpu::Kernels* cpu) const {
+  std::vector<float> operator()(const Space& space, const test::Implementation& by) const {
     Numbers numbers(static_cast<std::uint32_t>(heads.head_dim));
     constexpr std::int64_t rows = 7;
     constexpr std::int64_t layers = 2;
@@ -192,7 +192,7 @@ struct RopeProblem {
         sine(numbers.take(positions * (dim / 2))), q(std::vector<float>(rows * heads.query_heads * dim, -7.0F));
     const Array<Space, kernels::CacheTable> caches(
         {{keys.data(), values.data(), capacity}, {keys.data() + key_size, values.data() + value_size, capacity}});
-    test::run_kernel(space, cpu,
+    test::run_kernel(space, by,
                      kernels::Rope{rows, 1, heads, info.data(), caches.data(), qkv.data(), width + 1, bias.or_null(),
                                    q_norm.or_null(), k_norm.or_null(), 1e-6F, cosine.data(), sine.data(), 0.18F,
                                    q.data(), heads.query_heads * dim});

@@ -65,7 +65,7 @@ struct AttentionProblem {
   }
 
   template <class Space>
-  std::vector<float> operator()(const Space& space, const cpu::Kernels* cpu) const {
+  std::vector<float> operator()(const Space& space, const test::Implementation& by) const {
     std::vector<Array<Space, float>> memory;
     std::vector<kernels::CacheTable> tables;
     for (std::size_t s = 0; s < keys.size(); ++s) {
@@ -77,9 +77,10 @@ struct AttentionProblem {
     const Array<Space, float> q(queries), out(std::vector<float>(queries.size(), -7.0F));
     const std::int64_t ld = heads.query_heads * heads.head_dim;
     const Array<Space, kernels::RowInfo> info(rows);
-    test::run_kernel(space, cpu,
-                     kernels::Attention{static_cast<std::int64_t>(rows.size()), layer, window, heads, info.data(),
-                                        caches.data(), q.data(), ld, out.data(), ld});
+    test::run_kernel(
+        space, by,
+        kernels::Attention{static_cast<std::int64_t>(rows.size()), layer, window, heads, info.data(), caches.data(),
+                           q.data(), ld, out.data(), ld, static_cast<std::int64_t>(keys.size())});
     return out.read();
   }
 
@@ -116,7 +117,7 @@ class AttentionKernelsTest : public testing::Test {
                                     << ", window " << window << ", " << spans.size() << " sequences");
     AttentionProblem problem(heads, window, spans);
     test::expect_same_bits(space, problem);
-    const std::vector<float> actual = problem(space, nullptr);
+    const std::vector<float> actual = problem(space, {});
     const std::vector<double> expected = problem.by_definition();
     double largest = 0;
     for (std::size_t i = 0; i < actual.size(); ++i) {
@@ -147,6 +148,12 @@ TYPED_TEST(AttentionKernelsTest, Windows) {
   for (std::int64_t window : {1, 2, 15, 16, 17, 63, 64, 65, 128, 200, 1000}) {
     this->check({4, 2, 32}, window, this->edges);
     this->check({8, 1, 80}, window, {{200, 40}});
+  }
+}
+
+TYPED_TEST(AttentionKernelsTest, ManyRows) {
+  for (std::int64_t dim : {64, 128}) {
+    for (std::int64_t window : {0, 1, 63, 64, 65, 130}) this->check({4, 2, dim}, window, {{0, 130}, {101, 150}});
   }
 }
 

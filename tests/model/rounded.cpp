@@ -33,11 +33,11 @@ const std::vector<Rounding>& all_roundings() {
 }
 
 template <class Space, class Args>
-void run_rows(const Space& space, const cpu::Kernels* cpu,
+void run_rows(const Space& space, [[maybe_unused]] const test::Implementation& by,
               void (*cpu::RoundedKernels::*kernel)(const Args&, std::int64_t, std::int64_t), std::int64_t rows,
               const Args& args) {
   if constexpr (is_host_space<Space>) {
-    if (cpu != nullptr) return (cpu->rounded.*kernel)(args, 0, rows);
+    if (by.cpu != nullptr) return (by.cpu->rounded.*kernel)(args, 0, rows);
   }
   kokkos::rounded(space, "seqkv::test::rounded", rows, args);
   space.fence();
@@ -50,7 +50,7 @@ TYPED_TEST_SUITE(RoundedTest, test::Spaces);
 TYPED_TEST(RoundedTest, NormsAgree) {
   for (const Rounding& rounding : all_roundings()) {
     for (const std::int64_t width : {5, 16, 80, 257}) {
-      test::expect_same_bits(TypeParam(), [&](const auto& space, const cpu::Kernels* cpu) {
+      test::expect_same_bits(TypeParam(), [&](const auto& space, const test::Implementation& by) {
         using Space = std::remove_cvref_t<decltype(space)>;
         Numbers numbers(1);
         const Array<Space, float> x(numbers.take(3 * width));
@@ -60,9 +60,9 @@ TYPED_TEST(RoundedTest, NormsAgree) {
         const Array<Space, float> y(std::vector<float>(static_cast<std::size_t>(3 * width)));
         kernels::Norm norm{3,           width,         x.data(), width,    delta.data(), width,
                            bias.data(), weight.data(), 1e-5F,    y.data(), width};
-        run_rows(space, cpu, &cpu::RoundedKernels::norm, 3, kernels::RoundedNorm{norm, rounding});
+        run_rows(space, by, &cpu::RoundedKernels::norm, 3, kernels::RoundedNorm{norm, rounding});
         norm.y = nullptr;
-        run_rows(space, cpu, &cpu::RoundedKernels::norm, 3, kernels::RoundedNorm{norm, rounding});
+        run_rows(space, by, &cpu::RoundedKernels::norm, 3, kernels::RoundedNorm{norm, rounding});
         auto out = x.read();
         const auto normalized = y.read();
         out.insert(out.end(), normalized.begin(), normalized.end());
@@ -75,13 +75,13 @@ TYPED_TEST(RoundedTest, NormsAgree) {
 TYPED_TEST(RoundedTest, GatesAgree) {
   for (const Rounding& rounding : all_roundings()) {
     for (const std::int64_t width : {3, 16, 130}) {
-      test::expect_same_bits(TypeParam(), [&](const auto& space, const cpu::Kernels* cpu) {
+      test::expect_same_bits(TypeParam(), [&](const auto& space, const test::Implementation& by) {
         using Space = std::remove_cvref_t<decltype(space)>;
         Numbers numbers(2);
         const Array<Space, float> gate_up(numbers.take(2 * 2 * width, 8.0F));
         const Array<Space, float> bias(numbers.take(2 * width));
         const Array<Space, float> act(std::vector<float>(static_cast<std::size_t>(2 * width)));
-        run_rows(space, cpu, &cpu::RoundedKernels::gate, 2,
+        run_rows(space, by, &cpu::RoundedKernels::gate, 2,
                  kernels::RoundedGate{{2, width, gate_up.data(), 2 * width, bias.data(), act.data(), width}, rounding});
         return act.read();
       });
@@ -94,7 +94,7 @@ TYPED_TEST(RoundedTest, SoftmaxAgreesAndSumsToOne) {
     for (const std::int64_t window : {0, 20}) {
       constexpr std::int64_t rows = 7;
       constexpr std::int64_t ld = 96;
-      test::expect_same_bits(TypeParam(), [&](const auto& space, const cpu::Kernels* cpu) {
+      test::expect_same_bits(TypeParam(), [&](const auto& space, const test::Implementation& by) {
         using Space = std::remove_cvref_t<decltype(space)>;
         Numbers numbers(3);
         std::vector<kernels::RowInfo> positions;
@@ -103,7 +103,7 @@ TYPED_TEST(RoundedTest, SoftmaxAgreesAndSumsToOne) {
         const Array<Space, float> scores(numbers.take(rows * ld, 40.0F));
         const Array<Space, float> divisor(std::vector<float>(rows, 0.0F));
         run_rows(
-            space, cpu, &cpu::RoundedKernels::softmax, rows,
+            space, by, &cpu::RoundedKernels::softmax, rows,
             kernels::RoundedSoftmax{rows, window, info.data(), scores.data(), ld, 0.125F, divisor.data(), rounding});
         const auto weights = scores.read();
         const auto divisors = divisor.read();
@@ -123,7 +123,7 @@ TYPED_TEST(RoundedTest, RopeAgrees) {
   constexpr std::int64_t rows = 3;
   for (const Rounding& rounding : all_roundings()) {
     for (const bool norms : {false, true}) {
-      test::expect_same_bits(TypeParam(), [&](const auto& space, const cpu::Kernels* cpu) {
+      test::expect_same_bits(TypeParam(), [&](const auto& space, const test::Implementation& by) {
         using Space = std::remove_cvref_t<decltype(space)>;
         Numbers numbers(4);
         const std::int64_t width = (heads.query_heads + 2 * heads.kv_heads) * heads.head_dim;
@@ -153,7 +153,7 @@ TYPED_TEST(RoundedTest, RopeAgrees) {
         rope.sine = sine.data();
         rope.q = q.data();
         rope.ldq = q_width;
-        run_rows(space, cpu, &cpu::RoundedKernels::rope, rows, kernels::RoundedRope{rope, rounding});
+        run_rows(space, by, &cpu::RoundedKernels::rope, rows, kernels::RoundedRope{rope, rounding});
         auto out = q.read();
         for (const auto& more : {keys.read(), values.read()}) out.insert(out.end(), more.begin(), more.end());
         return out;

@@ -51,15 +51,35 @@ inline std::vector<const cpu::Kernels*> cpu_kernels() {
   return all;
 }
 
-/// Runs one implementation: a CPU's, or the portable one (null).
-#define SEQKV_RUN_KERNEL(function, Args)                                                            \
-  template <class Space>                                                                            \
-  void run_kernel(const Space& space, [[maybe_unused]] const cpu::Kernels* cpu, const Args& args) { \
-    if constexpr (is_host_space<Space>) {                                                           \
-      if (cpu != nullptr) return cpu::function(*cpu, space, args);                                  \
-    }                                                                                               \
-    kokkos::function(space, args);                                                                  \
-    space.fence("seqkv::test::run_kernel: the results are read");                                   \
+/// One implementation: a CPU's, that of GPUs, or, with neither, the portable one.
+struct Implementation {
+  const char* name = "portable";
+  const cpu::Kernels* cpu = nullptr;
+  bool gpu = false;
+};
+
+/// Those that an execution space has.
+template <class Space>
+std::vector<Implementation> implementations() {
+  std::vector<Implementation> all = {{}};
+  if constexpr (is_host_space<Space>) {
+    for (const cpu::Kernels* cpu : cpu_kernels()) all.push_back({.name = cpu->name, .cpu = cpu});
+  } else {
+    all.push_back({.name = "gpu", .gpu = true});
+  }
+  return all;
+}
+
+#define SEQKV_RUN_KERNEL(function, Args)                                                             \
+  template <class Space>                                                                             \
+  void run_kernel(const Space& space, [[maybe_unused]] const Implementation& by, const Args& args) { \
+    if constexpr (is_host_space<Space>) {                                                            \
+      if (by.cpu != nullptr) return cpu::function(*by.cpu, space, args);                             \
+      kokkos::function(space, args);                                                                 \
+    } else {                                                                                         \
+      by.gpu ? gpu::function(space, args) : kokkos::function(space, args);                           \
+    }                                                                                                \
+    space.fence("seqkv::test::run_kernel: the results are read");                                    \
   }
 SEQKV_RUN_KERNEL(gemm, kernels::Gemm)
 SEQKV_RUN_KERNEL(norm, kernels::Norm)
@@ -81,14 +101,13 @@ inline testing::AssertionResult same_bits(const std::vector<float>& actual, cons
   return testing::AssertionSuccess();
 }
 
-/// `problem(space, cpu)` gives what one implementation computes. All must give what the portable kernel gives on
-/// one thread.
+/// `problem(space, implementation)` gives what one implementation computes. All must give what the portable kernel
+/// gives on one thread.
 template <class Space, class Problem>
 void expect_same_bits(const Space& space, const Problem& problem) {
-  const std::vector<float> expected = problem(Kokkos::Serial(), nullptr);
-  EXPECT_TRUE(same_bits(problem(space, nullptr), expected)) << "portable";
-  if constexpr (is_host_space<Space>) {
-    for (const cpu::Kernels* cpu : cpu_kernels()) EXPECT_TRUE(same_bits(problem(space, cpu), expected)) << cpu->name;
+  const std::vector<float> expected = problem(Kokkos::Serial(), Implementation{});
+  for (const Implementation& by : implementations<Space>()) {
+    EXPECT_TRUE(same_bits(problem(space, by), expected)) << by.name;
   }
 }
 
