@@ -32,9 +32,10 @@ class Decoder {
   /// Errors: corrupt (no encoder writes blocks of this codec and shape).
   static Result<Decoder> create(const ExecutionSpace& space, const Codec& codec, const KvShape& shape);
 
-  /// Buffers for calls of so many tokens together; run makes them where they are missing.
-  void reserve(std::int64_t tokens) {
+  /// Buffers for calls of so many tokens and coded bytes together; run makes them where they are missing.
+  void reserve(std::int64_t tokens, std::int64_t coded_bytes = 0) {
     values_.reserve("seqkv::codec::values", subblocks() * raw_bytes(shape_, tokens));
+    if constexpr (!is_host_space<ExecutionSpace>) payloads_.reserve("seqkv::codec::payloads", coded_bytes);
   }
 
   /// Every checksum has held where it succeeds. The first error in block order is reported, its block counted from 0.

@@ -28,7 +28,7 @@ class DecompressLane {
                                                         const Block& largest, std::int64_t blocks) {
     SEQKV_ASSIGN(auto decoder, codec::Decoder<Space>::create(space, codec, source.shape));
     auto lane = std::unique_ptr<DecompressLane>(new DecompressLane(space, std::move(decoder), source, sink));
-    lane->decoder_.reserve(blocks * largest.tokens);
+    lane->decoder_.reserve(blocks * largest.tokens, blocks * largest.bytes);
     SEQKV_TRY(lane->references_.reserve(space, codec, source, blocks));
     lane->buffers_.resize(static_cast<std::size_t>(blocks));
     for (auto& buffer : lane->buffers_) buffer.reserve(static_cast<std::size_t>(largest.bytes));

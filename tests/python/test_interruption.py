@@ -47,10 +47,18 @@ def huge_cache(tmp_path):
     return path
 
 
+def own_memory(cache, tmp_path):
+    """A command that takes what the program takes for itself: with a GPU, whose driver takes more as soon as something
+    runs there, one that codes little."""
+    if run("info", "--json").json["devices"] == 0:
+        return ["info"]
+    return ["compress", cache, tmp_path / "little.sqkv", "--codec", "none+lossless"]
+
+
 @pytest.mark.parametrize("codec", ["raw", "none+lossless"])
-def test_memory_stays_under_the_bound(codec, huge_cache, tmp_path):
+def test_memory_stays_under_the_bound(codec, huge_cache, cache, tmp_path):
     """Files are larger than the bound and what the program itself takes, together."""
-    overhead = most_memory("info") + 8 * MEBIBYTE
+    overhead = most_memory(*own_memory(cache, tmp_path)) + 8 * MEBIBYTE
     frame, out = tmp_path / "huge.sqkv", tmp_path / "back.safetensors"
     for bound in (16, 48):
         options = ["--memory", f"{bound}M", "--block-tokens", 256, "--codec", codec]
@@ -68,7 +76,7 @@ def test_stopped_by_a_signal(kind, command, huge_cache, tmp_path, box):
     arguments = {
         "compress": ["compress", huge_cache, out, "--codec", "none+turboquant:4"],
         "decompress": ["decompress", tmp_path / "huge.sqkv", out],
-    }[command]
+    }[command] + ["--memory", "16M"]  # in many steps, also where a GPU takes all at once
     process = subprocess.Popen(
         [os.fspath(a) for a in (CLI, *arguments, "--threads", "2")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=ENVIRONMENT,
