@@ -2,8 +2,9 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 // Kernels on data that lies in the memory of the default device, beside a copy of that memory in the same run. GB/s
-// (10^9): of uncoded symbols, of bf16 components, and of bytes read and written for `copy`. SEQKV_MIB is the size of
-// what is coded (default 1024), SEQKV_TOKENS the length of the cache of the shape of Llama 3 8B (default 131072).
+// (10^9): of uncoded symbols, of bf16 components, and of bytes read and written for `copy_memory` and
+// `transform_vectors`. SEQKV_MIB is the size of what is coded (default 1024), SEQKV_TOKENS the length of the cache of
+// the shape of Llama 3 8B (default 131072).
 #include <benchmark/benchmark.h>
 
 #include <Kokkos_Core.hpp>
@@ -12,6 +13,7 @@
 #include <numeric>
 
 #include "backends/gemm.hpp"
+#include "backends/gpu/spread_vector.hpp"
 #include "codec/batch.hpp"
 #include "codec/entropy/symbol_coder.hpp"
 #include "codec/entropy/tables.hpp"
@@ -183,7 +185,7 @@ void code_symbols(benchmark::State& state, bool decoding) {
 void code_with_nvcomp(benchmark::State& state, bool decoding) {
   const auto bits = static_cast<int>(state.range(0));
   const std::int64_t block = state.range(1) << 10;
-  const SymbolBatch symbols(bits, block, all_bytes());
+  const SymbolBatch symbols(bits, block, std::min(state.range(2) << 10, all_bytes()));
   bench::NvcompBatch batch(symbols.symbols(), symbols.bytes(), block);
   batch.encode();
   for (auto _ : state) decoding ? batch.decode() : batch.encode();
@@ -248,6 +250,43 @@ void code_cache(benchmark::State& state, const char* spec, bool decoding) {
   report(state, 2 * count * subblock.values());
 }
 
+// ---- Walsh-Hadamard transform ------------------------------------------------------------------------------------
+
+/// Vectors of bf16 are transformed where they are, as TurboQuant does it in registers.
+struct TransformVectors {
+  static constexpr int dim = 128;
+  static constexpr int of_team = 256 / gpu::group_lanes;
+  using Vector = gpu::SpreadVector<dim, 8, gpu::Bf16Pair>;
+  Array<std::uint32_t> pairs;
+
+  std::int64_t count() const { return static_cast<std::int64_t>(pairs.size()) / (dim / 2); }
+  KOKKOS_FUNCTION void operator()(const Kokkos::TeamPolicy<Space>::member_type& team) const {
+    const int lane = team.team_rank() % gpu::group_lanes;
+    const std::int64_t number = std::int64_t{team.league_rank()} * of_team + team.team_rank() / gpu::group_lanes;
+    std::uint32_t* const at = pairs.data() + number * (dim / 2);
+    Vector::Halves halves;
+    halves.load(lane, at);
+    Vector vector;
+    vector.take(halves);
+    vector.spread(lane);
+    vector.scale(0.088388347648F);
+    vector.store(lane, at);
+  }
+};
+
+void transform_vectors(benchmark::State& state) {
+  const Space space;
+  const TransformVectors transform{Array<std::uint32_t>("pairs", static_cast<std::size_t>(all_bytes() / 4))};
+  Kokkos::Random_XorShift64_Pool<Space> pool(1);
+  Kokkos::fill_random(transform.pairs, pool, 0x3f803f80U);
+  const Kokkos::TeamPolicy<Space> policy(space, static_cast<int>(transform.count() / TransformVectors::of_team), 256);
+  for (auto _ : state) {
+    Kokkos::parallel_for("seqkv::bench::transform_vectors", policy, transform);
+    space.fence();
+  }
+  report(state, 2 * all_bytes());
+}
+
 // ---- matrix products --------------------------------------------------------------------------------------------
 
 void multiply(benchmark::State& state) {
@@ -283,6 +322,7 @@ void predict(benchmark::State& state, const char* step, bool decoding) {
   for (const auto& [stage, seconds] : bench::Stages::seconds()) state.counters["ms:" + stage] = 1e3 * seconds;
 }
 
+BENCHMARK(transform_vectors)->UseRealTime();
 BENCHMARK(copy_memory)->ArgName("KiB")->Arg(1024)->Arg(1 << 20)->UseRealTime();
 
 const bool registered = [] {
@@ -298,8 +338,9 @@ const bool registered = [] {
 #if defined(SEQKV_HAVE_NVCOMP)
     benchmark::RegisterBenchmark(("nvcomp-ans" + end).c_str(),
                                  [=](benchmark::State& state) { code_with_nvcomp(state, decoding); })
-        ->ArgNames({"bits", "chunk_KiB"})
-        ->ArgsProduct({{2, 3, 5}, {16, 64, 1024}})
+        ->ArgNames({"bits", "chunk_KiB", "KiB"})
+        ->ArgsProduct({{2, 3, 5}, {16, 64, 1024}, {1 << 20}})
+        ->ArgsProduct({{3}, {4}, {64, 1024, 16384}})
         ->UseRealTime();
 #endif
     for (const char* spec : {"none+lossless", "none+turboquant:3"}) {

@@ -227,8 +227,8 @@ def device(folder):
     result = load(folder, name)
     rows = medians(result)
     copy = rows["copy_memory/KiB:1048576/real_time"]["GB/s"] / 1e9
-    wanted = [("symbols, 3 bits, 16 KiB", "symbols/{}/bits:3/block_KiB:16/KiB:1048576", OURS), ("nvCOMP ANS, 16 KiB", "nvcomp-ans/{}/bits:3/chunk_KiB:16", PEER),
-              ("nvCOMP ANS, 1 MiB", "nvcomp-ans/{}/bits:3/chunk_KiB:1024", PEER), ("none+turboquant:3", "none+turboquant:3/{}", OURS),
+    wanted = [("symbols, 3 bits, 16 KiB", "symbols/{}/bits:3/block_KiB:16/KiB:1048576", OURS), ("nvCOMP ANS, 16 KiB", "nvcomp-ans/{}/bits:3/chunk_KiB:16/KiB:1048576", PEER),
+              ("nvCOMP ANS, 1 MiB", "nvcomp-ans/{}/bits:3/chunk_KiB:1024/KiB:1048576", PEER), ("none+turboquant:3", "none+turboquant:3/{}", OURS),
               ("none+lossless", "none+lossless/{}", OURS)]
     figure, axis = new((5.6, 4.8))
     axis.set_xscale("log")
