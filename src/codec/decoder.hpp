@@ -33,7 +33,7 @@ class Decoder {
   static Result<Decoder> create(const ExecutionSpace& space, const Codec& codec, const KvShape& shape);
 
   /// Buffers for calls of so many tokens and coded bytes together; run makes them where they are missing.
-  void reserve(std::int64_t tokens, std::int64_t coded_bytes = 0) {
+  void reserve(std::int64_t tokens, std::int64_t coded_bytes) {
     values_.reserve("seqkv::codec::values", subblocks() * raw_bytes(shape_, tokens));
     if constexpr (!is_host_space<ExecutionSpace>) payloads_.reserve("seqkv::codec::payloads", coded_bytes);
   }

@@ -31,7 +31,7 @@ class TransferReferences {
       bytes = std::max(bytes, block.bytes);
     }
     const std::size_t all = std::min(most * static_cast<std::size_t>(blocks), source.references.size());
-    decoder_->reserve(tokens);
+    decoder_->reserve(tokens, bytes);
     buffers_.resize(all);
     values_.resize(all);
     for (std::size_t i = 0; i < all; ++i) {
