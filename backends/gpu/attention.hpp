@@ -48,6 +48,13 @@ struct AttentionTile {
     int low[part], high[part];
     float maximum[part], denominator[part];
     FourFloats out[part][quads];
+
+    KOKKOS_INLINE_FUNCTION bool sees(int r, int key) const { return key >= low[r] && key < high[r]; }
+    KOKKOS_INLINE_FUNCTION bool all_see_all() const {
+      bool all = true;
+      SEQKV_UNROLL for (int r = 0; r < part; ++r) all = all && low[r] == 0 && high[r] == tile_keys;
+      return all;
+    }
   };
 
   kernels::Attention args;
@@ -141,11 +148,6 @@ struct AttentionTile {
       rows.high[r] = static_cast<int>(Kokkos::clamp(high, std::int64_t{0}, std::int64_t{tile_keys}));
     }
   }
-  static KOKKOS_INLINE_FUNCTION bool see_all(const Rows& rows) {
-    bool all = true;
-    SEQKV_UNROLL for (int r = 0; r < part; ++r) all = all && rows.low[r] == 0 && rows.high[r] == tile_keys;
-    return all;
-  }
 
   /// On with the chains of queries times keys.
   static KOKKOS_INLINE_FUNCTION void score(int thread, const float (*queries)[most_rows], const FourFloats* keys,
@@ -168,8 +170,7 @@ struct AttentionTile {
     SEQKV_UNROLL for (int r = 0; r < part; ++r) {
       float largest = -FLT_MAX;
       SEQKV_UNROLL for (int j = 0; j < part; ++j) {
-        const bool is_seen = key + j >= rows.low[r] && key + j < rows.high[r];
-        largest = is_seen && scores[r].x[j] > largest ? scores[r].x[j] : largest;
+        largest = rows.sees(r, key + j) && scores[r].x[j] > largest ? scores[r].x[j] : largest;
       }
       largest = largest_of_row(largest);
       const float raised = largest > rows.maximum[r] ? largest : rows.maximum[r];
@@ -177,8 +178,7 @@ struct AttentionTile {
       rows.maximum[r] = raised;
       SEQKV_UNROLL for (FourFloats& out : rows.out[r]) { SEQKV_UNROLL for (float& x : out.x) x *= shrink[r]; }
       SEQKV_UNROLL for (int j = 0; j < part; ++j) {
-        const bool is_seen = key + j >= rows.low[r] && key + j < rows.high[r];
-        weights[j].x[r] = is_seen ? detmath::exp2(scores[r].x[j] - raised) : 0.0F;
+        weights[j].x[r] = rows.sees(r, key + j) ? detmath::exp2(scores[r].x[j] - raised) : 0.0F;
       }
     }
     sync_warp();  // what the tile before weighs is read
@@ -198,7 +198,7 @@ struct AttentionTile {
   /// On with the chains of weights times values, of the tokens of a slice.
   static KOKKOS_INLINE_FUNCTION void add(int thread, const Memory& memory, int first, const FourFloats* values,
                                          Rows& rows) {
-    if (see_all(rows)) {
+    if (rows.all_see_all()) {
       add<true>(thread, memory, first, values, rows);
     } else {
       add<false>(thread, memory, first, values, rows);
@@ -214,7 +214,7 @@ struct AttentionTile {
       SEQKV_UNROLL for (int c = 0; c < quads; ++c) {
         const FourFloats value = values[t * (Dim / 4) + c * across + thread % across];
         SEQKV_UNROLL for (int r = 0; r < part; ++r) {
-          if (!SeesAll && (key < rows.low[r] || key >= rows.high[r])) continue;
+          if (!SeesAll && !rows.sees(r, key)) continue;
           float* const out = rows.out[r][c].x;
           SEQKV_UNROLL for (int i = 0; i < 4; ++i) out[i] = detmath::fma(weight.x[r], value.x[i], out[i]);
         }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "backends/gpu/product.hpp"
+#include "backends/kokkos/gemm.hpp"
 
 namespace seqkv::gpu {
 
@@ -41,38 +42,9 @@ struct ToRows {
   }
 };
 
-/// One output, as kokkos::ProductElement, with weights on their way: of few rows there are too few threads to wait for
-/// each other's.
-struct OutputOfFew {
-  static constexpr int at_once = 16;
-  kernels::Gemm args;
-
-  KOKKOS_FUNCTION void operator()(const std::int64_t at) const {
-    const std::int64_t m = at / args.b.outputs;
-    const std::int64_t n = at % args.b.outputs;
-    const float* row = args.a + m * args.lda;
-    const Weights weights{args.b, 1};
-    const std::int64_t first = weights.place(0, n);
-    const std::int64_t depth = args.b.inputs;
-    float sum = 0;
-    std::int64_t k = 0;
-    for (; k + at_once <= depth; k += at_once) {
-      float some[at_once];
-      SEQKV_UNROLL for (int i = 0; i < at_once; ++i) some[i] = weights.one(first + (k + i) * kernels::panel_width);
-      SEQKV_UNROLL for (int i = 0; i < at_once; ++i) sum = detmath::fma(row[k + i], some[i], sum);
-    }
-    for (; k < depth; ++k) sum = detmath::fma(row[k], weights.one(first + k * kernels::panel_width), sum);
-    args.c[m * args.ldc + n] = sum;
-  }
-};
-
 template <class ExecutionSpace>
 void gemm(const ExecutionSpace& space, const kernels::Gemm& args) {
-  if (args.rows < least_rows) {
-    using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
-    Kokkos::parallel_for("seqkv::model::gemm", Policy(space, 0, args.rows * args.b.outputs), OutputOfFew{args});
-    return;
-  }
+  if (args.rows < least_rows) return kokkos::gemm(space, args);
   product("seqkv::model::gemm", space, args.rows, Weights{args.b, 1}, Rows(args.a, args.lda, args.b.inputs, 1),
           ToRows{args.c, args.ldc});
 }

@@ -18,7 +18,7 @@ namespace seqkv::gpu {
 
 inline constexpr int tile_rows = 128;
 inline constexpr int tile_depth = 8;
-/// Of less there is a thread an output.
+/// Of less there is a thread an output, which the portable kernel does.
 inline constexpr std::int64_t least_rows = 16;
 
 struct alignas(16) FourFloats {
@@ -42,10 +42,6 @@ struct Weights {
     const std::int64_t panel = output / panel_width;
     if (panel >= panels()) return -1;
     return (b * panels() + panel) * block.inputs * panel_width + output % panel_width;
-  }
-  KOKKOS_INLINE_FUNCTION float one(std::int64_t at) const {
-    return block.is_bf16 ? bf16_to_float(static_cast<const std::uint16_t*>(block.data)[at])
-                         : static_cast<const float*>(block.data)[at];
   }
   /// Four outputs side by side.
   KOKKOS_INLINE_FUNCTION FourFloats load(std::int64_t at) const {

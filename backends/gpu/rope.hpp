@@ -29,8 +29,7 @@ struct RopeRow {
 
 template <class ExecutionSpace>
 void rope(const ExecutionSpace& space, const kernels::Rope& args) {
-  const std::int64_t all_heads = args.heads.query_heads + 2 * args.heads.kv_heads;
-  for_rows("seqkv::model::rope", space, args.rows * all_heads, RopeRow{args});
+  for_rows("seqkv::model::rope", space, args.rows * args.heads.all_heads(), RopeRow{args});
 }
 
 }  // namespace seqkv::gpu

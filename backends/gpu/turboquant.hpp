@@ -2,9 +2,8 @@
 // SPDX-FileCopyrightText: 2026 the seqkv authors
 
 /// \file
-/// TurboQuant on a GPU: a team a sub-block, 8 threads a vector, for vectors of 64 and 128
-/// components of 16 bits. The same bytes as the portable kernel (backends/kokkos/turboquant.hpp), which does all the
-/// others.
+/// TurboQuant on a GPU: a team a sub-block, 8 threads a vector, for vectors of 64 and 128 components of 16 bits. The
+/// same bytes as the portable kernel (backends/kokkos/turboquant.hpp), which does all the others.
 #pragma once
 
 #include <Kokkos_Core.hpp>

@@ -28,9 +28,8 @@ struct RopeHead {
 
   /// Number `at` of all heads of all rows.
   KOKKOS_INLINE_FUNCTION RopeHead(const kernels::Rope& of, std::int64_t at) : args(of) {
-    const std::int64_t all_heads = args.heads.query_heads + 2 * args.heads.kv_heads;
-    row = at / all_heads;
-    head = at % all_heads;
+    row = at / args.heads.all_heads();
+    head = at % args.heads.all_heads();
     in = args.qkv + row * args.ld_qkv + head * args.heads.head_dim;
     bias = args.bias == nullptr ? nullptr : args.bias + head * args.heads.head_dim;
     weight = is_query() ? args.q_norm : is_value() ? nullptr : args.k_norm;
@@ -52,7 +51,10 @@ struct RopeHead {
       for (std::int64_t i = first; i < dim; i += step) out[i] = (*this)(i);
       return;
     }
-    const auto y = [&](std::int64_t i) { return weight == nullptr ? (*this)(i) : (*this)(i)*scale * weight[i]; };
+    const auto y = [&](std::int64_t i) {
+      const float x = (*this)(i);
+      return weight == nullptr ? x : x * scale * weight[i];
+    };
     float* out = args.q + row * args.ldq + head * dim;
     std::int64_t distance = 1;
     if (!is_query()) {
@@ -84,8 +86,7 @@ struct RopeThread {
 template <class ExecutionSpace>
 void rope(const ExecutionSpace& space, const kernels::Rope& args) {
   using Policy = Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<std::int64_t>>;
-  const std::int64_t all_heads = args.heads.query_heads + 2 * args.heads.kv_heads;
-  Kokkos::parallel_for("seqkv::model::rope", Policy(space, 0, args.rows * all_heads), RopeThread{args});
+  Kokkos::parallel_for("seqkv::model::rope", Policy(space, 0, args.rows * args.heads.all_heads()), RopeThread{args});
 }
 
 }  // namespace seqkv::kokkos

@@ -255,7 +255,8 @@ void code_cache(benchmark::State& state, const char* spec, bool decoding) {
 /// Vectors of bf16 are transformed where they are, as TurboQuant does it in registers.
 struct TransformVectors {
   static constexpr int dim = 128;
-  static constexpr int of_team = 256 / gpu::group_lanes;
+  static constexpr int team_threads = 256;
+  static constexpr int of_team = team_threads / gpu::group_lanes;
   using Vector = gpu::SpreadVector<dim, 8, gpu::Bf16Pair>;
   Array<std::uint32_t> pairs;
 
@@ -279,7 +280,8 @@ void transform_vectors(benchmark::State& state) {
   const TransformVectors transform{Array<std::uint32_t>("pairs", static_cast<std::size_t>(all_bytes() / 4))};
   Kokkos::Random_XorShift64_Pool<Space> pool(1);
   Kokkos::fill_random(transform.pairs, pool, 0x3f803f80U);
-  const Kokkos::TeamPolicy<Space> policy(space, static_cast<int>(transform.count() / TransformVectors::of_team), 256);
+  const Kokkos::TeamPolicy<Space> policy(space, static_cast<int>(transform.count() / TransformVectors::of_team),
+                                         TransformVectors::team_threads);
   for (auto _ : state) {
     Kokkos::parallel_for("seqkv::bench::transform_vectors", policy, transform);
     space.fence();

@@ -80,7 +80,7 @@ class AttentionGradient {
   /// On to the QKV product, whose row m is token `context` + m.
   void back_through_rope(const ExecutionSpace& space, const kernels::Rope& rope, std::int64_t context,
                          const Matrix<ExecutionSpace>& dqkv) const {
-    const std::int64_t all_heads = heads_.query_heads + 2 * heads_.kv_heads;
+    const std::int64_t all_heads = heads_.all_heads();
     Kokkos::parallel_for(
         "seqkv::model::rope_gradient", Policy(space, 0, rows_ * all_heads),
         kokkos::RopeGradientHead{rope, dq_.data(), ld_dim(), dk_.device(), dv_.device(), ld_keys(), context,

@@ -72,6 +72,8 @@ struct HeadShape {
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
 
+  /// Queries, keys and values.
+  SEQKV_INLINE std::int64_t all_heads() const { return query_heads + 2 * kv_heads; }
   friend bool operator==(const HeadShape&, const HeadShape&) = default;
 };
 
